@@ -1,0 +1,5 @@
+import sys
+
+from tokgraft.cli import main
+
+sys.exit(main())

@@ -1,0 +1,213 @@
+"""An artifact is a folder that appears whole: written to a temporary sibling, hashed, renamed.
+
+    <artifact>/manifest.json   deterministic: the same inputs give the same bytes (the edge between two stages)
+    <artifact>/run.json        how it was made here: command, wall time, peak memory, machine (never hashed)
+    <artifact>/...             the files, each with sha256 and size in the manifest
+
+Files that depend on time (throughput, timings) are named as *volatile*: the manifest lists their names, not their hashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tokgraft import __version__
+from tokgraft.errors import ArtifactError
+from tokgraft.logs import log, peak_memory
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+RUN = "run.json"
+IGNORED = {MANIFEST, RUN, ".snakemake_timestamp", ".gitignore"}
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextmanager
+def create(
+    out: Path,
+    kind: str,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, Path] | None = None,
+    libraries: Iterable[str] = (),
+    volatile: Iterable[str] = (),
+) -> Iterator[Path]:
+    """Give a temporary folder to fill; when the block ends without an error it becomes the artifact `out`.
+
+    Args:
+        out: Folder of the artifact. What is there is replaced in the end.
+        kind: What the artifact is ("corpus", "tokenizer", "model", "scores", ...).
+        settings: The resolved settings that decide its content; JSON values, no paths of this machine.
+        inputs: Role -> folder of each artifact it is made from.
+        libraries: Distribution names whose versions the content depends on.
+        volatile: Names of files (relative to `out`) that differ from run to run.
+
+    Raises:
+        ArtifactError: The place cannot be written, or an input is not a whole artifact.
+    """
+    out = Path(out)
+    fingerprints = {role: fingerprint(Path(path)) for role, path in sorted((inputs or {}).items())}
+    started = time.time()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+    except OSError as error:
+        raise ArtifactError(f"cannot write to {out.parent}: {error.strerror}", "free space or choose another folder") from error
+    try:
+        yield temporary
+        _finish(temporary, kind, settings, fingerprints, libraries, set(volatile), started)
+        _swap(temporary, out)
+    except OSError as error:
+        if error.errno in (28, 30, 122):  # ENOSPC, EROFS, EDQUOT
+            raise ArtifactError(f"cannot finish {out}: {error.strerror}", "free space and run again; nothing half-written is left") from error
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    log.info("wrote %s (%s)", out, fingerprint(out)[:12])
+
+
+def _finish(
+    folder: Path, kind: str, settings: Mapping[str, Any], inputs: Mapping[str, str],
+    libraries: Iterable[str], volatile: set[str], started: float,
+) -> None:  # fmt: skip
+    os.chmod(folder, 0o755)
+    files = {}
+    for path in _files(folder):
+        name = path.relative_to(folder).as_posix()
+        if name not in volatile:
+            files[name] = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
+    if not files:
+        raise ArtifactError(f"nothing was written for this {kind}", "this is a defect of the stage; please report it")
+    manifest = {
+        "schema": SCHEMA,
+        "kind": kind,
+        "tokgraft": __version__,
+        "settings": settings,
+        "libraries": {name: importlib.metadata.version(name) for name in sorted(libraries)},
+        "inputs": inputs,
+        "files": files,
+        "volatile": sorted(volatile),
+    }
+    run = {
+        "command": shlex.join(sys.argv),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "wall_seconds": round(time.time() - started, 3),
+        "peak_memory_bytes": peak_memory(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+    (folder / RUN).write_text(json.dumps(run, indent=1, sort_keys=True) + "\n")
+    text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def _swap(temporary: Path, out: Path) -> None:
+    """Put `temporary` in the place of `out`, which may exist; `temporary` then holds what was there."""
+    if out.exists():
+        old = temporary.with_suffix(".old")
+        os.rename(out, old)
+        os.rename(temporary, out)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.rename(temporary, out)
+
+
+def _files(folder: Path) -> list[Path]:
+    found = [path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).as_posix() not in IGNORED]
+    return sorted(path for path in found if path.name not in {".snakemake_timestamp", ".gitignore"})
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The manifest of an artifact.
+
+    Raises:
+        ArtifactError: The folder is missing or has no whole manifest.
+    """
+    path = Path(folder) / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"{folder} is not a finished artifact (no {MANIFEST})", "run the stage that makes it") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path} is damaged: {error}", "delete the folder and run its stage again") from None
+    if manifest.get("schema") != SCHEMA:
+        raise ArtifactError(f"{path} has schema {manifest.get('schema')}, this version reads {SCHEMA}", "make it again")
+    return manifest
+
+
+def is_artifact(folder: Path) -> bool:
+    """Whether the folder carries a manifest of ours (a plain Hugging Face folder does not)."""
+    return (Path(folder) / MANIFEST).is_file()
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 of the manifest; for a plain folder (a model given by the user), of its files' names and bytes."""
+    folder = Path(folder)
+    if is_artifact(folder):
+        read(folder)
+        return file_sha256(folder / MANIFEST)
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder} does not exist", "run the stage that makes it, or give another folder")
+    listing = {path.relative_to(folder).as_posix(): file_sha256(path) for path in _files(folder)}
+    return hashlib.sha256(canonical_json(listing).encode()).hexdigest()
+
+
+def expect(folder: Path, kind: str) -> dict[str, Any]:
+    """The manifest of an artifact that must be of one kind.
+
+    Raises:
+        ArtifactError: It is of another kind, or not whole.
+    """
+    manifest = read(folder)
+    if manifest["kind"] != kind:
+        raise ArtifactError(f"{folder} is a {manifest['kind']}, not a {kind}", f"give the folder of a {kind}")
+    return manifest
+
+
+def verify(folder: Path) -> list[str]:
+    """Recompute every hash; one sentence for each thing that does not match (none: the artifact is whole)."""
+    folder = Path(folder)
+    manifest = read(folder)
+    problems = []
+    present = {path.relative_to(folder).as_posix() for path in _files(folder)}
+    for name, facts in manifest["files"].items():
+        if name not in present:
+            problems.append(f"{folder / name}: missing")
+        elif (size := (folder / name).stat().st_size) != facts["bytes"]:
+            problems.append(f"{folder / name}: {size} bytes, the manifest says {facts['bytes']}")
+        elif file_sha256(folder / name) != facts["sha256"]:
+            problems.append(f"{folder / name}: content altered (sha256 differs)")
+    extra = present - set(manifest["files"]) - set(manifest["volatile"])
+    problems.extend(f"{folder / name}: not in the manifest" for name in sorted(extra))
+    return problems
+
+
+def clear_leftovers(root: Path) -> int:
+    """Delete temporary folders that killed jobs left below `root`; how many there were."""
+    left = [path for path in Path(root).rglob(".*.part") if path.is_dir()]
+    left += [path for path in Path(root).rglob(".*.old") if path.is_dir()]
+    for path in left:
+        shutil.rmtree(path, ignore_errors=True)
+    return len(left)

@@ -1,0 +1,1 @@
+"""The configuration: pydantic models (unknown keys rejected, every field described) and the files they are read from."""

@@ -1,0 +1,45 @@
+"""An experiment: which cells of the matrix model x language x tokenizer x method x recipe x seed are run."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from tokgraft.config.base import ConfigFile, Strict
+from tokgraft.config.language import Splits
+
+
+class Grid(Strict):
+    """A block of the matrix: every combination of what it lists."""
+
+    models: list[str] = Field(min_length=1, description="Slugs of base models.")
+    languages: list[str] = Field(min_length=1, description="Slugs of target languages.")
+    tokenizers: list[str] = Field(min_length=1, description="Slugs of tokenizer recipes (the control `none` keeps the original one).")
+    methods: list[str] = Field(min_length=1, description="Names of methods, or of entries under `methods`.")
+    recipes: list[str] = Field(min_length=1, description="Slugs of training recipes.")
+    tasks: list[str] = Field(min_length=1, description="Slugs of evaluation tasks.")
+    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1, description="Seeds of transplant and training.")
+
+
+class MethodSettings(Strict):
+    """A named setting of a method, so that variants of one method can stand beside each other."""
+
+    method: str | None = Field(None, description="Registered method (default: the entry's own name).")
+    params: dict[str, Any] = Field(default_factory=dict, description="Parameters that differ from the method's defaults.")
+
+
+class Experiment(ConfigFile):
+    """config/config.yaml, or one overlay of config/experiments/."""
+
+    folder: ClassVar[str] = "experiments"
+    kind: ClassVar[str] = "experiment"
+
+    name: str = Field(description="Name of the experiment (MLflow experiment, report title).", pattern=r"^[a-z0-9][a-z0-9-]*$")
+    description: str = Field("", description="What the experiment asks.")
+    grids: list[Grid] = Field(min_length=1, description="Blocks of the matrix; equal cells are run once.")
+    methods: dict[str, MethodSettings] = Field(default_factory=dict, description="Settings of methods.")
+    resources: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Parameters of resources (token_vectors, ...).")
+    splits: Splits = Field(default_factory=Splits, description="How pages are split.")
+    max_corpus_bytes: int | None = Field(None, gt=0, description="Cap on every corpus, for small trials.")
+    bootstrap_draws: int = Field(10_000, ge=100, description="Draws of the paired bootstrap.")

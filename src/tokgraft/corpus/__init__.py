@@ -1,0 +1,1 @@
+"""From sources to pages: extraction, cleaning, deduplication, splits, parallel pairs."""

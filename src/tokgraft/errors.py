@@ -1,0 +1,53 @@
+"""Errors that a user can act on: what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TokgraftError(Exception):
+    """A problem the user can mend. The command line prints it without a traceback and exits with status 2.
+
+    Args:
+        what: What is wrong and where, in one sentence.
+        do: What to do about it; printed on a line of its own.
+    """
+
+    def __init__(self, what: str, do: str = "") -> None:
+        self.what = what
+        self.do = do
+        super().__init__(f"{what}\n  -> {do}" if do else what)
+
+
+class ConfigError(TokgraftError):
+    """The configuration is wrong."""
+
+
+class DataError(TokgraftError):
+    """A corpus, a download or another input is missing, damaged or too small."""
+
+
+class ModelError(TokgraftError):
+    """A model folder or its weights cannot be used."""
+
+
+class TokenizerError(TokgraftError):
+    """A tokenizer cannot be built or breaks one of the hard gates."""
+
+
+class ArtifactError(TokgraftError):
+    """An artifact is missing, incomplete or altered."""
+
+
+def near_matches(name: str, choices: Iterable[str]) -> list[str]:
+    """Up to three of `choices` that `name` may have been meant to be."""
+    return difflib.get_close_matches(name, list(choices), n=3, cutoff=0.5)
+
+
+def unknown(kind: str, name: str, choices: Iterable[str], where: str = "") -> ConfigError:
+    """A ConfigError for a name that is not among `choices`, with its near matches."""
+    known = sorted(choices)
+    near = near_matches(name, known)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known) or 'none'}"
+    return ConfigError(f"unknown {kind} {name!r}{f' in {where}' if where else ''}", hint)

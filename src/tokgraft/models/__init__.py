@@ -1,0 +1,1 @@
+"""Base models: fetch, check, load safely, save whole."""

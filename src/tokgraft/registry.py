@@ -1,0 +1,74 @@
+"""One registry for everything that is added by writing one file (methods, trainers, sources, resources, tasks)."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from tokgraft.errors import unknown
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Named things of one kind, found by importing every sub-module of a package.
+
+    Modules whose name starts with an underscore hold shared parts and are not imported for discovery.
+
+    Args:
+        kind: What the things are called in messages ("method").
+        package: Dotted name of the package whose modules register them.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self.package = package
+        self._things: dict[str, T] = {}
+        self._discovered = False
+
+    def add(self, name: str, thing: T) -> T:
+        """Register `thing` under `name`.
+
+        Raises:
+            ValueError: Another module has registered the same name.
+        """
+        if name in self._things:
+            raise ValueError(f"two {self.kind}s are called {name!r}")
+        self._things[name] = thing
+        return thing
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator form of `add`."""
+        return lambda thing: self.add(name, thing)
+
+    def get(self, name: str, where: str = "") -> T:
+        """The thing called `name`.
+
+        Raises:
+            ConfigError: There is none; the message lists near matches.
+        """
+        self._discover()
+        if name not in self._things:
+            raise unknown(self.kind, name, self._things, where)
+        return self._things[name]
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        self._discover()
+        return sorted(self._things)
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """All (name, thing), sorted by name."""
+        for name in self.names():
+            yield name, self._things[name]
+
+    def _discover(self) -> None:
+        if self._discovered:
+            return
+        self._discovered = True
+        package = importlib.import_module(self.package)
+        for module in pkgutil.iter_modules(package.__path__):
+            if not module.name.startswith("_"):
+                importlib.import_module(f"{self.package}.{module.name}")

@@ -1,0 +1,1 @@
+"""What methods ask for beside the two vocabularies: one module each, found by the registry."""

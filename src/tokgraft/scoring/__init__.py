@@ -1,0 +1,1 @@
+"""Bits per byte, harness tasks and speed of a model folder."""
