@@ -1,0 +1,197 @@
+"""From an experiment to its cells."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tokgraft.config import layout
+from tokgraft.config.base import SLUG, slugs
+from tokgraft.config.experiment import Experiment, Grid
+from tokgraft.config.language import CorpusSettings, Language
+from tokgraft.config.model import BaseModelConfig, ScratchModel
+from tokgraft.config.recipe import TrainingRecipe
+from tokgraft.config.task import Task
+from tokgraft.config.tokenizer import TokenizerRecipe
+from tokgraft.errors import ConfigError, unknown
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One combination of the matrix; all fields are slugs."""
+
+    model: str
+    language: str
+    tokenizer: str
+    method: str
+    recipe: str
+    seed: int
+
+    def paths(self) -> dict[str, str]:
+        """Folder of each artifact that belongs to the cell."""
+        place = (self.model, self.language, self.tokenizer, self.method, self.seed)
+        return {
+            "base": layout.base(self.model),
+            "corpus": layout.corpus(self.language),
+            "english": layout.corpus(layout.ENGLISH),
+            "tokenizer": layout.tokenizer(self.model, self.language, self.tokenizer),
+            "init": layout.adapted(*place, layout.INIT),
+            "trained": layout.adapted(*place, self.recipe),
+            "score_init": layout.scores(*place, layout.INIT),
+            "score_trained": layout.scores(*place, self.recipe),
+        }
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A validated experiment with every configuration file it names, loaded.
+
+    Args:
+        experiment: The experiment.
+        root: The `config/` folder.
+    """
+
+    experiment: Experiment
+    root: Path = field(default=Path("config"))
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """All cells, each once, sorted."""
+        return sorted({cell for grid in self.experiment.grids for cell in self._expand(grid)})
+
+    def _expand(self, grid: Grid) -> list[Cell]:
+        self._check(grid)
+        found = []
+        for model in grid.models:
+            for language in grid.languages:
+                for method in grid.methods:
+                    # The control keeps the original tokenizer, whatever recipes the grid lists.
+                    recipes = [layout.ORIGINAL] if self.method(method)[0] == layout.CONTROL else grid.tokenizers
+                    for tokenizer in recipes:
+                        for recipe in grid.recipes:
+                            found += [Cell(model, language, tokenizer, method, recipe, seed) for seed in grid.seeds]
+        return found
+
+    def _check(self, grid: Grid) -> None:
+        where = f"experiment {self.experiment.name}"
+        for kind, named, folder in (
+            ("model", grid.models, "models"),
+            ("language", grid.languages, "languages"),
+            ("tokenizer", grid.tokenizers, "tokenizers"),
+            ("recipe", grid.recipes, "recipes"),
+            ("task", grid.tasks, "tasks"),
+        ):
+            known = slugs(folder, self.root)
+            for name in named:
+                if name not in known:
+                    raise unknown(kind, name, known, where)
+        for recipe in grid.recipes:
+            if recipe in {layout.INIT, layout.BASE, layout.UNTRAINED}:
+                raise ConfigError(f"{where}: a training recipe may not be called {recipe!r}")
+        for method in grid.methods:
+            if not SLUG.match(method):
+                raise ConfigError(f"{where}: {method!r} cannot be part of a path", "use letters, digits, _, - and + only")
+
+    def tasks(self, model: str, language: str, tokenizer: str, method: str, seed: int, stage: str) -> list[str]:
+        """Slugs of the tasks a model is scored on: those of every grid that holds it."""
+        found: set[str] = set()
+        for grid in self.experiment.grids:
+            recipes = grid.recipes if stage == layout.INIT else [stage]
+            for recipe in recipes:
+                if Cell(model, language, tokenizer, method, recipe, seed) in self._grid_cells(grid):
+                    found.update(grid.tasks)
+        return sorted(found)
+
+    def _grid_cells(self, grid: Grid) -> set[Cell]:
+        cache: dict[int, set[Cell]] = self.__dict__.setdefault("_by_grid", {})
+        if id(grid) not in cache:
+            cache[id(grid)] = set(self._expand(grid))
+        return cache[id(grid)]
+
+    def method(self, name: str) -> tuple[str, dict[str, Any]]:
+        """(registered chain, parameters) of a method named in the experiment."""
+        entry = self.experiment.methods.get(name)
+        return (name, {}) if entry is None else (entry.method or name, entry.params)
+
+    @cached_property
+    def models(self) -> dict[str, BaseModelConfig]:
+        """Configuration of each base model used."""
+        return {name: BaseModelConfig.load(name, self.root) for name in sorted({cell.model for cell in self.cells})}
+
+    @cached_property
+    def languages(self) -> dict[str, Language]:
+        """Configuration of each language used: targets, English, and what scratch models are trained on."""
+        names = {cell.language for cell in self.cells} | {layout.ENGLISH} | {source.language for source in self.scratch.values()}
+        return {name: Language.load(name, self.root) for name in sorted(names)}
+
+    @cached_property
+    def scratch(self) -> dict[str, ScratchModel]:
+        """The base models that the pipeline trains itself."""
+        return {name: model.source for name, model in self.models.items() if isinstance(model.source, ScratchModel)}
+
+    @cached_property
+    def tokenizers(self) -> dict[str, TokenizerRecipe]:
+        """Configuration of each tokenizer recipe used."""
+        names = {cell.tokenizer for cell in self.cells} | {source.tokenizer for source in self.scratch.values()}
+        return {name: TokenizerRecipe.load(name, self.root) for name in sorted(names)}
+
+    @cached_property
+    def recipes(self) -> dict[str, TrainingRecipe]:
+        """Configuration of each training recipe used."""
+        names = {cell.recipe for cell in self.cells} | {source.recipe for source in self.scratch.values()}
+        return {name: TrainingRecipe.load(name, self.root) for name in sorted(names)}
+
+    @cached_property
+    def task_files(self) -> dict[str, Task]:
+        """Configuration of each task used."""
+        names = sorted({task for grid in self.experiment.grids for task in grid.tasks})
+        return {name: Task.load(name, self.root) for name in names}
+
+    def corpus_settings(self, language: str) -> CorpusSettings:
+        """What the corpus stage is given for a language."""
+        experiment = self.experiment
+        return CorpusSettings(
+            slug=language, language=self.languages[language], splits=experiment.splits, max_bytes=experiment.max_corpus_bytes
+        )
+
+    def owns_tokenizer(self, model: str, language: str, tokenizer: str) -> bool:
+        """Whether this tokenizer is the one a scratch model is built on, so that it cannot have the model as its base."""
+        source = self.scratch.get(model)
+        return source is not None and (source.language, source.tokenizer) == (language, tokenizer)
+
+    def load_all(self) -> None:
+        """Read and validate every file the experiment names.
+
+        Raises:
+            ConfigError: One of them is missing or wrong.
+        """
+        for part in (self.cells, self.models, self.languages, self.tokenizers, self.recipes, self.task_files):
+            if not part:
+                raise ConfigError(f"experiment {self.experiment.name} has no cells")
+
+    def listing(self) -> dict[str, Any]:
+        """What the report and the tracking stage are told: every cell with its folders, and names for people."""
+        return {
+            "experiment": self.experiment.name,
+            "description": self.experiment.description,
+            "bootstrap_draws": self.experiment.bootstrap_draws,
+            "names": {
+                "languages": {slug: language.name for slug, language in self.languages.items()},
+                "models": {slug: model.name for slug, model in self.models.items()},
+            },
+            "cells": [{**cell.__dict__, "paths": cell.paths(), "reason": None} for cell in self.cells],
+        }
+
+
+def load_matrix(settings: str, root: Path = Path("config")) -> Matrix:
+    """The matrix of an experiment given as a JSON text, a file or a slug."""
+    if settings.lstrip().startswith("{"):
+        experiment = Experiment.parse(json.loads(settings), "the experiment given as JSON")
+    else:
+        experiment = Experiment.load(settings, root)
+    matrix = Matrix(experiment, Path(root))
+    matrix.load_all()
+    return matrix
