@@ -1,0 +1,219 @@
+"""Load and save base models: safetensors or GGUF in, a complete Hugging Face folder with deterministic bytes out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils import logging as hf_logging
+
+from tokgraft.errors import ModelError, TokenizerError
+from tokgraft.logs import log
+from tokgraft.models.checks import align_special_ids, check_model, padded_rows
+from tokgraft.models.tables import embedding_tables, head_bias, is_tied, set_embedding_tables
+
+__all__ = [
+    "align_special_ids",
+    "check_model",
+    "embedding_tables",
+    "head_bias",
+    "is_tied",
+    "load_model",
+    "load_tokenizer",
+    "padded_rows",
+    "save_model",
+    "set_embedding_tables",
+]
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
+CONVERT = (
+    "convert it in a sandbox with model.save_pretrained(folder, safe_serialization=True), or take the safetensors revision of the model; "
+    "pickled weights can run any code and are never opened here"
+)
+
+
+def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedModel:
+    """A model in float32 and eval mode, from a local folder with safetensors or from a .gguf file.
+
+    Args:
+        folder: Hugging Face model folder, or a GGUF file (dequantised).
+        trust_remote_code: Run Python code that the folder brings.
+
+    Returns:
+        A causal language model, or a masked one when the config's `architectures` says so; attention is SDPA where the architecture has it.
+
+    Raises:
+        ModelError: Nothing there, pickled weights only, weights missing or of another shape than the config says, unknown architecture.
+    """
+    folder = Path(folder)
+    if folder.suffix == ".gguf":
+        from tokgraft.models.gguf import load_gguf_model
+
+        return load_gguf_model(folder)
+    _expect_weights(folder)
+    common = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+    with _errors(folder, trust_remote_code):
+        config = AutoConfig.from_pretrained(folder, **common)
+        masked = any(name.endswith("ForMaskedLM") for name in config.architectures or [])
+        kind = AutoModelForMaskedLM if masked else AutoModelForCausalLM
+        model, report = kind.from_pretrained(
+            folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **common
+        )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        # transformers would fill these with random numbers and go on.
+        raise ModelError(
+            f"{folder}: {len(missing)} weights are missing, among them {', '.join(missing[:3])}", "the download or export is incomplete"
+        )
+    if unexpected := sorted(report["unexpected_keys"]):
+        log.warning("%s: %d weights are not used by %s, among them %s", folder, len(unexpected), type(model).__name__, unexpected[0])
+    return model.eval()
+
+
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerFast:
+    """The tokenizer of a local folder, exactly as its tokenizer.json says.
+
+    A tokenizer class named in the config may rebuild the pipeline (pre-tokenizer, normalizer) from vocabulary and merges with its own
+    defaults, so tokenizer.json is read as it stands; the class counts only where there is no such file.
+
+    Raises:
+        TokenizerError: The folder holds no tokenizer, or one that cannot be read or has no fast form.
+    """
+    folder = Path(folder)
+    if folder.suffix == ".gguf":
+        from tokgraft.models.gguf import load_gguf_tokenizer
+
+        return load_gguf_tokenizer(folder)
+    if not folder.is_dir():
+        raise TokenizerError(f"tokenizer folder {folder} does not exist", "give a folder that holds a tokenizer.json")
+    kind = PreTrainedTokenizerFast if (folder / "tokenizer.json").is_file() and not trust_remote_code else AutoTokenizer
+    try:
+        with _quiet():
+            tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    except Exception as error:  # the loaders raise anything from KeyError to a bare Exception of the Rust side
+        raise TokenizerError(
+            f"{folder}: the tokenizer cannot be read ({_first_line(error)})", "give a folder with a tokenizer.json"
+        ) from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise TokenizerError(
+            f"{folder}: {type(tokenizer).__name__} has no fast form (tokenizer.json)", "convert it to a tokenizer.json first"
+        )
+    return tokenizer
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write a complete model folder: config, generation config, float32 safetensors, tokenizer.
+
+    Special ids of both configs are set to the tokenizer's. The same model and tokenizer give the same bytes; the files hold no path
+    and no trace of a quantised origin.
+
+    Args:
+        model: The model; its special ids are updated in place, weights of another floating type are written as float32.
+        tokenizer: The tokenizer whose ids the model's rows follow.
+        folder: Folder to fill (made if missing).
+
+    Raises:
+        ModelError: The tokenizer has ids without a row.
+    """
+    folder = Path(folder)
+    padded_rows(model, tokenizer)
+    align_special_ids(model, tokenizer)
+    if model.dtype != torch.float32:
+        model = model.float()
+    with _quiet():
+        model.save_pretrained(folder, max_shard_size="1000GB")
+        tokenizer.save_pretrained(folder)
+    _rewrite(
+        folder / "config.json",
+        drop=("_name_or_path", "_model_name_or_path", "_commit_hash", "quantization_config"),
+        set_={"dtype": "float32"},
+    )
+    _rewrite(folder / "generation_config.json", drop=("_from_model_config",))
+    # "TokenizersBackend" is the name that transformers 5 gives this class; every version knows the older one.
+    renamed = (
+        {"tokenizer_class": "PreTrainedTokenizerFast"}
+        if type(tokenizer).__name__ in {"TokenizersBackend", "PreTrainedTokenizerFast"}
+        else {}
+    )
+    _rewrite(
+        folder / "tokenizer_config.json",
+        drop=("name_or_path", "is_local", "local_files_only", "gguf_file", "trust_remote_code"),
+        set_=renamed,
+    )
+
+
+def _rewrite(path: Path, drop: tuple[str, ...], set_: dict[str, Any] | None = None) -> None:
+    if not path.is_file():
+        return
+    content = json.loads(path.read_text(encoding="utf-8"))
+    kept = {key: value for key, value in content.items() if key not in drop} | (set_ or {})
+    path.write_text(json.dumps(kept, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _expect_weights(folder: Path) -> None:
+    """Refuse what cannot be loaded safely before anything is opened."""
+    if not folder.is_dir():
+        raise ModelError(f"model folder {folder} does not exist", "give a folder with config.json and model.safetensors, or a .gguf file")
+    if not (folder / "config.json").is_file():
+        ggufs = sorted(path.name for path in folder.glob("*.gguf"))
+        hint = f"give the file itself: {folder / ggufs[0]}" if ggufs else "give a folder as save_pretrained writes it"
+        raise ModelError(f"{folder} holds no config.json", hint)
+    if any(folder.glob("*.safetensors")):
+        return
+    pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+    if pickles:
+        raise ModelError(f"{folder} holds only pickled weights ({', '.join(pickles[:3])})", CONVERT)
+    raise ModelError(f"{folder} holds no weights (*.safetensors)", "the download or export is incomplete")
+
+
+@contextmanager
+def _errors(folder: Path, trust_remote_code: bool) -> Iterator[None]:
+    """Turn what transformers raises while loading into a ModelError."""
+    try:
+        with _quiet():
+            yield
+    except Exception as error:
+        text = _first_line(error)
+        if "trust_remote_code" in str(error) and not trust_remote_code:
+            hint = "read that code, then set `trust_remote_code: true` in the model's config file"
+            raise ModelError(f"{folder} brings its own Python code, which is not run", hint) from error
+        do = "the files do not belong together or are damaged; fetch the model again"
+        if isinstance(error, ValueError) and "model type" in str(error):
+            do = "this transformers version does not know the architecture"
+        raise ModelError(f"{folder} cannot be loaded: {text}", do) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars and no advice of transformers in a stage's log; errors stay."""
+    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+# Forking after the tokenizers library has used threads prints a warning for every worker otherwise.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
