@@ -81,7 +81,9 @@ def create(
         _swap(temporary, out)
     except OSError as error:
         if error.errno in (28, 30, 122):  # ENOSPC, EROFS, EDQUOT
-            raise ArtifactError(f"cannot finish {out}: {error.strerror}", "free space and run again; nothing half-written is left") from error
+            raise ArtifactError(
+                f"cannot finish {out}: {error.strerror}", "free space and run again; nothing half-written is left"
+            ) from error
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -46,7 +46,9 @@ class Filters(Strict):
     lid_threshold: float = Field(0.5, ge=0, le=1, description="Smallest probability of an accepted language label.")
     min_bytes: int = Field(40, ge=0, description="Shortest page kept, in UTF-8 bytes.")
     max_bytes: int = Field(1_000_000, gt=0, description="Longest page kept, in UTF-8 bytes.")
-    max_symbol_ratio: float = Field(0.4, ge=0, le=1, description="Largest share of characters that are neither letter, mark, digit nor space.")
+    max_symbol_ratio: float = Field(
+        0.4, ge=0, le=1, description="Largest share of characters that are neither letter, mark, digit nor space."
+    )
     min_letter_ratio: float = Field(0.4, ge=0, le=1, description="Smallest share of letters and marks among non-space characters.")
     max_repeated_lines: float = Field(0.6, ge=0, le=1, description="Largest share of a page's paragraphs that repeat an earlier one of it.")
     near_duplicate: float = Field(0.7, gt=0, le=1, description="MinHash Jaccard similarity from which two pages count as one.")
@@ -89,4 +91,6 @@ class CorpusSettings(ConfigFile):
     slug: str = Field(description="Slug of the language.")
     language: Language = Field(description="The language.")
     splits: Splits = Field(default_factory=Splits, description="How pages are split.")
-    max_bytes: int | None = Field(None, gt=0, description="Keep at most this many bytes of text (whole pages, by hash order): small trials.")
+    max_bytes: int | None = Field(
+        None, gt=0, description="Keep at most this many bytes of text (whole pages, by hash order): small trials."
+    )

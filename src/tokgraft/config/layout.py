@@ -53,6 +53,11 @@ def tables() -> str:
     return str(RESULTS / "tables")
 
 
+def cells() -> str:
+    """The cells of the experiment, for the report and the tracking stage."""
+    return str(RESULTS / "cells.json")
+
+
 def manifest(artifact: str) -> str:
     """The file that stands for an artifact as an edge between two stages."""
     return f"{artifact}/manifest.json"

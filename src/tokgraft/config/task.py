@@ -17,7 +17,9 @@ class Task(ConfigFile):
 
     builder: str = Field(description="How items are made: bits_per_byte, heading, continuation, translation (from held-out pages), "
                          "or hub (tasks of the harness by name).")  # fmt: skip
-    language: str = Field("target", description="`target`: the cell's language; `english`: English (forgetting).", pattern="^(target|english)$")
+    language: str = Field(
+        "target", description="`target`: the cell's language; `english`: English (forgetting).", pattern="^(target|english)$"
+    )
     max_items: int = Field(200, ge=1, description="Most items, chosen by hash order.")
     max_bytes: int | None = Field(None, ge=1, description="Most bytes of text in all (bits_per_byte).")
     item_bytes: int = Field(500, ge=40, description="Longest text of one item in bytes.")

@@ -1,0 +1,89 @@
+# tokgraft: `make help` lists the targets. Everything is installed into .venv; nothing global is touched.
+SHELL  := /bin/bash
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV     := 0.9.9
+TORCH  ?= cpu
+CONFIG ?=
+# Extra flags for snakemake, e.g. ARGS="--cores 8 --dry-run".
+ARGS   ?=
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export HF_HUB_DISABLE_TELEMETRY := 1
+export DO_NOT_TRACK := 1
+
+# torch==2.13.0 takes a CPU build where pip knows one (a wheel folder or an extra index), else the registry's CUDA build, which runs
+# on a CPU too; torch===2.13.0 matches the registry's CUDA build only.
+TORCH_PIN := $(if $(filter cuda,$(TORCH)),torch===2.13.0,torch==2.13.0)
+
+SNAKEMAKE := snakemake $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
+
+.PHONY: help setup demo run report ui test test-fast checks format lock schema clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: $(VENV)/.ready  ## Install everything into .venv (GPU: make setup TORCH=cuda)
+
+$(VENV)/.ready: envs/lock.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; $$($(PYTHON) --version 2>&1) found. Say which to use: make setup PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq python3-venv; \
+	  else echo "Python's venv module is missing. Type: sudo apt-get update && sudo apt-get install python3-venv"; exit 1; fi; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
+	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python -r envs/lock.txt \
+	  || $(BIN)/python -m pip install --quiet --no-deps -r envs/lock.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH_PIN)"
+	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python -e . \
+	  || $(BIN)/python -m pip install --quiet --no-deps -e .
+	@touch $@
+
+demo: setup  ## The default experiment, end to end: two languages, two base models (no GPU, no hub needed)
+	$(BIN)/tokgraft doctor --brief
+	$(SNAKEMAKE)
+	@echo; echo "Leaderboard: results/tables/leaderboard.csv"; echo "Report:      results/tables/report.html"; echo "MLflow:      make ui"
+
+run: setup  ## Another experiment: make run CONFIG=config/experiments/smoke.yaml [ARGS="--cores 8"]
+	$(SNAKEMAKE)
+
+report: setup  ## Tables and report from the scores at hand; also Snakemake's own report
+	$(SNAKEMAKE) results/tables/manifest.json
+	$(SNAKEMAKE) --report results/snakemake-report.html
+
+ui: setup  ## Compare the runs in the MLflow UI (http://127.0.0.1:5000)
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --host 127.0.0.1 --port 5000
+
+test: setup  ## All checks and tests: style, types, layers, unit, contract, dry runs, the whole pipeline on a tiny real sample
+	$(MAKE) --no-print-directory checks
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-fast: setup  ## Tests without the slow ones
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not network"
+
+checks: setup  ## Style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check --line-length 120 Snakefile workflow
+	$(BIN)/snakemake --lint
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## Rewrite the files in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt --line-length 120 Snakefile workflow
+
+schema: setup  ## Write config/schema.json from the configuration models
+	$(BIN)/tokgraft list schema > config/schema.json
+
+lock:  ## Resolve envs/requirements.in into envs/lock.txt
+	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet torch==2.13.0
+	$(VENV)-lock/bin/python -m pip install --quiet -r envs/requirements.in
+	(head -1 envs/lock.txt; $(VENV)-lock/bin/python -m pip freeze | grep -viE '^(torch|fasttext|fasttext-predict)==') > envs/lock.new
+	mv envs/lock.new envs/lock.txt && rm -rf $(VENV)-lock
+
+clean:  ## Delete results, logs and benchmarks (asks first)
+	@read -p "Delete results/, logs/, benchmarks/? [y/N] " answer && [ "$$answer" = y ] && rm -rf results logs benchmarks

@@ -1,0 +1,42 @@
+"""tokgraft: corpus -> tokenizer -> transplant -> continual training -> scores -> tables, for every cell of the experiment.
+
+    snakemake                                                     the default experiment (config/config.yaml)
+    snakemake --configfile config/experiments/smoke.yaml          another one
+    snakemake --until score_model                                 without tables and tracking
+
+The naming of rules, wildcards, logs and folders is written down in workflow/README.md.
+"""
+
+from snakemake.utils import min_version
+
+from tokgraft.workflow import Workflow
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+W = Workflow(config)
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/corpus.smk"
+include: "workflow/rules/tokenizer.smk"
+include: "workflow/rules/model.smk"
+include: "workflow/rules/resource.smk"
+include: "workflow/rules/transplant.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/tables/manifest.json",
+        "results/checked.txt",
+        "results/published.json",

@@ -1,0 +1,214 @@
+"""What the Snakefile asks: inputs, settings and targets of each rule. No science and no paths of its own (config/layout.py has them)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tokgraft import methods, resources
+from tokgraft.artifacts import canonical_json
+from tokgraft.config import layout
+from tokgraft.config.base import slugs
+from tokgraft.config.matrix import Matrix, load_matrix
+from tokgraft.errors import unknown
+
+PACKAGE = Path(__file__).parent
+
+# The source files that decide what a stage writes: a change of their content reruns the stage.
+SOURCES = {
+    "corpus": ["corpus/**/*.py"],
+    "tokenizer": ["tokenizers/**/*.py"],
+    "model": ["models/**/*.py"],
+    "train": ["training/*.py", "models/io.py", "models/bits.py"],
+    "score": ["scoring/**/*.py", "models/io.py"],
+    "report": ["reporting/**/*", "scoring/statistics.py"],
+    "publish": ["tracking/*.py"],
+    "cells": ["config/matrix.py", "config/layout.py"],
+}
+
+
+class Workflow:
+    """The experiment as the rules see it.
+
+    Args:
+        config: Snakemake's merged configuration.
+        root: The `config/` folder.
+
+    Raises:
+        ConfigError: The configuration, a slug, a method's parameters or a resource's are wrong.
+    """
+
+    def __init__(self, config: Mapping[str, Any], root: Path = Path("config")) -> None:
+        self.config = canonical_json(dict(config))
+        self.matrix: Matrix = load_matrix(self.config, root)
+        self.root = Path(root)
+        self._validate()
+
+    def _validate(self) -> None:
+        where = f"experiment {self.matrix.experiment.name}"
+        used = {cell.method for cell in self.matrix.cells}
+        for name in sorted(used | set(self.matrix.experiment.methods)):
+            chain, params = self.matrix.method(name)
+            methods.validate(chain, params)
+        for name, params in self.matrix.experiment.resources.items():
+            resources.validate(name, params)
+        for name in self.matrix.experiment.methods:
+            if name not in used:
+                raise unknown("method", name, used, f"{where}, methods (no grid uses it)")
+
+    # --- the artifacts a job reads: as rule inputs (manifests) and as flags (folders) --------------------------------
+
+    def inputs(self, stage: str) -> Callable[[Any], dict[str, str]]:
+        """Input function of a stage's rule: role -> manifest."""
+        folders = getattr(self, f"_{stage}_folders")
+        return lambda wildcards: {role: layout.manifest(folder) for role, folder in folders(wildcards).items()}
+
+    def flags(self, stage: str) -> Callable[[Any], str]:
+        """Params function of a stage's rule: the same artifacts as `--role folder`."""
+        folders = getattr(self, f"_{stage}_folders")
+        return lambda wildcards: " ".join(_flag(role, folder) for role, folder in folders(wildcards).items())
+
+    def _corpus_folders(self, wildcards: Any) -> dict[str, str]:
+        # English first: other languages are aligned with it and split like it.
+        return {} if wildcards.language == layout.ENGLISH else {"english": layout.corpus(layout.ENGLISH)}
+
+    def _tokenizer_folders(self, wildcards: Any) -> dict[str, str]:
+        found = {"corpus": layout.corpus(wildcards.language), "english": layout.corpus(layout.ENGLISH)}
+        if not self.matrix.owns_tokenizer(wildcards.model, wildcards.language, wildcards.tokenizer):
+            found["base"] = layout.base(wildcards.model)
+        return found
+
+    def _model_folders(self, wildcards: Any) -> dict[str, str]:
+        source = self.matrix.scratch.get(wildcards.model)
+        return {} if source is None else {"tokenizer": layout.tokenizer(wildcards.model, source.language, source.tokenizer)}
+
+    def _pretrain_folders(self, wildcards: Any) -> dict[str, str]:
+        source = self.matrix.scratch[wildcards.model]
+        return {
+            "model": layout.untrained(wildcards.model),
+            "corpus": layout.corpus(source.language),
+            "english": layout.corpus(layout.ENGLISH),
+        }
+
+    def _resource_folders(self, wildcards: Any) -> dict[str, str]:
+        place = {
+            "corpus": layout.corpus(wildcards.language),
+            "english": layout.corpus(layout.ENGLISH),
+            "tokenizer": layout.tokenizer(wildcards.model, wildcards.language, wildcards.tokenizer),
+            "base": layout.base(wildcards.model),
+        }
+        return {need: place[need] for need in sorted(resources.needs(wildcards.resource))}
+
+    def _transplant_folders(self, wildcards: Any) -> dict[str, str]:
+        place = (wildcards.model, wildcards.language, wildcards.tokenizer)
+        found = {"model": layout.base(wildcards.model), "tokenizer": layout.tokenizer(*place)}
+        for name in sorted(methods.requirements(self.method_chain(wildcards))):
+            found[f"resource_{name}"] = layout.resource(name, *place)
+        return found
+
+    def _train_folders(self, wildcards: Any) -> dict[str, str]:
+        return {"model": self._adapted(wildcards, layout.INIT), **self._texts(wildcards)}
+
+    def _score_folders(self, wildcards: Any) -> dict[str, str]:
+        return {"model": self._adapted(wildcards, wildcards.stage), **self._texts(wildcards)}
+
+    def _adapted(self, wildcards: Any, stage: str) -> str:
+        return layout.adapted(wildcards.model, wildcards.language, wildcards.tokenizer, wildcards.method, wildcards.seed, stage)
+
+    def _texts(self, wildcards: Any) -> dict[str, str]:
+        return {"corpus": layout.corpus(wildcards.language), "english": layout.corpus(layout.ENGLISH)}
+
+    # --- source files: a change of their content reruns the stage -----------------------------------------------------
+
+    def sources(self, stage: str) -> list[str]:
+        """Source files of a stage."""
+        return sorted(_relative(path) for pattern in SOURCES[stage] for path in PACKAGE.glob(pattern) if _is_source(path))
+
+    def transplant_sources(self, wildcards: Any) -> list[str]:
+        """The shared ground and the one file of each method in the chain."""
+        chain = self.matrix.method(wildcards.method)[0]
+        shared = [PACKAGE / "vocab.py", PACKAGE / "models/io.py", *PACKAGE.glob("transplant/*.py"), *PACKAGE.glob("methods/_*.py")]
+        return sorted(_relative(path) for path in [*shared, *methods.files(chain)])
+
+    def resource_sources(self, wildcards: Any) -> list[str]:
+        """The one file of the resource."""
+        return [_relative(resources.file(wildcards.resource))]
+
+    # --- settings: one canonical JSON text a job --------------------------------------------------------------------
+
+    def corpus_settings(self, wildcards: Any) -> str:
+        """Settings of the corpus stage."""
+        return canonical_json(self.matrix.corpus_settings(wildcards.language).canonical())
+
+    def tokenizer_settings(self, wildcards: Any) -> str:
+        """The tokenizer recipe."""
+        return canonical_json(self.matrix.tokenizers[wildcards.tokenizer].canonical())
+
+    def model_settings(self, wildcards: Any) -> str:
+        """The base model's configuration."""
+        return canonical_json(self.matrix.models[wildcards.model].canonical())
+
+    def scratch_recipe(self, wildcards: Any) -> str:
+        """The recipe that pretrains a scratch model."""
+        return canonical_json(self.matrix.recipes[self.matrix.scratch[wildcards.model].recipe].canonical())
+
+    def resource_settings(self, wildcards: Any) -> str:
+        """Parameters of the resource."""
+        return canonical_json(self.matrix.experiment.resources.get(wildcards.resource, {}))
+
+    def method_chain(self, wildcards: Any) -> str:
+        """The registered chain behind the method's name."""
+        return self.matrix.method(wildcards.method)[0]
+
+    def method_settings(self, wildcards: Any) -> str:
+        """Parameters of the method."""
+        return canonical_json(self.matrix.method(wildcards.method)[1])
+
+    def recipe_settings(self, wildcards: Any) -> str:
+        """The training recipe."""
+        return canonical_json(self.matrix.recipes[wildcards.recipe].canonical())
+
+    def task_settings(self, wildcards: Any) -> str:
+        """Every task that the model is scored on."""
+        place = (wildcards.model, wildcards.language, wildcards.tokenizer, wildcards.method, int(wildcards.seed), wildcards.stage)
+        return canonical_json({name: self.matrix.task_files[name].canonical() for name in self.matrix.tasks(*place)})
+
+    # --- targets and wildcards --------------------------------------------------------------------------------------
+
+    def finished(self) -> list[str]:
+        """What tables and tracking wait for: every cell scored before and after training, and its tokenizer."""
+        return self.edges("score_init", "score_trained", "tokenizer")
+
+    def edges(self, *parts: str) -> list[str]:
+        """Manifests of the named artifacts of every cell ("corpus", "init", "score_trained", ...)."""
+        return sorted({layout.manifest(cell.paths()[part]) for cell in self.matrix.cells for part in parts})
+
+    def wildcard(self, folder: str) -> str:
+        """Regular expression of the slugs that exist as files in config/<folder>/."""
+        return "|".join(slugs(folder, self.root))
+
+    def models(self, scratch: bool) -> str:
+        """Regular expression of the base models that the pipeline trains itself, or of all others."""
+        names = [name for name in self.matrix.models if (name in self.matrix.scratch) == scratch]
+        return "|".join(names) or "(?!)"
+
+    def methods(self) -> str:
+        """Regular expression of the method names the experiment uses."""
+        return "|".join(sorted({cell.method.replace("+", r"\+") for cell in self.matrix.cells}, key=len, reverse=True))
+
+
+def _flag(role: str, folder: str) -> str:
+    name = role.removeprefix("resource_")
+    return f"--resource {name}={folder}" if name != role else f"--{role} {folder}"
+
+
+def _relative(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd().resolve()))
+    except ValueError:
+        return str(path)
+
+
+def _is_source(path: Path) -> bool:
+    return path.is_file() and "__pycache__" not in path.parts

@@ -1,0 +1,28 @@
+"""Corpora.
+
+REQUIRED: a file in config/languages/.
+OUTPUT: results/corpora/<language>/ (pages, parallel pairs, splits, counts, data card).
+"""
+
+
+rule corpus_build:
+    input:
+        unpack(W.inputs("corpus")),
+        src=W.sources("corpus"),
+    output:
+        "results/corpora/{language}/manifest.json",
+    log:
+        "logs/corpus_build/{language}.log",
+    benchmark:
+        "benchmarks/corpus_build/{language}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        flags=W.flags("corpus"),
+        settings=W.corpus_settings,
+        out=subpath(output[0], parent=True),
+    message:
+        "Preparing the {wildcards.language} corpus"
+    shell:
+        "tokgraft corpus {params.flags} --settings {params.settings:q} --out {params.out} > {log} 2>&1"

@@ -1,0 +1,80 @@
+"""Base models.
+
+REQUIRED: a file in config/models/; for a scratch model also its tokenizer and corpus.
+OUTPUT: results/models/<model>/base/ (a complete model folder), results/models/<model>/untrained/ (scratch models).
+"""
+
+
+rule model_fetch:
+    input:
+        src=W.sources("model"),
+    output:
+        "results/models/{model}/base/manifest.json",
+    log:
+        "logs/model_fetch/{model}.log",
+    benchmark:
+        "benchmarks/model_fetch/{model}.tsv"
+    wildcard_constraints:
+        model=W.models(scratch=False),
+    threads: 1
+    resources:
+        mem_mb=6000,
+    params:
+        settings=W.model_settings,
+        out=subpath(output[0], parent=True),
+    message:
+        "Fetching base model {wildcards.model}"
+    shell:
+        "tokgraft model --settings {params.settings:q} --out {params.out} > {log} 2>&1"
+
+
+rule model_create:
+    input:
+        unpack(W.inputs("model")),
+        src=W.sources("model"),
+    output:
+        "results/models/{model}/untrained/manifest.json",
+    log:
+        "logs/model_create/{model}.log",
+    benchmark:
+        "benchmarks/model_create/{model}.tsv"
+    wildcard_constraints:
+        model=W.models(scratch=True),
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        flags=W.flags("model"),
+        settings=W.model_settings,
+        out=subpath(output[0], parent=True),
+    message:
+        "Creating base model {wildcards.model} with random weights"
+    shell:
+        "tokgraft model {params.flags} --settings {params.settings:q} --out {params.out} > {log} 2>&1"
+
+
+rule model_pretrain:
+    input:
+        unpack(W.inputs("pretrain")),
+        src=W.sources("train"),
+    output:
+        "results/models/{model}/base/manifest.json",
+    log:
+        "logs/model_pretrain/{model}.log",
+    benchmark:
+        "benchmarks/model_pretrain/{model}.tsv"
+    wildcard_constraints:
+        model=W.models(scratch=True),
+    threads: 2
+    resources:
+        mem_mb=6000,
+        gpu=0,
+    params:
+        flags=W.flags("pretrain"),
+        settings=W.scratch_recipe,
+        out=subpath(output[0], parent=True),
+    message:
+        "Pretraining base model {wildcards.model} from random weights"
+    shell:
+        "tokgraft train {params.flags} --settings {params.settings:q} --threads {threads}"
+        " --out {params.out} > {log} 2>&1"

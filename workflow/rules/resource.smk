@@ -1,0 +1,28 @@
+"""Resources that methods require (token vectors, ...): one rule for all; each resource says what it needs.
+
+REQUIRED: what the resource declares (corpus, English corpus, tokenizer, base model).
+OUTPUT: results/resources/<resource>/<model>/<language>/<tokenizer>/.
+"""
+
+
+rule resource_build:
+    input:
+        unpack(W.inputs("resource")),
+        src=W.resource_sources,
+    output:
+        "results/resources/{resource}/{model}/{language}/{tokenizer}/manifest.json",
+    log:
+        "logs/resource_build/{resource}/{model}/{language}/{tokenizer}.log",
+    benchmark:
+        "benchmarks/resource_build/{resource}/{model}/{language}/{tokenizer}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        flags=W.flags("resource"),
+        settings=W.resource_settings,
+        out=subpath(output[0], parent=True),
+    message:
+        "Building {wildcards.resource} for {wildcards.tokenizer} of {wildcards.model} on {wildcards.language}"
+    shell:
+        "tokgraft resource --name {wildcards.resource} {params.flags} --settings {params.settings:q} --out {params.out} > {log} 2>&1"

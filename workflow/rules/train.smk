@@ -1,0 +1,31 @@
+"""Continual training.
+
+REQUIRED: the transplanted model, the language's corpus, the English corpus (replay, forgetting), a file in config/recipes/.
+OUTPUT: results/models/<model>/<language>/<tokenizer>/<method>/s<seed>/<recipe>/ (a complete model folder with curves).
+Checkpoints for resume live in a hidden folder beside it and go when the job is finished.
+"""
+
+
+rule train_continue:
+    input:
+        unpack(W.inputs("train")),
+        src=W.sources("train"),
+    output:
+        "results/models/{model}/{language}/{tokenizer}/{method}/s{seed}/{recipe}/manifest.json",
+    log:
+        "logs/train_continue/{model}/{language}/{tokenizer}/{method}/s{seed}/{recipe}.log",
+    benchmark:
+        "benchmarks/train_continue/{model}/{language}/{tokenizer}/{method}/s{seed}/{recipe}.tsv"
+    threads: 1
+    resources:
+        mem_mb=6000,
+        gpu=0,
+    params:
+        flags=W.flags("train"),
+        settings=W.recipe_settings,
+        out=subpath(output[0], parent=True),
+    message:
+        "Training {wildcards.model} {wildcards.language} {wildcards.tokenizer} {wildcards.method} by {wildcards.recipe}, seed {wildcards.seed}"
+    shell:
+        "tokgraft train {params.flags} --settings {params.settings:q} --seed {wildcards.seed} --threads {threads}"
+        " --out {params.out} > {log} 2>&1"

@@ -1,0 +1,30 @@
+"""Embedding transplantation.
+
+REQUIRED: base model, tokenizer, and what the method requires.
+OUTPUT: results/models/<model>/<language>/<tokenizer>/<method>/s<seed>/init/ (a complete model folder with provenance per token).
+"""
+
+
+rule transplant_apply:
+    input:
+        unpack(W.inputs("transplant")),
+        src=W.transplant_sources,
+    output:
+        "results/models/{model}/{language}/{tokenizer}/{method}/s{seed}/init/manifest.json",
+    log:
+        "logs/transplant_apply/{model}/{language}/{tokenizer}/{method}/s{seed}.log",
+    benchmark:
+        "benchmarks/transplant_apply/{model}/{language}/{tokenizer}/{method}/s{seed}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        flags=W.flags("transplant"),
+        chain=W.method_chain,
+        settings=W.method_settings,
+        out=subpath(output[0], parent=True),
+    message:
+        "Transplanting {wildcards.tokenizer} ({wildcards.language}) into {wildcards.model} by {wildcards.method}, seed {wildcards.seed}"
+    shell:
+        "tokgraft transplant {params.flags} --method {params.chain} --settings {params.settings:q}"
+        " --seed {wildcards.seed} --out {params.out} > {log} 2>&1"
