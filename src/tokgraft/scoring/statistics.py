@@ -15,6 +15,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -276,16 +277,20 @@ def _stack(samples: Sequence[Samples]) -> tuple[Array, Array]:
 def _draw_scores(sides: Sequence[tuple[Array, Array]], draws: int, seed: int) -> list[Array]:
     """Bootstrap draws of each side's mean score over seeds; every side sees the same resampled seeds and units."""
     seeds, n = sides[0][0].shape
-    rng = np.random.default_rng(seed)
     out: list[list[Array]] = [[] for _ in sides]
-    rows = max(1, min(draws, _CHUNK // max(n, seeds)))
-    for start in range(0, draws, rows):
-        size = min(rows, draws - start)
-        units = _counts(rng, size, n)
-        weights = _counts(rng, size, seeds) / seeds
+    for units, weights in _resampling(draws, n, seeds, seed):
         for collected, (top, bottom) in zip(out, sides, strict=True):
             collected.append(((units @ top.T) / (units @ bottom.T) * weights).sum(1))
     return [np.concatenate(collected) for collected in out]
+
+
+@lru_cache(maxsize=2)
+def _resampling(draws: int, n: int, seeds: int, seed: int) -> tuple[tuple[Array, Array], ...]:
+    """Chunks of (counts of units, weights of seeds). Kept, because a table compares many models on the same documents."""
+    rng = np.random.default_rng(seed)
+    rows = max(1, min(draws, _CHUNK // max(n, seeds)))
+    sizes = [min(rows, draws - start) for start in range(0, draws, rows)]
+    return tuple((_counts(rng, size, n), _counts(rng, size, seeds) / seeds) for size in sizes)
 
 
 def _counts(rng: np.random.Generator, rows: int, n: int) -> Array:

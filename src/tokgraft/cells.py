@@ -1,0 +1,232 @@
+"""What a run left behind: the list of cells that the workflow hands on, and readers for the artifacts of each cell.
+
+The report and the tracking store both stand on this module: they read finished files and never import the stage that wrote them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import Field, ValidationError
+
+from tokgraft import artifacts
+from tokgraft.config.base import Strict
+from tokgraft.errors import ArtifactError, DataError
+
+Stage = Literal["init", "trained"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+class CellPaths(Strict):
+    """Folder of each artifact of a cell, relative to the project root."""
+
+    base: Path = Field(description="Base model.")
+    corpus: Path = Field(description="Corpus of the language.")
+    english: Path = Field(description="English corpus.")
+    tokenizer: Path = Field(description="Tokenizer of the cell.")
+    init: Path = Field(description="Model after the transplant.")
+    trained: Path = Field(description="Model after continual training.")
+    score_init: Path = Field(description="Scores of `init`.")
+    score_trained: Path = Field(description="Scores of `trained`.")
+
+
+class RunCell(Strict):
+    """One combination of the matrix, with the folders of its artifacts."""
+
+    model: str = Field(description="Slug of the base model.")
+    language: str = Field(description="Slug of the language.")
+    tokenizer: str = Field(description="Slug of the tokenizer recipe.")
+    method: str = Field(description="Name of the method or chain.")
+    recipe: str = Field(description="Slug of the training recipe.")
+    seed: int = Field(description="Seed of transplant and training.")
+    paths: CellPaths = Field(description="Folders of its artifacts.")
+    reason: str | None = Field(None, description="Why the cell is skipped; null: it is run.")
+
+    @property
+    def key(self) -> str:
+        """Unique name of the cell."""
+        return f"{self.model}/{self.language}/{self.tokenizer}/{self.method}/{self.recipe}/s{self.seed}"
+
+    def model_folder(self, stage: Stage) -> Path:
+        """Folder of the model at a stage."""
+        return self.paths.init if stage == "init" else self.paths.trained
+
+    def score_folder(self, stage: Stage) -> Path:
+        """Folder of the scores at a stage."""
+        return self.paths.score_init if stage == "init" else self.paths.score_trained
+
+
+class CellList(Strict):
+    """The cells of an experiment."""
+
+    experiment: str = Field(description="Name of the experiment.")
+    description: str = Field("", description="What it asks.")
+    cells: list[RunCell] = Field(min_length=1, description="Its cells.")
+    names: dict[str, dict[str, str]] = Field(default_factory=dict, description="Kind (languages, models) -> slug -> name for people.")
+    bootstrap_draws: int = Field(10_000, ge=100, description="Draws of the paired bootstrap.")
+
+    def name(self, kind: str, slug: str) -> str:
+        """The name for people of a slug; the slug itself when none was given."""
+        return self.names.get(kind, {}).get(slug) or slug
+
+
+def load_cells(path: Path) -> CellList:
+    """Read a cell list.
+
+    Raises:
+        DataError: The file is missing, is not JSON, or does not have the form of a cell list.
+    """
+    data = read_json(path)
+    try:
+        cells = CellList.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path} is not a cell list: {place}: {first['msg']}", "let the workflow write it (rule report_cells)") from None
+    keys = [cell.key for cell in cells.cells]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise DataError(f"{path} names a cell twice: {twice[0]}", "remove one of the two")
+    return cells
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        DataError: It is missing or damaged.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist", "run the stage that writes it, or pull it with dvc") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is damaged: {error}", "make its folder again") from None
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The records of a file with one JSON object a line; an absent file has none.
+
+    Raises:
+        DataError: A line is not JSON.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is damaged: {error}", "make its folder again") from None
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """What a model scored on one task.
+
+    Attributes:
+        slug: Name of the task.
+        builder: How its items are made (bits_per_byte, heading, ...).
+        english: Whether the text is English (forgetting) instead of the cell's language.
+        metrics: Metric -> value.
+        n: Documents or items.
+        chance: Accuracy of blind guessing; None for bits per byte.
+        samples: The file of per-document samples.
+    """
+
+    slug: str
+    builder: str
+    english: bool
+    metrics: dict[str, float]
+    n: int
+    chance: float | None
+    samples: Path
+
+    @property
+    def metric(self) -> str:
+        """The metric that tables show: bits per byte, else accuracy by bytes where the task has it."""
+        return next((name for name in ("bits_per_byte", "acc_bytes", "acc_norm", "acc") if name in self.metrics), "")
+
+    @property
+    def value(self) -> float:
+        """The value of that metric."""
+        return float(self.metrics[self.metric]) if self.metric else float("nan")
+
+
+@dataclass(frozen=True)
+class Score:
+    """A scores artifact."""
+
+    folder: Path
+    hash: str
+    data: dict[str, Any]
+    speed: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> str:
+        """Fingerprint of the model that was scored."""
+        value = self.data.get("model", "")
+        return str(value.get("fingerprint", value.get("manifest", "")) if isinstance(value, dict) else value)
+
+    @property
+    def tasks(self) -> list[TaskScore]:
+        """Scores of all tasks, by name."""
+        return [self._task(slug, facts) for slug, facts in sorted(self.data.get("tasks", {}).items())]
+
+    def bits_per_byte(self, english: bool = False) -> TaskScore | None:
+        """The bits-per-byte task in the cell's language or in English."""
+        found = [task for task in self.tasks if task.builder == "bits_per_byte" and task.english == english]
+        return found[0] if found else None
+
+    def choices(self) -> list[TaskScore]:
+        """Tasks with a chance level."""
+        return [task for task in self.tasks if task.builder != "bits_per_byte" and task.metric]
+
+    def _task(self, slug: str, facts: dict[str, Any]) -> TaskScore:
+        metrics = {name: float(value) for name, value in facts.get("metrics", {}).items() if isinstance(value, int | float)}
+        chance = facts.get("chance")
+        return TaskScore(
+            slug, str(facts.get("builder", slug)), facts.get("language") == "english", metrics, int(facts.get("n", 0)),
+            None if chance is None else float(chance), self.folder / "samples" / f"{slug}.jsonl",
+        )  # fmt: skip
+
+
+def read_score(folder: Path) -> Score:
+    """Read a scores artifact.
+
+    Raises:
+        ArtifactError: It is missing, not whole, or of another kind.
+    """
+    artifacts.expect(folder, "scores")
+    speed = folder / "speed.json"
+    return Score(folder, artifacts.fingerprint(folder), read_json(folder / "scores.json"), read_json(speed) if speed.is_file() else {})
+
+
+def missing(folder: Path) -> str | None:
+    """Why an artifact cannot be read; None when it is whole."""
+    try:
+        artifacts.read(folder)
+    except ArtifactError as error:
+        return error.what
+    return None
+
+
+def identity(folder: Path) -> str:
+    """Manifest hash of an artifact, or a word for its absence."""
+    return artifacts.fingerprint(folder) if artifacts.is_artifact(folder) else "absent"
+
+
+def command(folder: Path) -> str:
+    """The command that made an artifact here; empty when it is not known (run.json does not travel with every copy)."""
+    path = Path(folder) / artifacts.RUN
+    return str(read_json(path).get("command", "")) if path.is_file() else ""
+
+
+def walk(cells: CellList) -> Iterator[tuple[RunCell, Stage]]:
+    """Every cell at every stage."""
+    for cell in cells.cells:
+        for stage in STAGES:
+            yield cell, stage

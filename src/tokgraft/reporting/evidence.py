@@ -1,0 +1,210 @@
+"""Everything the report stands on, read once from finished artifacts: scores, samples, curves, costs, tokenizers, corpora."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tokgraft import artifacts
+from tokgraft.cells import STAGES, CellList, RunCell, Score, Stage, TaskScore, missing, read_json, read_jsonl, read_score
+from tokgraft.config.layout import CONTROL
+from tokgraft.scoring.statistics import Samples, read_samples
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A cell at a stage: its score, or why there is none."""
+
+    cell: RunCell
+    stage: Stage
+    score: Score | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The seeds of one combination model x language x tokenizer x method x recipe.
+
+    Attributes:
+        cells: Its cells, by seed.
+        outcomes: Stage -> outcome of each cell, in the same order.
+    """
+
+    cells: tuple[RunCell, ...]
+    outcomes: dict[Stage, tuple[Outcome, ...]]
+
+    @property
+    def method(self) -> str:
+        """Name of the method or chain."""
+        return self.cells[0].method
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What is compared with each other: model, language, training recipe."""
+        return (self.cells[0].model, self.cells[0].language, self.cells[0].recipe)
+
+    @property
+    def tokenizer(self) -> str:
+        """Slug of the tokenizer recipe."""
+        return self.cells[0].tokenizer
+
+    def scores(self, stage: Stage) -> list[Score]:
+        """Scores of the seeds that have one."""
+        return [outcome.score for outcome in self.outcomes[stage] if outcome.score is not None]
+
+    def tasks(self, stage: Stage, slug: str) -> list[TaskScore]:
+        """One task's score for each seed that has it."""
+        return [task for score in self.scores(stage) for task in score.tasks if task.slug == slug]
+
+
+@dataclass
+class Evidence:
+    """All that was read. Samples are read when asked for and kept."""
+
+    cells: CellList
+    outcomes: list[Outcome]
+    groups: list[Group]
+    _samples: dict[tuple[Path, str], Samples] = field(default_factory=dict)
+
+    def samples(self, task: TaskScore) -> Samples:
+        """Per-unit samples of a task's main metric."""
+        key = (task.samples, task.metric)
+        if key not in self._samples:
+            self._samples[key] = read_samples(task.samples, task.metric)
+        return self._samples[key]
+
+    @cached_property
+    def places(self) -> list[tuple[str, str, str]]:
+        """Every (model, language, recipe) in which methods are compared, in the order of the cell list."""
+        return list(dict.fromkeys(group.place for group in self.groups))
+
+    def within(self, place: tuple[str, str, str]) -> list[Group]:
+        """The groups of one place."""
+        return [group for group in self.groups if group.place == place]
+
+    def control(self, group: Group, method: str) -> Group | None:
+        """The group of a reference method that `group` is compared with: same place, and same tokenizer unless it is the control."""
+        for other in self.within(group.place):
+            if other.method == method and (method == CONTROL or other.tokenizer == group.tokenizer):
+                return other
+        return None
+
+    def plain(self, group: Group) -> Group | None:
+        """The plain initialiser of a chain (`mean` of `mean+prior`); None when it has no refiner or was not run."""
+        initialiser, plus, _ = group.method.partition("+")
+        return self.control(group, initialiser) if plus else None
+
+    def task_slugs(self, groups: Sequence[Group] | None = None) -> list[str]:
+        """Slugs of all tasks scored anywhere, bits per byte first."""
+        found: dict[str, TaskScore] = {}
+        for group in self.groups if groups is None else groups:
+            for stage in STAGES:
+                for score in group.scores(stage):
+                    found.update({task.slug: task for task in score.tasks if task.metric})
+        return sorted(found, key=lambda slug: (found[slug].builder != "bits_per_byte", found[slug].english, slug))
+
+
+def gather(cells: CellList) -> Evidence:
+    """Read the scores of every cell.
+
+    A cell whose scores are not there is kept with the reason, so that a partly pulled tree still gives an honest table.
+    """
+    outcomes = [_outcome(cell, stage) for cell in cells.cells for stage in STAGES]
+    by_group: dict[tuple[str, ...], list[RunCell]] = {}
+    for cell in cells.cells:
+        by_group.setdefault((cell.model, cell.language, cell.tokenizer, cell.method, cell.recipe), []).append(cell)
+    found = {(outcome.cell.key, outcome.stage): outcome for outcome in outcomes}
+    groups = []
+    for members in by_group.values():
+        ordered = tuple(sorted(members, key=lambda cell: cell.seed))
+        groups.append(Group(ordered, {stage: tuple(found[cell.key, stage] for cell in ordered) for stage in STAGES}))
+    return Evidence(cells, outcomes, groups)
+
+
+def _outcome(cell: RunCell, stage: Stage) -> Outcome:
+    if cell.reason is not None:
+        return Outcome(cell, stage, None, f"skipped: {cell.reason}")
+    folder = cell.score_folder(stage)
+    if problem := missing(folder):
+        return Outcome(cell, stage, None, f"not scored: {problem}")
+    return Outcome(cell, stage, read_score(folder))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What training a cell took; a figure that its artifact does not hold is None."""
+
+    bytes: float | None = None
+    tokens: float | None = None
+    steps: float | None = None
+    flops: float | None = None
+    seconds: float | None = None
+
+
+def training_cost(cell: RunCell) -> Cost:
+    """Totals of a cell's continual training.
+
+    Bytes, tokens, steps and FLOPs depend on the data and the settings alone; the seconds depend on the machine.
+    """
+    folder = cell.paths.trained
+    if not artifacts.is_artifact(folder):
+        return Cost()
+    totals = _json(folder / "training.json")
+    curve = read_jsonl(folder / "metrics.jsonl")
+    last = curve[-1] if curve else {}
+
+    def number(*names: str) -> float | None:
+        for source in (totals, last):
+            for name in names:
+                if isinstance(source.get(name), int | float):
+                    return float(source[name])
+        return None
+
+    seconds = number("seconds", "wall_seconds")
+    if seconds is None:
+        wall = _json(folder / artifacts.RUN).get("wall_seconds")
+        seconds = float(wall) if isinstance(wall, int | float) else None
+    return Cost(number("bytes"), number("tokens"), number("steps", "step"), number("flops", "FLOPs"), seconds)
+
+
+def curve(cell: RunCell) -> list[dict[str, Any]]:
+    """Learning curve of a cell: the records of its metrics.jsonl, empty before training."""
+    return read_jsonl(cell.paths.trained / "metrics.jsonl")
+
+
+def tokenizer_facts(cell: RunCell) -> dict[str, Any]:
+    """Flat metrics of a cell's tokenizer (nested keys joined by `/`); empty when the artifact is not here."""
+    return flatten(_json(cell.paths.tokenizer / "metrics.json"))
+
+
+def transplant_facts(cell: RunCell) -> dict[str, Any]:
+    """Flat statistics of a cell's transplant."""
+    return flatten(_json(cell.paths.init / "transplant.json"))
+
+
+def corpus_facts(folder: Path) -> dict[str, Any]:
+    """Flat facts of a corpus card."""
+    return flatten(_json(folder / "card.json"))
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one level, keys joined by `/`; lists become JSON texts."""
+    if not isinstance(value, dict):
+        return {prefix: value} if prefix else {}
+    flat: dict[str, Any] = {}
+    for name, inner in value.items():
+        place = f"{prefix}/{name}" if prefix else str(name)
+        if isinstance(inner, dict):
+            flat.update(flatten(inner, place))
+        else:
+            flat[place] = json.dumps(inner, sort_keys=True, ensure_ascii=False) if isinstance(inner, list) else inner
+    return flat
+
+
+def _json(path: Path) -> dict[str, Any]:
+    data = read_json(path) if path.is_file() else {}
+    return data if isinstance(data, dict) else {}

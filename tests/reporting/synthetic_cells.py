@@ -1,0 +1,142 @@
+"""Finished artifacts of an invented experiment in the layout that the stages write, made through `artifacts.create`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from tokgraft import artifacts
+from tokgraft.config import layout
+
+# method -> (bits per byte right after the transplant, after training) of the invented experiment
+LEVELS = {"none": (2.4, 1.9), "random": (5.6, 2.6), "mean": (3.1, 2.0), "multivariate": (4.9, 2.5), "focus": (2.9, 1.95)}
+TOKENS_PER_BYTE = {"original": 0.52, "bpe8k": 0.31}
+VOCAB = {"original": 16384, "bpe8k": 8192}
+TASKS = {"bpb": ("bits_per_byte", "target"), "bpb-english": ("bits_per_byte", "english"), "heading": ("heading", "target"),
+         "continuation": ("continuation", "target")}  # fmt: skip
+DEMO = [
+    ("pocket", "deu_Latn", list(LEVELS)),
+    ("pocket", "ell_Grek", list(LEVELS)),
+    ("smollm2-135m", "deu_Latn", ["none", "random", "mean"]),
+]
+
+
+def build(root: Path, demo=DEMO, seeds=(0,), pages: int = 40, draws: int = 500) -> Path:
+    """Write a tree of artifacts below `root` (paths in the cell list are relative to it); the path of its cell list."""
+    cells = []
+    for model, language, methods in demo:
+        _shared(root, model, language)
+        for method in methods:
+            tokenizer = "original" if method == "none" else "bpe8k"
+            for seed in seeds:
+                cells.append(_cell(root, model, language, tokenizer, method, f"{model}-demo", seed, pages))
+    listing = {
+        "experiment": "demo", "description": "An invented experiment.", "bootstrap_draws": draws, "cells": cells,
+        "names": {"languages": {"deu_Latn": "German", "ell_Grek": "Greek"}, "models": {"pocket": "Pocket", "smollm2-135m": "SmolLM2 135M"}},
+    }  # fmt: skip
+    path = root / "results" / "cells.json"
+    path.write_text(json.dumps(listing, indent=1))
+    return path
+
+
+def write_scores(
+    folder: Path, model_folder: Path, place: str, method: str, tokenizer: str, stage: int, seed: int = 0, pages: int = 40, shift: float = 0.0
+) -> None:  # fmt: skip
+    rng = np.random.default_rng([*place.encode(), *method.encode(), stage, seed])
+    shared = np.random.default_rng([*place.encode()])
+    sizes, hard = shared.integers(150, 480, pages), shared.normal(0, 0.25, pages)
+    tasks, samples = {}, {}
+    for task, (builder, language) in TASKS.items():
+        if builder == "bits_per_byte":
+            level = LEVELS[method][stage] + shift + (1.1 if language == "english" and method != "none" else 0.0)
+            bits = sizes * (level + hard + rng.normal(0, 0.05, pages))
+            rows = [{"id": f"p{i}:0", "page": f"p{i}", "bits": float(bits[i]), "bytes": int(sizes[i])} for i in range(pages)]
+            metrics = {"bits_per_byte": float(bits.sum() / sizes.sum())}
+            tasks[task] = {"builder": builder, "language": language, "metrics": metrics, "n": pages, "chance": None}
+        else:
+            right = (rng.random(2 * pages) < (0.25 if method == "random" and not stage else 0.36)).astype(int)
+            rows = [{"id": f"i{i}", "page": f"p{i}", "acc": int(r), "acc_norm": int(r), "acc_bytes": int(r)} for i, r in enumerate(right)]
+            metrics = dict.fromkeys(("acc", "acc_norm", "acc_bytes"), float(right.mean()))
+            tasks[task] = {"builder": builder, "language": language, "metrics": metrics, "n": 2 * pages, "chance": 0.25}
+        samples[task] = rows
+    per_byte = TOKENS_PER_BYTE[tokenizer]
+    scores = {
+        "model": artifacts.fingerprint(model_folder), "tasks": tasks, "vocab_size": VOCAB[tokenizer], "tokens_per_byte": per_byte,
+        "flat_guess_bpb": float(np.log2(VOCAB[tokenizer]) * per_byte), "skipped": {},
+    }  # fmt: skip
+    with artifacts.create(folder, "scores", {"tasks": sorted(TASKS)}, {"model": model_folder}, volatile=["speed.json"]) as temporary:
+        (temporary / "scores.json").write_text(json.dumps(scores, indent=1, sort_keys=True))
+        (temporary / "samples").mkdir()
+        for task, rows in samples.items():
+            (temporary / "samples" / f"{task}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (temporary / "speed.json").write_text(
+            json.dumps({"generation_bytes_per_second": 400.0 / per_byte, "generation_tokens_per_second": 400.0})
+        )
+
+
+def _shared(root: Path, model: str, language: str) -> None:
+    _write(root / layout.base(model), "model", {"model.safetensors": model * 50, "config.json": "{}"})
+    for slug in (language, layout.ENGLISH):
+        card = {"language": slug, "pages": {"train": 700, "test": 80}, "bytes": {"train": 1_400_000, "dev": 40_000, "test": 150_000}}
+        _write(root / layout.corpus(slug), "corpus", {"card.json": json.dumps(card)})
+    for recipe in ("original", "bpe8k"):
+        per_byte = TOKENS_PER_BYTE[recipe]
+        metrics = {"vocab_size": VOCAB[recipe], "bytes_per_token": 1 / per_byte, "fertility": 6 * per_byte, "continued_words": per_byte,
+                   "premium": 2 * per_byte}  # fmt: skip
+        _write(root / layout.tokenizer(model, language, recipe), "tokenizer", {"metrics.json": json.dumps(metrics), "tokenizer.json": "{}"})
+
+
+def _cell(root: Path, model: str, language: str, tokenizer: str, method: str, recipe: str, seed: int, pages: int) -> dict:
+    place = (model, language, tokenizer, method, seed)
+    init, trained = root / layout.adapted(*place, layout.INIT), root / layout.adapted(*place, recipe)
+    weights = model * 50 if method == "none" else f"{place}"
+    stats = {"method": method, "counts": {"copied": 900, "combined": 7000, "role": 3, "fallback": 12}}
+    _write(init, "model", {"model.safetensors": weights, "transplant.json": json.dumps(stats)}, {"base": root / layout.base(model)})
+    start, end = LEVELS[method]
+    curve = [
+        {
+            "step": 50 * i,
+            "bytes": 60_000 * i,
+            "loss": 9 - i,
+            "lr": 1e-3,
+            "val_bpb": end + (start - end) * 0.5**i,
+            "val_bpb_english": 3.0 + 0.1 * i,
+        }
+        for i in range(6)
+    ]
+    totals = {
+        "bytes": 300_000,
+        "tokens": int(300_000 * TOKENS_PER_BYTE[tokenizer]),
+        "steps": 250,
+        "flops": 4.2e12 * TOKENS_PER_BYTE[tokenizer],
+    }
+    files = {"model.safetensors": weights + "+", "metrics.jsonl": "".join(json.dumps(row) + "\n" for row in curve),
+             "training.json": json.dumps(totals)}  # fmt: skip
+    _write(trained, "model", files, {"model": init}, {"timing.jsonl": json.dumps({"step": 250, "tokens_per_second": 1234.5}) + "\n"})
+    name = f"{model}/{language}"
+    for stage, (folder, slug) in enumerate(((init, layout.INIT), (trained, recipe))):
+        write_scores(root / layout.scores(*place, slug), folder, name, method, tokenizer, stage, seed, pages)
+    paths = {
+        "base": layout.base(model), "corpus": layout.corpus(language), "english": layout.corpus(layout.ENGLISH),
+        "tokenizer": layout.tokenizer(model, language, tokenizer), "init": layout.adapted(*place, layout.INIT),
+        "trained": layout.adapted(*place, recipe), "score_init": layout.scores(*place, layout.INIT),
+        "score_trained": layout.scores(*place, recipe),
+    }  # fmt: skip
+    return {
+        "model": model,
+        "language": language,
+        "tokenizer": tokenizer,
+        "method": method,
+        "recipe": recipe,
+        "seed": seed,
+        "paths": paths,
+        "reason": None,
+    }
+
+
+def _write(folder: Path, kind: str, files: dict[str, str], inputs: dict | None = None, volatile: dict[str, str] | None = None) -> None:
+    with artifacts.create(folder, kind, {"files": sorted(files)}, inputs, volatile=list(volatile or {})) as temporary:
+        for name, text in {**files, **(volatile or {})}.items():
+            (temporary / name).write_text(text)
