@@ -88,9 +88,9 @@ def _cells(args: argparse.Namespace) -> str:
 def _schema(args: argparse.Namespace) -> str:
     import json
 
-    from tokgraft.config.experiment import Experiment
+    from tokgraft.config.schema import schema
 
-    return json.dumps(Experiment.model_json_schema(), indent=1, sort_keys=True, ensure_ascii=False)
+    return json.dumps(schema(), indent=1, sort_keys=True, ensure_ascii=False)
 
 
 _LISTINGS: dict[str, Callable[[argparse.Namespace], str]] = {

