@@ -75,8 +75,9 @@ format: setup  ## Rewrite the files in the house style
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt --line-length 120 Snakefile workflow
 
-schema: setup  ## Write config/schema.json from the configuration models
+schema: setup  ## Write config/schema.json and docs/configuration.md from the configuration models
 	$(BIN)/tokgraft list schema > config/schema.json
+	$(BIN)/tokgraft list configuration > docs/configuration.md
 
 lock:  ## Resolve envs/requirements.in into envs/lock.txt
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock

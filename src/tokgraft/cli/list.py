@@ -93,6 +93,12 @@ def _schema(args: argparse.Namespace) -> str:
     return json.dumps(schema(), indent=1, sort_keys=True, ensure_ascii=False)
 
 
+def _configuration(args: argparse.Namespace) -> str:
+    from tokgraft.config.schema import reference
+
+    return reference()
+
+
 _LISTINGS: dict[str, Callable[[argparse.Namespace], str]] = {
     "methods": _methods,
     "resources": _resources,
@@ -104,4 +110,5 @@ _LISTINGS: dict[str, Callable[[argparse.Namespace], str]] = {
     "experiments": _described("experiments"),
     "cells": _cells,
     "schema": _schema,
+    "configuration": _configuration,
 }
