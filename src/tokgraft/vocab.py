@@ -1,0 +1,469 @@
+"""Vocabularies as bytes and roles: the ground that every method stands on.
+
+A token is what it stands for in a text, never its string in some vocabulary file: `Ġder`, `▁der` and WordPiece's `der` are the same five
+bytes, `<0x0A>` and `Ċ` the same one. Special tokens stand for no text; they are known by their role. Overlap and segmentation work on
+this form only, so no vocabulary string is ever fed to a tokenizer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from tokgraft.errors import TokenizerError
+
+Kind = Literal["normal", "byte", "special"]
+Level = Literal["exact", "bytes", "role", "string", "substitute"]
+
+ROLES = ("bos", "eos", "pad", "unk", "mask", "cls", "sep")
+"""Roles of special tokens; when one token has several, the first one here decides what it is matched with."""
+
+SUBSTITUTES = {
+    "bos": ("cls", "eos"),
+    "cls": ("bos", "eos"),
+    "eos": ("sep", "bos"),
+    "sep": ("eos", "bos"),
+    "pad": ("eos", "sep"),
+    "mask": ("unk", "pad"),
+    "unk": ("pad",),
+}
+"""Which role stands in for one that the source lacks."""
+
+BYTE_TOKEN = re.compile(r"^<0x([0-9A-Fa-f]{2})>$")
+
+
+def _byte_alphabet() -> dict[int, str]:
+    """Byte -> printable character, the alphabet of byte-level BPE: printable Latin-1 stands for itself, the rest moves to U+0100 on."""
+    own = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    moved = (byte for byte in range(256) if byte not in own)
+    return {byte: chr(byte) for byte in own} | {byte: chr(0x100 + number) for number, byte in enumerate(moved)}
+
+
+TO_CHARACTER = _byte_alphabet()
+TO_BYTE = {character: byte for byte, character in TO_CHARACTER.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One entry of a vocabulary.
+
+    Attributes:
+        text: The bytes it stands for in a text; for a special token the UTF-8 of its string.
+        kind: "normal", "byte" (byte fallback, `<0x0A>`) or "special".
+        roles: Its roles, in the order of `ROLES`; empty for most.
+        surface: Its string in the vocabulary; breaks ties only.
+    """
+
+    text: bytes
+    kind: Kind
+    roles: tuple[str, ...]
+    surface: str
+
+    @property
+    def shown(self) -> str:
+        """Readable text; bytes that are not UTF-8 appear as \\xHH."""
+        return self.text.decode("utf-8", "backslashreplace")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens of a tokenizer by id.
+
+    Attributes:
+        tokens: Token of each id, None for an id without one; the length is the largest id + 1.
+        scheme: How the tokenizer writes tokens: "byte_level", "sentencepiece", "wordpiece" or "plain".
+    """
+
+    tokens: tuple[Token | None, ...]
+    scheme: str
+
+    @classmethod
+    def from_tokenizer(cls, tokenizer: Any) -> Vocabulary:
+        """Read a fast Hugging Face tokenizer.
+
+        Raises:
+            TokenizerError: It has no tokenizer.json form, no tokens, or writes tokens in a way that is not known.
+        """
+        layout = Layout.read(tokenizer)
+        vocab: dict[str, int] = tokenizer.get_vocab()
+        if not vocab:
+            raise TokenizerError("the tokenizer has no tokens")
+        roles = _roles_of(tokenizer, vocab, layout.unk)
+        special = {entry["id"] for entry in layout.added if entry["special"]} | set(roles)
+        tokens: list[Token | None] = [None] * (max(vocab.values()) + 1)
+        for surface, number in vocab.items():
+            text, kind = layout.canonical(surface)
+            if number in special:
+                text, kind = surface.encode(), "special"
+            tokens[number] = Token(text, kind, tuple(roles.get(number, ())), surface)
+        return cls(tuple(tokens), layout.scheme)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @cached_property
+    def ids(self) -> tuple[int, ...]:
+        """All ids that have a token, ascending."""
+        return tuple(number for number, token in enumerate(self.tokens) if token is not None)
+
+    @cached_property
+    def special_ids(self) -> tuple[int, ...]:
+        """Ids of special tokens, ascending."""
+        return tuple(number for number in self.ids if self[number].kind == "special")
+
+    @cached_property
+    def text_ids(self) -> tuple[int, ...]:
+        """Ids of tokens that stand for text (normal and byte fallback), ascending."""
+        return tuple(number for number in self.ids if self[number].kind != "special")
+
+    @cached_property
+    def roles(self) -> dict[str, int]:
+        """Role -> id, for the roles that this vocabulary has, in the order of `ROLES`."""
+        found = {role: number for number in self.ids for role in self[number].roles}
+        return {role: found[role] for role in ROLES if role in found}
+
+    @cached_property
+    def canonical_order(self) -> tuple[int, ...]:
+        """All ids, ordered by what the tokens are and not by their ids, so that a random draw for a token does not depend on its id."""
+        return tuple(sorted(self.ids, key=lambda number: (self[number].kind, self[number].text, self[number].surface)))
+
+    def __getitem__(self, number: int) -> Token:
+        """The token with id `number`.
+
+        Raises:
+            KeyError: The id has no token.
+        """
+        token = self.tokens[number] if 0 <= number < len(self.tokens) else None
+        if token is None:
+            raise KeyError(number)
+        return token
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over text, kind and roles of every id: equal for tokenizers whose rows mean the same."""
+        digest = hashlib.sha256()
+        for number in self.ids:
+            token = self[number]
+            digest.update(f"{number}\t{token.kind}\t{','.join(token.roles)}\t{token.text.hex()}\n".encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The source token that a target token is.
+
+    Attributes:
+        source: Id in the source vocabulary.
+        level: "exact" (bytes and kind), "bytes", or for special tokens "role", "string" (no role in common, the same string),
+            "substitute" (another role stands in).
+    """
+
+    source: int
+    level: Level
+
+
+def overlap(source: Vocabulary, target: Vocabulary) -> dict[int, Match]:
+    """Target id -> the same token of the source, for every target token that the source has, by ascending id.
+
+    Text tokens match by bytes and never a special token. Among several source tokens with the same bytes the first of these wins: equal
+    kind, equal string, lowest id. Special tokens match by role, then by string, then by a substitute role (`SUBSTITUTES`).
+    """
+    by_text: dict[bytes, list[int]] = {}
+    for number in source.text_ids:
+        by_text.setdefault(source[number].text, []).append(number)
+    by_string = {source[number].text: number for number in source.special_ids}
+    found: dict[int, Match] = {}
+    for number in target.ids:
+        token = target[number]
+        match = _match_special(token, source, by_string) if token.kind == "special" else _match_text(token, source, by_text)
+        if match is not None:
+            found[number] = match
+    return found
+
+
+def _match_text(token: Token, source: Vocabulary, by_text: dict[bytes, list[int]]) -> Match | None:
+    candidates = by_text.get(token.text)
+    if not candidates:
+        return None
+    best = min(candidates, key=lambda number: (source[number].kind != token.kind, source[number].surface != token.surface, number))
+    return Match(best, "exact" if source[best].kind == token.kind else "bytes")
+
+
+def _match_special(token: Token, source: Vocabulary, by_string: dict[bytes, int]) -> Match | None:
+    candidates = [source.roles[role] for role in token.roles if role in source.roles]
+    if candidates:
+        same = [number for number in candidates if source[number].text == token.text]
+        return Match((same or candidates)[0], "role")
+    if token.text in by_string:
+        return Match(by_string[token.text], "string")
+    for role in token.roles:
+        for other in SUBSTITUTES[role]:
+            if other in source.roles:
+                return Match(source.roles[other], "substitute")
+    return None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a tokenizer writes tokens, read from its tokenizer.json.
+
+    Attributes:
+        scheme: As in `Vocabulary`.
+        marker: "▁" (or what stands for it) or the continuation prefix "##"; empty for the other schemes.
+        byte_fallback: Whether `<0xHH>` tokens stand for bytes.
+        model: The model's section of tokenizer.json.
+        added: The added tokens (id, content, special, ...).
+        spec: The whole tokenizer.json.
+    """
+
+    scheme: str
+    marker: str
+    byte_fallback: bool
+    model: dict[str, Any]
+    added: list[dict[str, Any]]
+    spec: dict[str, Any]
+
+    @classmethod
+    def read(cls, tokenizer: Any) -> Layout:
+        """Read a fast Hugging Face tokenizer.
+
+        Raises:
+            TokenizerError: It has no fast form, or marks the ends of words by a suffix.
+        """
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise TokenizerError(f"{type(tokenizer).__name__} has no fast form (tokenizer.json)", "convert it to a tokenizer.json first")
+        spec = json.loads(backend.to_str())
+        model = spec["model"]
+        if model.get("end_of_word_suffix"):
+            raise TokenizerError(
+                f"tokenizers that mark the end of a word ({model['end_of_word_suffix']!r}) are not supported",
+                "use a byte-level, SentencePiece or WordPiece tokenizer",
+            )
+        scheme, marker = _scheme(spec)
+        decoders = {part["type"] for part in components(spec.get("decoder"))}
+        return cls(scheme, marker, bool(model.get("byte_fallback")) or "ByteFallback" in decoders, model, spec["added_tokens"], spec)
+
+    @cached_property
+    def in_model(self) -> set[str]:
+        """Strings that the model itself knows; other tokens were added and are literal text."""
+        vocab = self.model["vocab"]
+        return set(vocab) if isinstance(vocab, dict) else {piece for piece, _ in vocab}
+
+    @property
+    def unk(self) -> str | None:
+        """The model's own unknown token."""
+        if isinstance(number := self.model.get("unk_id"), int):
+            return str(self.model["vocab"][number][0])
+        return self.model.get("unk_token")
+
+    def canonical(self, surface: str) -> tuple[bytes, Kind]:
+        """What a vocabulary string stands for, special tokens aside."""
+        if surface not in self.in_model:
+            return surface.encode(), "normal"
+        if self.scheme == "byte_level":
+            try:
+                return bytes(TO_BYTE[character] for character in surface), "normal"
+            except KeyError:
+                return surface.encode(), "normal"
+        if self.byte_fallback and (found := BYTE_TOKEN.match(surface)):
+            return bytes([int(found[1], 16)]), "byte"
+        if self.scheme == "sentencepiece":
+            return surface.replace(self.marker, " ").encode(), "normal"
+        if self.scheme == "wordpiece":
+            continued = surface.startswith(self.marker) and len(surface) > len(self.marker)
+            return (surface[len(self.marker) :] if continued else " " + surface).encode(), "normal"
+        return surface.encode(), "normal"
+
+
+def components(section: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The parts of a normalizer, pre-tokenizer or decoder section of tokenizer.json, sequences unrolled."""
+    if section is None:
+        return []
+    for key in ("normalizers", "pretokenizers", "decoders"):
+        if key in section:
+            return [part for inner in section[key] for part in components(inner)]
+    return [section]
+
+
+def _scheme(spec: dict[str, Any]) -> tuple[str, str]:
+    parts = [part for name in ("normalizer", "pre_tokenizer", "decoder") for part in components(spec.get(name))]
+    model = spec["model"]
+    if any(part["type"] == "ByteLevel" for part in parts):
+        return "byte_level", ""
+    if prefix := model.get("continuing_subword_prefix"):
+        return "wordpiece", prefix
+    for part in parts:
+        if part["type"] == "Metaspace":
+            return "sentencepiece", part["replacement"]
+        if part["type"] == "Replace" and part["pattern"].get("String") == " " and part["content"] == "▁":
+            return "sentencepiece", "▁"
+        if part["type"] == "Replace" and part["pattern"].get("String") == "▁" and part["content"] == " ":
+            return "sentencepiece", "▁"
+    return ("sentencepiece", "▁") if model["type"] == "Unigram" else ("plain", "")
+
+
+def _roles_of(tokenizer: Any, vocab: dict[str, int], unk: str | None) -> dict[int, list[str]]:
+    """Id -> roles, in the order of `ROLES`."""
+    found: dict[int, list[str]] = {}
+    for role in ROLES:
+        token = getattr(tokenizer, f"{role}_token", None)
+        if token is None and role == "unk":
+            token = unk
+        if token is not None and (number := vocab.get(str(token))) is not None:
+            found.setdefault(number, []).append(role)
+    return found
+
+
+def utf8_runs(text: bytes) -> list[tuple[bool, bytes]]:
+    """`text` cut into longest runs of valid UTF-8 (True) and of bytes that are part of no character (False)."""
+    runs: list[tuple[bool, bytes]] = []
+    while text:
+        try:
+            text.decode()
+            return [*runs, (True, text)]
+        except UnicodeDecodeError as error:
+            if error.start:
+                runs.append((True, text[: error.start]))
+            runs.append((False, text[error.start : error.end]))
+            text = text[error.end :]
+    return runs
+
+
+class Segmenter:
+    """Source ids for the bytes of a target token, as the source tokenizer would write them in the middle of a text.
+
+    A leading space is kept, no dummy prefix is put in front, no text is taken for a special token. Bytes that are no characters, and
+    characters that the vocabulary lacks, become byte tokens where the vocabulary has them and are left out otherwise.
+
+    Args:
+        tokenizer: The source tokenizer (fast).
+        vocabulary: Its vocabulary; read from the tokenizer when not given.
+    """
+
+    def __init__(self, tokenizer: Any, vocabulary: Vocabulary | None = None) -> None:
+        self.vocabulary = vocabulary or Vocabulary.from_tokenizer(tokenizer)
+        self._layout = Layout.read(tokenizer)
+        self._special = set(self.vocabulary.special_ids)
+        self._bytes = self._byte_ids()
+        spec = neutral_spec(self._layout)
+        self._tokenizer = _build(spec)
+        self._raw = _build({**spec, "normalizer": None, "pre_tokenizer": None})
+        vocab: dict[str, int] = tokenizer.get_vocab()
+        self._words = {surface: number for surface, number in vocab.items() if number not in self._special}
+
+    def pieces(self, text: bytes) -> list[int]:
+        """Source ids of `text`; empty only if nothing of it can be written."""
+        return self.pieces_many([text])[0]
+
+    def pieces_many(self, texts: Sequence[bytes]) -> list[list[int]]:
+        """`pieces` of each text, in one batch."""
+        runs = [utf8_runs(text) for text in texts]
+        whole = [number for number, parts in enumerate(runs) if len(parts) == 1 and parts[0][0]]
+        found: list[list[int]] = [[] for _ in texts]
+        for number, ids in zip(whole, self._encode([texts[number].decode() for number in whole])):
+            found[number] = ids
+        for number, parts in enumerate(runs):
+            if not found[number]:
+                found[number] = self._mixed(texts[number], parts)
+        return found
+
+    def _mixed(self, text: bytes, parts: list[tuple[bool, bytes]]) -> list[int]:
+        """Text that is not UTF-8 throughout, or of which the tokenizer's normalisation left nothing."""
+        if self._layout.scheme == "byte_level":
+            ids = self._raw.encode("".join(TO_CHARACTER[byte] for byte in text), add_special_tokens=False).ids
+            return [number for number in ids if number not in self._special]
+        ids = []
+        for valid, part in parts:
+            written = self._encode([part.decode()])[0] if valid else []
+            ids += written or [self._bytes[byte] for byte in part if byte in self._bytes]
+        return ids
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        if self._layout.scheme == "wordpiece":
+            return [self._word_pieces(text) for text in texts]
+        if self._layout.scheme == "sentencepiece":
+            # Done here and not by the tokenizer's own parts: some of them drop or double spaces, or put one in front.
+            texts = [text.replace(" ", self._layout.marker) for text in texts]
+        encoded = self._tokenizer.encode_batch(texts, add_special_tokens=False)
+        return [[number for number in item.ids if number not in self._special] for item in encoded]
+
+    def _word_pieces(self, text: str) -> list[int]:
+        """Greedy longest match; unlike the tokenizer itself it can start inside a word, and skips only what it cannot write."""
+        normalizer, splitter = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
+        inside = not text[:1].isspace()
+        text = normalizer.normalize_str(text) if normalizer is not None else text
+        words = [word for word, _ in splitter.pre_tokenize_str(text)] if splitter is not None else text.split()
+        ids: list[int] = []
+        for number, word in enumerate(words):
+            ids += self._greedy(word, inside and number == 0)
+        return ids
+
+    def _greedy(self, word: str, inside: bool) -> list[int]:
+        ids: list[int] = []
+        start = 0
+        while start < len(word):
+            prefixes = (self._layout.marker, "") if inside or start else ("",)
+            hits = ((end, self._words.get(prefix + word[start:end])) for prefix in prefixes for end in range(len(word), start, -1))
+            end, number = next(((end, number) for end, number in hits if number is not None), (start + 1, None))
+            if number is not None:
+                ids.append(number)
+            start = end
+        return ids
+
+    def _byte_ids(self) -> dict[int, int]:
+        tokens = self.vocabulary
+        return {tokens[number].text[0]: number for number in reversed(tokens.text_ids) if tokens[number].kind == "byte"}
+
+
+def neutral_spec(layout: Layout) -> dict[str, Any]:
+    """tokenizer.json of the same tokenizer without dummy prefix, post-processing and special tokens.
+
+    Special tokens keep their ids under a name that no text contains (Unicode reserves U+FDD0 for such inner use).
+    """
+    spec = json.loads(json.dumps(layout.spec))
+    spec.update(post_processor=None, truncation=None, padding=None)
+    spec["normalizer"] = _without(spec.get("normalizer"), "Prepend")
+    for part in components(spec.get("pre_tokenizer")):
+        if part["type"] == "ByteLevel":
+            part["add_prefix_space"] = False
+        elif part["type"] == "Metaspace":
+            part["prepend_scheme"] = "never"
+    _hide_specials(spec, {entry["content"] for entry in layout.added if entry["special"]} | ({layout.unk} if layout.unk else set()))
+    return spec
+
+
+def _without(section: dict[str, Any] | None, kind: str) -> dict[str, Any] | None:
+    kept = [part for part in components(section) if part["type"] != kind]
+    if not kept:
+        return None
+    return kept[0] if len(kept) == 1 else {"type": "Sequence", "normalizers": kept}
+
+
+def _hide_specials(spec: dict[str, Any], specials: Iterable[str]) -> None:
+    model = spec["model"]
+    merged = {part for merge in model.get("merges") or [] for part in (*_pair(merge), "".join(_pair(merge)))}
+    names = {surface: f"\ufdd0{number}" for number, surface in enumerate(sorted(specials)) if surface not in merged}
+    if isinstance(model["vocab"], dict):
+        model["vocab"] = {names.get(surface, surface): number for surface, number in model["vocab"].items()}
+    else:
+        model["vocab"] = [[names.get(surface, surface), score] for surface, score in model["vocab"]]
+    if model.get("unk_token") is not None:
+        model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
+    for entry in spec["added_tokens"]:
+        entry["content"] = names.get(entry["content"], entry["content"])
+
+
+def _pair(merge: Any) -> list[str]:
+    return merge.split(" ") if isinstance(merge, str) else list(merge)
+
+
+def _build(spec: dict[str, Any]) -> Any:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_str(json.dumps(spec))
