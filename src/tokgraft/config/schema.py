@@ -47,7 +47,7 @@ def _fields(definition: dict[str, Any]) -> list[str]:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     required = set(definition.get("required", []))
     for name, field in definition.get("properties", {}).items():
-        default = "required" if name in required else f"`{json.dumps(field.get('default'), ensure_ascii=False)}`"
+        default = "required" if name in required else f"`{json.dumps(field['default'], ensure_ascii=False)}`" if "default" in field else "empty"
         rows.append(f"| `{name}` | {_type(field)} | {default} | {' '.join(field.get('description', '').split())} |")
     return rows
 
