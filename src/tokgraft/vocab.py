@@ -238,7 +238,15 @@ class Layout:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise TokenizerError(f"{type(tokenizer).__name__} has no fast form (tokenizer.json)", "convert it to a tokenizer.json first")
-        spec = json.loads(backend.to_str())
+        return cls.of(json.loads(backend.to_str()))
+
+    @classmethod
+    def of(cls, spec: dict[str, Any]) -> Layout:
+        """The layout of a parsed tokenizer.json, as the library writes it.
+
+        Raises:
+            TokenizerError: It marks the ends of words by a suffix.
+        """
         model = spec["model"]
         if model.get("end_of_word_suffix"):
             raise TokenizerError(
