@@ -9,7 +9,12 @@ from tokgraft.cells import STAGES, Stage, TaskScore
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting.evidence import Evidence, Group
 from tokgraft.scoring.statistics import (
-    Difference, Interval, bootstrap_interval, detectable, holm, paired_difference,
+    Difference,
+    Interval,
+    bootstrap_interval,
+    detectable,
+    holm,
+    paired_difference,
 )  # fmt: skip
 
 REFERENCES = (CONTROL, "random", "mean")
@@ -133,10 +138,12 @@ def _paired(group: Group, stage: Stage, other: Group, other_stage: Stage, task: 
 
 
 def _by_seed(group: Group, stage: Stage, task: str) -> dict[int, TaskScore]:
-    found = {}
+    found: dict[int, TaskScore] = {}
     for outcome in group.outcomes[stage]:
-        for score in [outcome.score] if outcome.score is not None else []:
-            found.update({outcome.cell.seed: one for one in score.tasks if one.slug == task and one.metric})
+        if outcome.score is not None:
+            for one in outcome.score.tasks:
+                if one.slug == task and one.metric:
+                    found[outcome.cell.seed] = one
     return found
 
 
