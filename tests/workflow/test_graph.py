@@ -1,0 +1,149 @@
+"""The graph: every experiment plans, and adding a thing costs one file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.workflow.conftest import ROOT, Project
+
+EXPERIMENTS = sorted(path.name for path in (ROOT / "config" / "experiments").glob("*.yaml"))
+GRID: dict[str, Any] = {
+    "models": ["pocket"],
+    "languages": ["deu_Latn"],
+    "tokenizers": ["bpe8k"],
+    "methods": ["none", "mean", "focus"],
+    "recipes": ["pocket-demo"],
+    "tasks": ["bpb"],
+}
+FIXED = {"all": 1, "report_cells": 1, "report_build": 1, "report_check": 1, "publish_mlflow": 1}
+
+
+def config_of(*grids: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"name": "trial", "grids": list(grids), **more}
+
+
+def plan(project: Project, *grids: dict[str, Any], **more: Any) -> Counter[str]:
+    project.write("config/experiments/trial.yaml", config_of(*grids, **more))
+    return project.plan("--configfile", "config/experiments/trial.yaml")
+
+
+def load(place: str) -> Any:
+    return yaml.safe_load((ROOT / place).read_text())
+
+
+def test_the_default_experiment_is_the_main_job(project: Project) -> None:
+    found = project.plan()
+    assert found == {
+        **FIXED,
+        "corpus_build": 3,
+        "tokenizer_train": 7,  # pocket's own, then new and original for pocket x 2 languages and smollm2 x 1
+        "model_fetch": 1,
+        "model_create": 1,
+        "model_pretrain": 1,
+        "resource_build": 2,
+        "transplant_apply": 13,
+        "train_continue": 13,
+        "score_model": 26,
+    }
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_plans(name: str, project: Project) -> None:
+    found = project.plan("--configfile", f"config/experiments/{name}")
+    assert found["score_model"] == 2 * found["train_continue"] > 0
+    assert found["transplant_apply"] <= found["train_continue"]
+
+
+def test_a_method_is_one_file(project: Project) -> None:
+    before = plan(project, GRID)
+    mean = (ROOT / "src/tokgraft/methods/mean.py").read_text()
+    project.write(
+        "src/tokgraft/methods/dummy.py",
+        mean.replace('@method(\n    "mean"', '@method(\n    "dummy"').replace('@method("mean"', '@method("dummy"'),
+    )
+    after = plan(project, {**GRID, "methods": [*GRID["methods"], "dummy"]})
+    assert after - before == {"transplant_apply": 1, "train_continue": 1, "score_model": 2}
+    assert before - after == Counter()
+
+
+def test_a_language_is_one_file(project: Project) -> None:
+    before = plan(project, GRID)
+    project.write("config/languages/xxx_Latn.yaml", {**load("config/languages/deu_Latn.yaml"), "name": "Dummy"})
+    after = plan(project, {**GRID, "languages": ["deu_Latn", "xxx_Latn"]})
+    assert after - before == {
+        "corpus_build": 1,
+        "tokenizer_train": 2,
+        "resource_build": 1,
+        "transplant_apply": 3,
+        "train_continue": 3,
+        "score_model": 6,
+    }
+
+
+def test_a_model_is_one_file(project: Project) -> None:
+    before = plan(project, GRID)
+    project.write("config/models/dummy.yaml", {"name": "Dummy", "source": {"kind": "local", "path": "my/model"}})
+    after = plan(project, {**GRID, "models": ["pocket", "dummy"]})
+    assert after - before == {
+        "model_fetch": 1,
+        "tokenizer_train": 2,
+        "resource_build": 1,
+        "transplant_apply": 3,
+        "train_continue": 3,
+        "score_model": 6,
+    }
+
+
+def test_a_tokenizer_recipe_is_one_file(project: Project) -> None:
+    before = plan(project, GRID)
+    project.write("config/tokenizers/dummy.yaml", load("config/tokenizers/bpe8k.yaml"))
+    after = plan(project, {**GRID, "tokenizers": ["bpe8k", "dummy"]})
+    assert after - before == {"tokenizer_train": 1, "resource_build": 1, "transplant_apply": 2, "train_continue": 2, "score_model": 4}
+
+
+def test_a_training_recipe_is_one_file(project: Project) -> None:
+    before = plan(project, GRID)
+    project.write("config/recipes/dummy.yaml", load("config/recipes/pocket-demo.yaml"))
+    after = plan(project, {**GRID, "recipes": ["pocket-demo", "dummy"]})
+    assert after - before == {"train_continue": 3, "score_model": 3}
+
+
+def test_a_task_is_one_file(project: Project) -> None:
+    before = plan(project, GRID)
+    project.write("config/tasks/dummy.yaml", load("config/tasks/bpb.yaml"))
+    after = plan(project, {**GRID, "tasks": ["bpb", "dummy"]})
+    assert after == before, "a task is a setting of the scoring jobs, not a job"
+
+
+def test_an_experiment_is_one_file(project: Project) -> None:
+    assert plan(project, {**GRID, "methods": ["mean"]})["train_continue"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": ["focsu"]}, "did you mean focus"),
+        ({"languages": ["deu_Lat"]}, "did you mean deu_Latn"),
+        ({"models": ["smollm"]}, "did you mean smollm2-135m"),
+    ],
+)
+def test_a_wrong_name_stops_before_the_graph(project: Project, change: dict[str, Any], message: str) -> None:
+    project.write("config/experiments/trial.yaml", config_of({**GRID, **change}))
+    done = project.snakemake("--dry-run", "--configfile", "config/experiments/trial.yaml", check=False)
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+
+
+def test_no_shared_file_lists_methods() -> None:
+    """One file a method: no other module may name one."""
+    names = [path.stem for path in (ROOT / "src/tokgraft/methods").glob("[a-z]*.py") if path.stem not in {"none", "random", "mean"}]
+    sources = [path for path in (ROOT / "src/tokgraft").rglob("*.py") if path.parent.name != "methods"]
+    for name in names:
+        for path in [*sources, *(ROOT / "workflow").rglob("*.smk")]:
+            code = "\n".join(line for line in Path(path).read_text().splitlines() if "tokgraft transplant" not in line)
+            assert f'"{name}"' not in code, f"{path} names the method {name}"

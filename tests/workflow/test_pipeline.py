@@ -1,0 +1,169 @@
+"""The whole pipeline, for real, on a slice of the help corpus: results, reruns, equal bytes, a killed job."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.workflow.conftest import Project, cache, copy_project, jobs
+
+pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(1500), pytest.mark.xdist_group("pipeline")]
+
+SMOKE = "config/experiments/smoke.yaml"
+PLACE = "pocket-smoke/deu_Latn"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = copy_project(tmp_path_factory.mktemp("pipeline") / "project")
+    project.snakemake("--configfile", SMOKE)
+    return project
+
+
+def rows(project: Project) -> list[dict[str, str]]:
+    with (project.root / "results/tables/leaderboard.csv").open() as handle:
+        return list(csv.DictReader(handle))
+
+
+def manifests(project: Project, below: str = "results") -> dict[str, bytes]:
+    root = project.root
+    found = (root / below).rglob("manifest.json")
+    return {str(path.relative_to(root)): path.read_bytes() for path in found if not any(part.startswith(".") for part in path.parts[-9:])}
+
+
+def test_the_table_has_every_cell_and_no_hole(finished: Project) -> None:
+    found = rows(finished)
+    assert {(row["method"], row["stage"]) for row in found} == {
+        (m, s) for m in ("none", "random", "mean", "focus") for s in ("init", "trained")
+    }
+    for row in found:
+        assert all(value.strip() for value in row.values()), row
+        assert 0 < float(row["bpb"]) < 20
+
+
+def test_training_lowers_bits_per_byte(finished: Project) -> None:
+    by_cell = {(row["method"], row["stage"]): float(row["bpb"]) for row in rows(finished)}
+    for method in ("none", "random", "mean", "focus"):
+        assert by_cell[method, "trained"] < by_cell[method, "init"], method
+
+
+def test_the_control_is_the_untouched_base(finished: Project) -> None:
+    results = finished.root / "results/models/pocket-smoke"
+    base = json.loads((results / "base/manifest.json").read_text())["files"]["model.safetensors"]
+    control = json.loads((results / "deu_Latn/original/none/s0/init/manifest.json").read_text())["files"]["model.safetensors"]
+    assert control == base
+
+
+def test_products_are_checked_and_published(finished: Project) -> None:
+    assert (finished.root / "results/checked.txt").read_text().strip()
+    assert (finished.root / "results/published.json").stat().st_size > 2
+    assert (finished.root / "mlflow.db").is_file()
+    report = (finished.root / "results/tables/report.html").read_text()
+    assert "focus" in report and "<svg" in report
+
+
+def test_everything_verifies(finished: Project) -> None:
+    done = finished.run(sys.executable, "-m", "tokgraft", "verify", "results")
+    assert "0 problems" in done.stdout
+
+
+def test_a_second_run_has_nothing_to_do(finished: Project) -> None:
+    assert "Nothing to be done" in finished.snakemake("--configfile", SMOKE).stderr
+
+
+def test_a_changed_parameter_reruns_that_method_only(finished: Project) -> None:
+    config = yaml.safe_load((finished.root / SMOKE).read_text())
+    config["methods"] = {"random": {"params": {"copy_overlap": True}}}
+    finished.write("config/experiments/changed.yaml", config)
+    done = finished.snakemake("--dry-run", "--quiet", "rules", "--configfile", "config/experiments/changed.yaml")
+    found = jobs(done.stdout + done.stderr)
+    assert found == {
+        "all": 1,
+        "transplant_apply": 1,
+        "train_continue": 1,
+        "score_model": 2,
+        "report_cells": 1,
+        "report_build": 1,
+        "report_check": 1,
+        "publish_mlflow": 1,
+    }
+
+
+def test_an_edited_method_reruns_that_method_only(finished: Project) -> None:
+    place = finished.root / "src/tokgraft/methods/focus.py"
+    before = place.read_text()
+    try:
+        place.write_text(before + "\n# edited\n")
+        found = finished.plan("--configfile", SMOKE)
+    finally:
+        place.write_text(before)
+    assert (found["transplant_apply"], found["train_continue"], found["score_model"]) == (1, 1, 2)
+    assert "Nothing to be done" in finished.snakemake("--dry-run", "--configfile", SMOKE).stdout
+
+
+def test_a_second_clone_gives_equal_bytes(finished: Project, tmp_path: Path) -> None:
+    clone = copy_project(tmp_path / "elsewhere" / "clone")
+    clone.run("snakemake", "--configfile", SMOKE, "--until", "score_model", env={"PYTHONHASHSEED": "123"})
+    expected = {place: content for place, content in manifests(finished).items() if "/tables/" not in place}
+    assert manifests(clone) == expected
+
+
+def test_a_killed_training_continues_to_the_same_bytes(finished: Project) -> None:
+    out = f"results/models/{PLACE}/bpe2k/mean/s0/smoke"
+    want = (finished.root / out / "manifest.json").read_bytes()
+    (finished.root / out / "manifest.json").unlink()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(finished.root / "src"),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "TOKGRAFT_CACHE": str(cache()),
+    }
+    command = ["snakemake", "--configfile", SMOKE, f"{out}/manifest.json"]
+    running = subprocess.Popen(
+        command, cwd=finished.root, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 240
+    hidden = (finished.root / out).parent
+    while not list(hidden.glob(".*checkpoints*/**/*.pt")) and not list(hidden.glob(".*checkpoints*/**/*.safetensors")):
+        assert running.poll() is None, "the job ended before it wrote a checkpoint"
+        assert time.monotonic() < deadline, "no checkpoint appeared"
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert not (finished.root / out / "manifest.json").exists(), "a half-written artifact looks whole"
+    finished.snakemake("--unlock", "--configfile", SMOKE)
+    finished.snakemake("--configfile", SMOKE, f"{out}/manifest.json")
+    assert (finished.root / out / "manifest.json").read_bytes() == want
+    log = (finished.root / f"logs/train_continue/{PLACE}/bpe2k/mean/s0/smoke.log").read_text()
+    assert "resum" in log.lower()
+
+
+def test_a_language_nobody_has_configured(finished: Project) -> None:
+    """Khmer has a script of its own and no file in the box: one file makes it work."""
+    finished.write(
+        "config/languages/khm_Khmr.yaml",
+        {
+            "name": "Khmer",
+            "bcp47": "km",
+            "iso639_3": "khm",
+            "script": "Khmr",
+            "lid": ["km"],
+            "words": "none",
+            "sources": [{"kind": "apt_help", "package": "libreoffice-help-km"}],
+        },
+    )
+    config = yaml.safe_load((finished.root / SMOKE).read_text())
+    config["grids"][0].update(languages=["khm_Khmr"], methods=["mean"])
+    finished.write("config/experiments/khmer.yaml", config)
+    finished.snakemake("--configfile", "config/experiments/khmer.yaml", "--until", "score_model")
+    scores = list((finished.root / "results/scores/pocket-smoke/khm_Khmr").rglob("scores.json"))
+    assert len(scores) == 2
