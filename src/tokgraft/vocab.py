@@ -434,7 +434,7 @@ def neutral_spec(layout: Layout) -> dict[str, Any]:
 
     Special tokens keep their ids under a name that no text contains (Unicode reserves U+FDD0 for such inner use).
     """
-    spec = json.loads(json.dumps(layout.spec))
+    spec: dict[str, Any] = json.loads(json.dumps(layout.spec))
     spec.update(post_processor=None, truncation=None, padding=None)
     spec["normalizer"] = _without(spec.get("normalizer"), "Prepend")
     for part in components(spec.get("pre_tokenizer")):
@@ -468,7 +468,7 @@ def _hide_specials(spec: dict[str, Any], specials: Iterable[str]) -> None:
 
 
 def _pair(merge: Any) -> list[str]:
-    return merge.split(" ") if isinstance(merge, str) else list(merge)
+    return str(merge).split(" ") if isinstance(merge, str) else list(merge)
 
 
 def _build(spec: dict[str, Any]) -> Any:

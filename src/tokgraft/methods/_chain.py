@@ -1,0 +1,149 @@
+"""Chains: one initialiser, then any number of refiners, joined by `+` (`mean`, `mean+prior`, `focus+prior+readout`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tokgraft.errors import ConfigError, ModelError
+from tokgraft.methods._contract import METHODS, REFINERS, Params, Registered, Rows, Transplant
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A parsed chain.
+
+    Attributes:
+        first: The initialiser.
+        refiners: What improves its rows, in order.
+    """
+
+    first: Registered
+    refiners: tuple[Registered, ...]
+
+    @property
+    def parts(self) -> tuple[Registered, ...]:
+        """Initialiser and refiners."""
+        return (self.first, *self.refiners)
+
+
+def parse(chain: str) -> Chain:
+    """Parse a chain.
+
+    Raises:
+        ConfigError: A part is unknown (with near matches), stands in the wrong place, or appears twice.
+    """
+    first, *rest = chain.split("+")
+    if first in REFINERS.names():
+        raise ConfigError(f"{first!r} in method {chain!r} is a refiner: it needs an initialiser before it", f"for example none+{first}")
+    for name in rest:
+        if name in METHODS.names():
+            raise ConfigError(f"{name!r} in method {chain!r} is an initialiser: a chain has one, at its start", "give refiners after it")
+    if len(set(rest)) != len(rest):
+        raise ConfigError(f"method {chain!r} names a refiner twice")
+    where = "" if not rest else f"chain {chain!r}"
+    return Chain(METHODS.get(first, where), tuple(REFINERS.get(name, where) for name in rest))
+
+
+def requirements(chain: str) -> set[str]:
+    """Names of the resources that a chain requires."""
+    return {name for part in parse(chain).parts for name in part.requires}
+
+
+def files(chain: str) -> list[Path]:
+    """Source files of the parts of a chain."""
+    return [part.file for part in parse(chain).parts]
+
+
+def settings(chain: str, params: Mapping[str, Any]) -> dict[str, Params]:
+    """Validated parameters of each part.
+
+    Args:
+        chain: The chain.
+        params: Parameters of the initialiser; for a chain with refiners, part -> its parameters.
+
+    Raises:
+        ConfigError: The chain, a key or a value is wrong.
+    """
+    parsed = parse(chain)
+    names = [part.name for part in parsed.parts]
+    if len(names) > 1:
+        for key in params:
+            if key not in names:
+                raise ConfigError(
+                    f"method {chain!r}: parameters stand under the part they belong to, found {key!r}", f"parts: {', '.join(names)}"
+                )
+        given = {name: params.get(name, {}) for name in names}
+    else:
+        given = {names[0]: params}
+    found = {}
+    for part in parsed.parts:
+        try:
+            found[part.name] = part.params.parse(given[part.name], f"parameters of {part.name}")
+        except ConfigError as error:
+            raise ConfigError(error.what, f"see docs/methods/{part.name}.md") from None
+    return found
+
+
+def validate(chain: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The resolved parameters of a chain as JSON values, part -> parameters, defaults included.
+
+    Raises:
+        ConfigError: The chain, a key or a value is wrong.
+    """
+    return {name: value.canonical() for name, value in settings(chain, params).items()}
+
+
+def apply(chain: str, task: Transplant, params: Mapping[str, Any]) -> Rows:
+    """Run a chain and check what it returns.
+
+    Raises:
+        ConfigError: The chain, its parameters or its resources are wrong.
+        ModelError: It cannot treat this model, or it returned rows that cannot be used.
+    """
+    parsed, resolved = parse(chain), settings(chain, params)
+    check_support(parsed, task.tied)
+    for part in parsed.parts:
+        if missing := sorted(part.requires - set(task.resources)):
+            raise ConfigError(f"{part.name} requires the resource {missing[0]}", f"make it with: tokgraft resource --name {missing[0]} ...")
+    rows = parsed.first.function("build")(task, resolved[parsed.first.name])
+    _check_rows(parsed.first.name, task, rows)
+    for part in parsed.refiners:
+        rows = part.function("refine")(task, rows, resolved[part.name])
+        _check_rows(part.name, task, rows)
+    return rows
+
+
+def check_support(chain: Chain, tied: bool) -> None:
+    """Raise unless every part can treat such a model.
+
+    Raises:
+        ModelError: One cannot.
+    """
+    for part in chain.parts:
+        if not (part.tied if tied else part.untied):
+            has, other = ("one table for input and output (tied)", "untied") if tied else ("two tables (untied)", "tied")
+            raise ModelError(f"{part.name} cannot treat a model with {has}", f"choose another method, or an {other} base model")
+
+
+def _check_rows(name: str, task: Transplant, rows: Rows) -> None:
+    size = len(task.target)
+    expected: list[tuple[str, Any, tuple[int, ...] | None]] = [
+        ("input rows", rows.input, (size, task.E.shape[1])),
+        ("output rows", rows.output, None if task.tied else (size, task.U.shape[1])),
+        ("bias", rows.bias, None if task.bias is None else (size,)),
+    ]
+    for label, array, shape in expected:
+        if (array is None) != (shape is None) or (array is not None and (array.shape != shape or array.dtype != np.float32)):
+            found = "none" if array is None else f"{array.shape} {array.dtype}"
+            raise ModelError(f"{name} returned {label} {found}, expected {shape or 'none'} float32", "this is a defect of the method")
+        if array is not None and not np.isfinite(array).all():
+            bad = np.unique(np.argwhere(~np.isfinite(array))[:, 0])[:5]
+            shown = ", ".join(f"{number} ({task.target.tokens[number]})" for number in bad.tolist())
+            raise ModelError(f"{name} returned NaN or Inf in {label} of {shown}", "this is a defect of the method")
+    if len(rows.provenance) != size:
+        raise ModelError(f"{name} returned provenance for {len(rows.provenance)} of {size} tokens", "this is a defect of the method")

@@ -1,0 +1,204 @@
+"""What a method is given, what it returns, and how it is registered.
+
+A method is one module of this package: a class of parameters under `@method(...)`, and `build(task, params) -> Rows` beside it. A refiner
+is the same with `@refiner(...)` and `refine(task, rows, params) -> Rows`. Methods work on numpy arrays in float32; what needs torch or
+transformers imports them inside `build`, because the registry is imported whenever the workflow's graph is built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tokgraft.config.base import ConfigFile
+from tokgraft.registry import Registry
+from tokgraft.vocab import Match, Segmenter, Vocabulary, overlap
+
+Floats = npt.NDArray[np.float32]
+How = Literal["copied", "role", "combined", "mapped", "trained", "fallback", "random"]
+
+
+class Params(ConfigFile):
+    """Parameters of a method or refiner: typed, described, defaulted; unknown ones are errors."""
+
+    kind = "method"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the row of one target token comes from.
+
+    Attributes:
+        how: "copied" (the same token of the source), "role" (special token by role or string), "combined" (from source rows),
+            "mapped" (through another model's space), "trained", "fallback" (the mean of the source rows, for want of anything better),
+            "random".
+        sources: Source ids it is made from, where it is made from few.
+    """
+
+    how: How
+    sources: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Transplant:
+    """What a method is given.
+
+    Attributes:
+        source: Vocabulary of the base model.
+        target: The new vocabulary.
+        E: Input table of the base, (len(source), d), float32; rows of ids without a token are included, padding behind them is not.
+        U: Output table, (len(source), d_out); the same object as `E` when the model is tied.
+        bias: Bias of the head, (len(source),), or None.
+        segmenter: Cuts the bytes of a target token into source ids.
+        resources: What the method requires, loaded, by name.
+        seed: Seed; draw through `rng`, never from it directly.
+        load_model: Gives a fresh copy of the base model, for methods that need forward passes.
+    """
+
+    source: Vocabulary
+    target: Vocabulary
+    E: Floats
+    U: Floats
+    bias: Floats | None = None
+    segmenter: Segmenter | None = None
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    load_model: Callable[[], Any] | None = None
+
+    @property
+    def tied(self) -> bool:
+        """Whether input and output table are one."""
+        return self.U is self.E
+
+    @cached_property
+    def overlap(self) -> dict[int, Match]:
+        """Target id -> the same source token (`tokgraft.vocab.overlap`)."""
+        return overlap(self.source, self.target)
+
+    @cached_property
+    def pieces(self) -> dict[int, tuple[int, ...]]:
+        """Target id -> source ids that write its bytes, for every target token that stands for text."""
+        if self.segmenter is None:
+            raise ValueError("this transplant was made without a segmenter")
+        ids = self.target.text_ids
+        return {number: tuple(found) for number, found in zip(ids, self.segmenter.pieces_many([self.target[n].text for n in ids]))}
+
+    @cached_property
+    def live(self) -> npt.NDArray[np.int64]:
+        """Source ids that have a token: the only rows that statistics may use."""
+        return np.array(self.source.ids, dtype=np.int64)
+
+    def rng(self, name: str) -> np.random.Generator:
+        """A generator of its own for each `name`, so that no draw depends on what else was drawn before."""
+        digest = hashlib.sha256(name.encode()).digest()
+        return np.random.default_rng([self.seed, *np.frombuffer(digest[:16], dtype=np.uint32).tolist()])
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a method returns.
+
+    Attributes:
+        input: New input rows, (len(target), d), float32.
+        output: New output rows, (len(target), d_out), or None when the model is tied.
+        bias: New bias of the head, (len(target),), or None when it has none.
+        provenance: For every target id, also those without a token.
+        stats: What the method wants to tell about its work; JSON values.
+    """
+
+    input: Floats
+    output: Floats | None
+    bias: Floats | None
+    provenance: tuple[Provenance, ...]
+    stats: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A registered method or refiner.
+
+    Attributes:
+        name: Its name in chains.
+        version: Raised when its results change.
+        paper: Where it was published.
+        params: Class of its parameters.
+        requires: Names of the resources it needs.
+        tied: Whether it can treat a model whose input and output table are one.
+        untied: Whether it can treat a model with two tables.
+        forward: Whether it runs the base model.
+        keeps_tokenizer: Whether it works with the base's own tokenizer only.
+        copies_overlap: Whether tokens of both vocabularies keep their rows bit by bit.
+        convex: Whether every row that is neither random nor a fallback is a convex combination of source rows.
+    """
+
+    name: str
+    version: int
+    paper: str
+    params: type[Params]
+    requires: frozenset[str]
+    tied: bool = True
+    untied: bool = True
+    forward: bool = False
+    keeps_tokenizer: bool = False
+    copies_overlap: bool = False
+    convex: bool = False
+
+    @property
+    def file(self) -> Path:
+        """Source file of its module."""
+        return Path(str(sys.modules[self.params.__module__].__file__))
+
+    def function(self, name: str) -> Callable[..., Rows]:
+        """`build` or `refine` beside its parameters."""
+        found: Callable[..., Rows] | None = getattr(sys.modules[self.params.__module__], name, None)
+        if found is None:
+            raise TypeError(f"{self.params.__module__} registers {self.name!r} but has no function {name}")
+        return found
+
+
+METHODS: Registry[Registered] = Registry("method", "tokgraft.methods")
+REFINERS: Registry[Registered] = Registry("refiner", "tokgraft.methods")
+
+P = TypeVar("P", bound=type[Params])
+
+
+def method(
+    name: str, *, version: int, paper: str = "", requires: Iterable[str] = (), tied: bool = True, untied: bool = True,
+    forward: bool = False, keeps_tokenizer: bool = False, copies_overlap: bool = False, convex: bool = False,
+) -> Callable[[P], P]:  # fmt: skip
+    """Register the decorated `Params` class as an initialiser; its module's `build(task, params)` makes the rows.
+
+    The arguments are the attributes of `Registered`.
+    """
+
+    def register(params: P) -> P:
+        METHODS.add(
+            name,
+            Registered(name, version, paper, params, frozenset(requires), tied, untied, forward, keeps_tokenizer, copies_overlap, convex),
+        )
+        return params
+
+    return register
+
+
+def refiner(
+    name: str, *, version: int, paper: str = "", requires: Iterable[str] = (), tied: bool = True, untied: bool = True, forward: bool = False
+) -> Callable[[P], P]:
+    """Register the decorated `Params` class as a refiner; its module's `refine(task, rows, params)` returns better rows.
+
+    The arguments are the attributes of `Registered`.
+    """
+
+    def register(params: P) -> P:
+        REFINERS.add(name, Registered(name, version, paper, params, frozenset(requires), tied, untied, forward))
+        return params
+
+    return register

@@ -1,0 +1,78 @@
+"""Parts that methods share: statistics of a table, copies of the overlap, combinations of rows. Plain functions on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tokgraft.methods._contract import Floats, How, Provenance, Transplant
+from tokgraft.vocab import Match
+
+Matches = Mapping[int, Match]
+
+
+def tables(task: Transplant) -> list[tuple[str, Floats]]:
+    """The tables to fill: ("input", E), and ("output", U) when the model is untied."""
+    return [("input", task.E)] if task.tied else [("input", task.E), ("output", task.U)]
+
+
+def moments(table: Floats, live: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean and unbiased standard deviation per dimension over the rows `live`, in float64, each (d,)."""
+    rows = table[live].astype(np.float64)
+    return rows.mean(axis=0), rows.std(axis=0, ddof=1) if len(live) > 1 else np.zeros(table.shape[1])
+
+
+def start(table: Floats, live: npt.NDArray[np.int64], size: int) -> Floats:
+    """A new table (size, d) filled with the mean of the source rows, which is what a token gets that nothing is known about."""
+    mean, _ = moments(table, live)
+    return np.tile(mean.astype(np.float32), (size, 1))
+
+
+def copy_matches(new: Floats, table: Floats, matches: Matches) -> None:
+    """Copy the row of each match, bit by bit, into `new`."""
+    if matches:
+        new[list(matches)] = table[[match.source for match in matches.values()]]
+
+
+def combine_mean(new: Floats, table: Floats, pieces: Mapping[int, Sequence[int]]) -> None:
+    """Set each target row to the mean of the source rows of its pieces; a single piece is copied bit by bit."""
+    for number, ids in pieces.items():
+        if len(ids) == 1:
+            new[number] = table[ids[0]]
+        elif ids:
+            new[number] = table[list(ids)].mean(axis=0, dtype=np.float64)
+
+
+def draw_normal(new: Floats, table: Floats, live: npt.NDArray[np.int64], ids: Iterable[int], rng: np.random.Generator) -> None:
+    """Set rows `ids` to independent draws from N(mean_d, std_d) of the source rows, in the order given."""
+    numbers = list(ids)
+    mean, std = moments(table, live)
+    new[numbers] = (mean + std * rng.standard_normal((len(numbers), table.shape[1]))).astype(np.float32)
+
+
+def head_bias(task: Transplant, matches: Matches, pieces: Mapping[int, Sequence[int]]) -> Floats | None:
+    """Bias of the head: copied for matches, mean over pieces otherwise, mean of all where there are none. (|Vt|,) or None."""
+    if task.bias is None:
+        return None
+    column = task.bias[:, None]
+    new = start(column, task.live, len(task.target))
+    combine_mean(new, column, pieces)
+    copy_matches(new, column, matches)
+    return new[:, 0]
+
+
+def provenance(task: Transplant, matches: Matches, other: Mapping[int, Provenance]) -> tuple[Provenance, ...]:
+    """Provenance of every target id: matches first, then `other`, then fallback."""
+    found = dict.fromkeys(range(len(task.target)), Provenance("fallback"))
+    found.update(other)
+    for number, match in matches.items():
+        how: How = "copied" if match.level in ("exact", "bytes") else "role"
+        found[number] = Provenance(how, (match.source,))
+    return tuple(found[number] for number in range(len(task.target)))
+
+
+def specials(task: Transplant) -> dict[int, Match]:
+    """The matches of special tokens only."""
+    return {number: match for number, match in task.overlap.items() if task.target[number].kind == "special"}

@@ -1,0 +1,148 @@
+"""FOCUS: a new token is a sparse mixture of the overlap, weighted by similarity in a space of target-language token vectors."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tokgraft.errors import DataError
+from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, method
+from tokgraft.methods._rows import copy_matches, draw_normal, head_bias, provenance, specials, start, tables
+from tokgraft.methods._similarity import cosine_sparsemax, weighted
+from tokgraft.vocab import Match, Vocabulary
+
+MARK = "▁"
+
+
+@method("focus", version=1, paper="arXiv:2305.14481", requires={"token_vectors"}, copies_overlap=True, convex=True)
+class Focus(Params):
+    """Copy the overlap; mix the rest from it with sparsemax weights of cosines between token vectors trained on target text."""
+
+    exact_match_all: bool = Field(True, description="Every token that both vocabularies have belongs to the overlap.")
+    match_symbols: bool = Field(False, description="Digits, punctuation and white space match, also when only spacing differs.")
+    fuzzy_match_all: bool = Field(False, description="Tokens that differ only in case or in a leading space match, too.")
+    compatibility: Literal["none", "deepfocus"] = Field(
+        "none", description="deepfocus: match tokens as the reference package does, by decoded text and not by bytes (for comparison)."
+    )
+
+
+def build(task: Transplant, params: Focus) -> Rows:
+    """Copies for the overlap O; for a new token a with a vector, sum_o sparsemax(cos(x_a, x_O))_o E[o]; N(mean, std) without a vector.
+
+    The weights are the same for both tables.
+
+    Raises:
+        DataError: No token of the overlap has a vector.
+    """
+    vectors: Floats = task.resources["token_vectors"]
+    matches = _reference_matches(task, params) if params.compatibility == "deepfocus" else _matches(task, params)
+    known = np.abs(vectors).sum(axis=1) > 0
+    anchors = [number for number in matches if known[number]]
+    new_ids = [number for number in task.target.ids if number not in matches and known[number]]
+    drawn = [number for number in task.target.canonical_order if number not in matches and not known[number]]
+    if new_ids and not anchors:
+        raise DataError("no token of the overlap has a token vector", "train the token vectors on more text, or lower min_count")
+    origin = [matches[number].source for number in anchors]
+    new = {name: start(table, task.live, len(task.target)) for name, table in tables(task)}
+    bias = head_bias(task, matches, {} if task.segmenter is None else {n: task.pieces.get(n, ()) for n in task.target.text_ids})
+    made = dict.fromkeys(drawn, Provenance("random"))
+    support = 0
+    for block, weights in cosine_sparsemax(vectors[new_ids], vectors[anchors]):
+        for name, table in tables(task):
+            new[name][new_ids[block]] = weighted(weights, table[origin])
+        for number, row in zip(new_ids[block], weights):
+            used = np.flatnonzero(row)
+            support += len(used)
+            made[number] = Provenance("combined", tuple(origin[place] for place in used[np.argsort(-row[used], kind="stable")][:16]))
+    for name, table in tables(task):
+        draw_normal(new[name], table, task.live, drawn, task.rng(f"focus {name}"))
+        copy_matches(new[name], table, matches)
+    stats = {"anchors": len(anchors), "rows_per_mixture": round(support / max(len(new_ids), 1), 2)}
+    return Rows(new["input"], new.get("output"), bias, provenance(task, matches, made), stats)
+
+
+def fuzzy_form(text: bytes) -> str | None:
+    """Lower-cased text without spaces, None where it is not UTF-8 or nothing is left."""
+    try:
+        return text.decode().replace(" ", "").lower() or None
+    except UnicodeDecodeError:
+        return None
+
+
+def is_symbol(text: str) -> bool:
+    """Whether a token is a number, punctuation or white space."""
+    return text.isnumeric() or all(character in string.punctuation for character in text) or text.isspace()
+
+
+def _matches(task: Transplant, params: Focus) -> dict[int, Match]:
+    """The overlap by bytes and roles, widened or narrowed by the options; fuzzy candidates by equal case, then lowest id."""
+    found = dict(task.overlap) if params.exact_match_all else dict(specials(task))
+    if not (params.match_symbols or params.fuzzy_match_all):
+        return found
+    fuzzy: dict[str, list[int]] = {}
+    for number in task.source.text_ids:
+        if key := fuzzy_form(task.source[number].text):
+            fuzzy.setdefault(key, []).append(number)
+    for number in task.target.text_ids:
+        key = fuzzy_form(task.target[number].text)
+        if number in found or key is None or not (params.fuzzy_match_all or is_symbol(key)):
+            continue
+        if (match := task.overlap.get(number)) is not None:
+            found[number] = match
+        elif key in fuzzy:
+            cased = task.target[number].text.replace(b" ", b"")
+            best = min(fuzzy[key], key=lambda other: (task.source[other].text.replace(b" ", b"") != cased, other))
+            found[number] = Match(best, "bytes")
+    return dict(sorted(found.items()))
+
+
+def _reference_matches(task: Transplant, params: Focus) -> dict[int, Match]:
+    """The overlap as deepfocus 1.0.1 finds it, with what that merges: incomplete characters, white space, the highest source id."""
+    source, target = _reference_forms(task.source), _reference_forms(task.target)
+    exact: dict[str, list[int]] = {}
+    fuzzy: dict[str, list[int]] = {}
+    for number, form in source.items():
+        exact.setdefault(form, []).insert(0, number)
+        key = form.replace(MARK, "").lower()
+        fuzzy.setdefault(key, []).insert(0 if key == form else len(fuzzy.get(key, [])), number)
+    found = {}
+    for number, form in target.items():
+        key = form.replace(MARK, "").lower()
+        special = task.target[number].kind == "special"
+        candidates: list[int] | None = None
+        if params.match_symbols and (special or is_symbol(key)):
+            candidates = exact.get(form) or fuzzy.get(key)
+        if not candidates and params.exact_match_all:
+            candidates = exact.get(form)
+        if not candidates and params.fuzzy_match_all:
+            candidates = fuzzy.get(key)
+        if candidates:
+            found[number] = Match(candidates[0], "string" if special else "bytes")
+    return found
+
+
+def _reference_forms(vocabulary: Vocabulary) -> dict[int, str]:
+    """Canonical form of each token as deepfocus makes it; which of its three branches is taken depends on counts of markers."""
+    spaced = sum(token.text.startswith(b" ") for token in _texts(vocabulary).values())
+    continued = sum(not token.text.startswith(b" ") for token in _texts(vocabulary).values())
+    forms: dict[int, str] = {}
+    for number in vocabulary.ids:
+        token = vocabulary[number]
+        text = token.text.decode("utf-8", "replace")
+        if vocabulary.scheme == "sentencepiece" and spaced > 100:
+            start_of_word = token.kind == "normal" and text.startswith(" ")
+            forms[number] = token.surface if token.kind == "byte" else (MARK if start_of_word else "") + text.lstrip()
+        elif vocabulary.scheme == "wordpiece" and continued > 100:
+            forms[number] = text if token.kind != "special" and not text.startswith(" ") else MARK + text.strip()
+        else:
+            start_of_word = token.surface.startswith("Ġ")
+            forms[number] = (MARK if start_of_word else "") + text.lstrip()
+    return forms
+
+
+def _texts(vocabulary: Vocabulary) -> Mapping[int, Any]:
+    return {number: vocabulary[number] for number in vocabulary.text_ids if vocabulary[number].kind == "normal"}
