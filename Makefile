@@ -18,7 +18,7 @@ TORCH_PIN := $(if $(filter cuda,$(TORCH)),torch===2.13.0,torch==2.13.0)
 
 SNAKEMAKE := snakemake $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
-.PHONY: help setup demo run report ui test test-fast checks format lock schema clean
+.PHONY: help setup demo run report snakemake-report ui test test-fast checks format lock schema clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -48,8 +48,10 @@ demo: setup  ## The default experiment, end to end: two languages, two base mode
 run: setup  ## Another experiment: make run CONFIG=config/experiments/smoke.yaml [ARGS="--cores 8"]
 	$(SNAKEMAKE)
 
-report: setup  ## Tables and report from the scores at hand; also Snakemake's own report
+report: setup  ## Tables and report from the scores at hand: results/tables/report.html
 	$(SNAKEMAKE) results/tables/manifest.json
+
+snakemake-report: setup  ## Snakemake's own report with run times and provenance (fetches its page assets from the web once)
 	$(SNAKEMAKE) --report results/snakemake-report.html
 
 ui: setup  ## Compare the runs in the MLflow UI (http://127.0.0.1:5000)

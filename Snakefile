@@ -23,6 +23,11 @@ report: "workflow/report/workflow.rst"
 W = Workflow(config)
 
 
+onstart:
+    # Tools, disk, sources: what is missing is said before the first job starts.
+    shell("tokgraft doctor --brief --settings {W.config:q}")
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/tokenizer.smk"
