@@ -1,0 +1,206 @@
+"""The tokenizer of a base model: its parts, the roles of its special tokens, and the files that carry them on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tokgraft.errors import TokenizerError
+from tokgraft.vocab import Layout
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+ROLES = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token", "cls_token", "sep_token")
+FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
+)  # fmt: skip
+CARRIED = ("model_max_length", "padding_side", "truncation_side", "chat_template")
+
+
+@dataclass(frozen=True)
+class Special:
+    """A special token: its string, how it takes the spaces beside it, and whether words may touch it."""
+
+    content: str
+    lstrip: bool = False
+    rstrip: bool = False
+    single_word: bool = False
+
+
+@dataclass(frozen=True)
+class Base:
+    """The tokenizer of a base model.
+
+    Args:
+        folder: Where it was read.
+        spec: Parsed `tokenizer.json`, in the form that the library writes.
+        config: Parsed `tokenizer_config.json` (empty when there is none).
+        kind: Its layout.
+        roles: Role ("bos_token", ...) -> string of the special token.
+        specials: All special tokens, in the order of their ids.
+        prefix: Special tokens that encoding puts before a text.
+        suffix: Special tokens that encoding puts after it.
+        chat_template: The chat template, if any.
+    """
+
+    folder: Path
+    spec: dict[str, Any]
+    config: dict[str, Any]
+    kind: Layout
+    roles: dict[str, str]
+    specials: tuple[Special, ...]
+    prefix: tuple[str, ...]
+    suffix: tuple[str, ...]
+    chat_template: str | None
+
+
+def load_base(folder: Path) -> Base:
+    """Read the tokenizer of a model folder.
+
+    Raises:
+        TokenizerError: The folder has no readable `tokenizer.json`.
+    """
+    folder = Path(folder)
+    raw = _read_json(folder / "tokenizer.json")
+    if raw is None:
+        raise TokenizerError(
+            f"{folder} has no tokenizer.json",
+            "give a model folder with a fast tokenizer (load a slow one with AutoTokenizer and save it once with save_pretrained)",
+        )
+    config = _read_json(folder / "tokenizer_config.json") or {}
+    tokenizer = to_tokenizer(raw, str(folder))
+    spec = json.loads(tokenizer.to_str())
+    roles = _roles(folder, config, tokenizer)
+    added = sorted(spec.get("added_tokens") or (), key=lambda token: int(token["id"]))
+    specials = [Special(token["content"], token["lstrip"], token["rstrip"], token["single_word"]) for token in added if token["special"]]
+    known = {special.content for special in specials}
+    specials += [Special(content) for content in dict.fromkeys(roles.values()) if content not in known]
+    prefix, suffix = _habit(tokenizer, config, roles)
+    template_file = folder / "chat_template.jinja"
+    template = template_file.read_text(encoding="utf-8") if template_file.is_file() else None
+    return Base(folder, spec, config, Layout.of(spec), roles, tuple(specials), prefix, suffix, template)
+
+
+def to_tokenizer(spec: Mapping[str, Any], where: str = "tokenizer.json", merges_only: bool = False) -> Tokenizer:
+    """A `tokenizers.Tokenizer` from a parsed `tokenizer.json`.
+
+    Args:
+        spec: The parsed file.
+        where: Its place, for messages.
+        merges_only: Switch off what hides the merges: `ignore_merges` (a word found whole skips them) and dropout.
+
+    Raises:
+        TokenizerError: The file is not one that the library can read.
+    """
+    from tokenizers import Tokenizer
+
+    if merges_only and spec["model"]["type"] == "BPE":
+        spec = {**spec, "model": {**spec["model"], "ignore_merges": False, "dropout": None}}
+    try:
+        tokenizer: Tokenizer = Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
+    except Exception as error:
+        raise TokenizerError(f"{where} cannot be read: {error}", "check that the file is whole and made by a known version") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def vocabulary_of(spec: Mapping[str, Any]) -> dict[str, int]:
+    """Token -> id of the whole vocabulary, added tokens included."""
+    entries = spec["model"]["vocab"]
+    tokens = {entry[0]: index for index, entry in enumerate(entries)} if isinstance(entries, list) else dict(entries)
+    tokens.update((added["content"], added["id"]) for added in spec["added_tokens"])
+    return tokens
+
+
+def config_for(
+    roles: Mapping[str, str], specials: tuple[Special, ...], base: Base | None, prefix: tuple[str, ...], suffix: tuple[str, ...]
+) -> dict[str, Any]:
+    """The `tokenizer_config.json` of a tokenizer of ours.
+
+    The class is the generic one, so that loading keeps exactly what `tokenizer.json` says (classes named after a model rebuild
+    its pre-tokenizer); cleaning up spaces is off, since it would break the round trip.
+    """
+    config: dict[str, Any] = {name: base.config[name] for name in CARRIED if base and name in base.config}
+    config.update(roles)
+    others = [special.content for special in specials if special.content not in roles.values()]
+    if others:
+        config["additional_special_tokens"] = others
+    if roles["bos_token"] in prefix:
+        config["add_bos_token"] = True
+    if roles.get("eos_token") in suffix:
+        config["add_eos_token"] = True
+    config.update(
+        tokenizer_class="PreTrainedTokenizerFast",
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+    return config
+
+
+def tokenizer_files(tokenizer: Tokenizer, config: Mapping[str, Any], base: Base | None) -> dict[str, bytes]:
+    """The folder's files: tokenizer.json, tokenizer_config.json and the base's chat template."""
+    files = {
+        "tokenizer.json": tokenizer.to_str(pretty=True).encode() + b"\n",
+        "tokenizer_config.json": json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n",
+    }
+    if base and base.chat_template is not None:
+        files["chat_template.jinja"] = base.chat_template.encode()
+    return files
+
+
+def with_bos(roles: Mapping[str, str], where: str) -> dict[str, str]:
+    """`roles` with a BOS token: one that lacks it borrows the EOS token (a model never saw another start of text).
+
+    Raises:
+        TokenizerError: There is neither.
+    """
+    if "bos_token" in roles:
+        return dict(roles)
+    if "eos_token" not in roles:
+        raise TokenizerError(f"the tokenizer of {where} names neither a BOS nor an EOS token", "set bos_token in its tokenizer_config.json")
+    return {"bos_token": roles["eos_token"], **roles}
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise TokenizerError(f"{path} is damaged: {error}", "get the file again") from None
+
+
+def _roles(folder: Path, config: Mapping[str, Any], tokenizer: Tokenizer) -> dict[str, str]:
+    """Roles from tokenizer_config.json, else special_tokens_map.json, else the ids in the model's own configuration."""
+    named = _read_json(folder / "special_tokens_map.json") or {}
+    numbered = (_read_json(folder / "generation_config.json") or {}, _read_json(folder / "config.json") or {})
+    found = {}
+    for role in ROLES:
+        value = config.get(role) or named.get(role)
+        content = value.get("content") if isinstance(value, dict) else value
+        for ids in numbered:
+            if not content and ids.get(f"{role}_id") is not None:
+                index = ids[f"{role}_id"]
+                content = tokenizer.id_to_token(index[0] if isinstance(index, list) else index)
+        if content and tokenizer.token_to_id(content) is not None:
+            found[role] = str(content)
+    return found
+
+
+def _habit(tokenizer: Tokenizer, config: Mapping[str, Any], roles: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Special tokens that loading this folder puts before and after a text; flags in the configuration win over the file."""
+    encoding = tokenizer.encode("a", add_special_tokens=True)
+    marks = encoding.special_tokens_mask
+    first = next((i for i, mark in enumerate(marks) if not mark), len(marks))
+    last = len(marks) - next((i for i, mark in enumerate(reversed(marks)) if not mark), 0)
+    prefix, suffix = tuple(encoding.tokens[:first]), tuple(encoding.tokens[last:])
+    if "add_bos_token" in config or "add_eos_token" in config:
+        prefix = (roles["bos_token"],) if config.get("add_bos_token") and "bos_token" in roles else ()
+        suffix = (roles["eos_token"],) if config.get("add_eos_token") and "eos_token" in roles else ()
+    return prefix, suffix

@@ -1,0 +1,71 @@
+"""Reading the pages and pairs of a corpus artifact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokgraft import artifacts
+from tokgraft.errors import DataError
+
+
+@dataclass(frozen=True)
+class CorpusInfo:
+    """What the tokenizer stage must know of a corpus beside its text.
+
+    Args:
+        slug: Slug of its language.
+        words: "space", or "none" where spaces do not separate words.
+    """
+
+    slug: str
+    words: str
+
+
+def info(corpus: Path) -> CorpusInfo:
+    """Slug and word setting from the manifest of a corpus.
+
+    Raises:
+        ArtifactError: The folder is not a whole corpus.
+    """
+    settings = artifacts.expect(corpus, "corpus")["settings"]
+    return CorpusInfo(str(settings.get("slug", corpus.name)), str(settings.get("language", {}).get("words", "space")))
+
+
+def pages(corpus: Path, split: str) -> Iterator[list[str]]:
+    """The paragraphs of each page of a split ("train", "dev", "test"), in the corpus' order."""
+    for page in _lines(corpus / f"{split}.jsonl"):
+        yield [paragraph["text"] for paragraph in page["paragraphs"]]
+
+
+def paragraphs(corpus: Path, split: str, max_bytes: int | None = None) -> list[str]:
+    """The paragraphs of a split, whole pages until `max_bytes` of UTF-8 are reached (at least one page)."""
+    found: list[str] = []
+    size = 0
+    for page in pages(corpus, split):
+        more = sum(len(text.encode()) for text in page)
+        if max_bytes is not None and found and size + more > max_bytes:
+            break
+        found += page
+        size += more
+    return found
+
+
+def pairs(corpus: Path, split: str = "test") -> list[tuple[str, str]]:
+    """(English paragraph, its translation) of a split; empty for corpora without alignment."""
+    return [(pair["english"], pair["text"]) for pair in _lines(corpus / f"pairs_{split}.jsonl")]
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with path.open(encoding="utf-8") as handle:
+            for number, line in enumerate(handle, 1):
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError:
+                    raise DataError(f"{path}, line {number} is not JSON", "run the corpus stage again") from None
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist", "run the corpus stage again") from None
