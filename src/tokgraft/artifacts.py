@@ -53,6 +53,7 @@ def create(
     inputs: Mapping[str, Path] | None = None,
     libraries: Iterable[str] = (),
     volatile: Iterable[str] = (),
+    run_facts: Mapping[str, Any] | None = None,
 ) -> Iterator[Path]:
     """Give a temporary folder to fill; when the block ends without an error it becomes the artifact `out`.
 
@@ -63,6 +64,7 @@ def create(
         inputs: Role -> folder of each artifact it is made from.
         libraries: Distribution names whose versions the content depends on.
         volatile: Names of files (relative to `out`) that differ from run to run.
+        run_facts: More facts about how it was made here (threads, device), for run.json; never hashed.
 
     Raises:
         ArtifactError: The place cannot be written, or an input is not a whole artifact.
@@ -77,7 +79,7 @@ def create(
         raise ArtifactError(f"cannot write to {out.parent}: {error.strerror}", "free space or choose another folder") from error
     try:
         yield temporary
-        _finish(temporary, kind, settings, fingerprints, libraries, set(volatile), started)
+        _finish(temporary, kind, settings, fingerprints, libraries, set(volatile), started, run_facts or {})
         _swap(temporary, out)
     except OSError as error:
         if error.errno in (28, 30, 122):  # ENOSPC, EROFS, EDQUOT
@@ -92,7 +94,7 @@ def create(
 
 def _finish(
     folder: Path, kind: str, settings: Mapping[str, Any], inputs: Mapping[str, str],
-    libraries: Iterable[str], volatile: set[str], started: float,
+    libraries: Iterable[str], volatile: set[str], started: float, run_facts: Mapping[str, Any],
 ) -> None:  # fmt: skip
     os.chmod(folder, 0o755)
     files = {}
@@ -119,6 +121,7 @@ def _finish(
         "peak_memory_bytes": peak_memory(),
         "python": platform.python_version(),
         "platform": platform.platform(),
+        **run_facts,
     }
     (folder / RUN).write_text(json.dumps(run, indent=1, sort_keys=True) + "\n")
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
