@@ -17,7 +17,8 @@ def unit_rows(vectors: npt.NDArray[np.floating]) -> Doubles:
     """Rows scaled to length 1, in float64; zero rows stay zero."""
     rows = vectors.astype(np.float64)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+    scaled: Doubles = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+    return scaled
 
 
 def sparsemax(scores: Doubles) -> Doubles:

@@ -48,7 +48,7 @@ def build(task: Transplant, params: Focus) -> Rows:
         raise DataError("no token of the overlap has a token vector", "train the token vectors on more text, or lower min_count")
     origin = [matches[number].source for number in anchors]
     new = {name: start(table, task.live, len(task.target)) for name, table in tables(task)}
-    bias = head_bias(task, matches, {} if task.segmenter is None else {n: task.pieces.get(n, ()) for n in task.target.text_ids})
+    bias = head_bias(task, matches, task.pieces) if task.bias is not None else None
     made = dict.fromkeys(drawn, Provenance("random"))
     support = 0
     for block, weights in cosine_sparsemax(vectors[new_ids], vectors[anchors]):

@@ -47,8 +47,8 @@ def gaussian(table: Floats, live: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np
     scale = float(np.trace(covariance)) / len(covariance) or 1.0
     for exponent in range(-12, 1):
         try:
-            factor: npt.NDArray[np.float64] = np.linalg.cholesky(covariance + np.eye(len(covariance)) * scale * 10.0**exponent)
+            factor = np.linalg.cholesky(covariance + np.eye(len(covariance)) * scale * 10.0**exponent)
         except np.linalg.LinAlgError:
             continue
-        return mean, factor
+        return mean, factor.astype(np.float64)
     raise np.linalg.LinAlgError("the covariance of the source rows has no Cholesky factor")

@@ -1,0 +1,237 @@
+"""From a base model folder and a tokenizer folder to an adapted model folder."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tokgraft import artifacts, methods, resources
+from tokgraft.errors import ConfigError, ModelError, TokenizerError
+from tokgraft.logs import log
+from tokgraft.methods import Floats, Rows, Transplant
+from tokgraft.transplant._facts import facts, provenance_lines
+from tokgraft.vocab import Segmenter, Vocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+PROVENANCE = "provenance.jsonl"
+FACTS = "transplant.json"
+TIMING = "timing.json"
+LIBRARIES = ("numpy", "tokenizers", "torch", "transformers")
+MASKED = -1e4  # bias of a padded row: small enough never to be chosen, finite in every float type
+
+
+@dataclass(frozen=True)
+class _Base:
+    model: PreTrainedModel
+    tables: tuple[Floats, Floats]
+    bias: Floats | None
+
+
+def run(
+    *, model: str | Path, tokenizer: str | Path | None = None, method: str = "mean", out: str | Path,
+    params: Mapping[str, Any] | None = None, resources: Mapping[str, str | Path] | None = None, seed: int = 0,
+    pad_to_multiple: int | None = None, trust_remote_code: bool = False,
+) -> Path:  # fmt: skip
+    """Transplant a tokenizer into a model and write a complete model folder.
+
+    Args:
+        model: Folder of the base model, with its tokenizer.
+        tokenizer: Folder of the new tokenizer; None: the base's own (for the method `none`).
+        method: A method, or a chain of one method and refiners ("mean+prior").
+        out: Folder to write. Beside the model it gets `provenance.jsonl` (a line for each row) and `transplant.json` (counts, norms).
+        params: Parameters of the method; for a chain with refiners, part -> parameters.
+        resources: Folder of each resource that the method requires, by name.
+        seed: Seed of everything random.
+        pad_to_multiple: Round the number of rows up to a multiple of this. A plain model folder cannot keep padded rows out of the
+            softmax (only a head with a bias can), so leave it off unless what loads the model masks them.
+        trust_remote_code: Run Python code that the model folder brings.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: The method, a parameter or a resource is wrong or missing.
+        TokenizerError: A tokenizer cannot be used.
+        ModelError: The model is damaged, does not fit its tokenizer, or cannot be treated by the method.
+        ArtifactError: A folder is missing, or the output cannot be written.
+    """
+    base, new, out = Path(model), Path(tokenizer if tokenizer is not None else model), Path(out)
+    chain = methods.parse(method)
+    resolved = methods.validate(method, params or {})
+    given = {name: Path(folder) for name, folder in (resources or {}).items()}
+    _check_call(chain, method, given, base, new, out)
+    started = time.monotonic()
+    source_tokenizer, target_tokenizer = _tokenizers(base, new, trust_remote_code)
+    source, target = _vocabularies(base, source_tokenizer, new, target_tokenizer, chain.first.keeps_tokenizer)
+    loaded = _load_resources(methods.requirements(method), given, target)
+    read = _read(base, source_tokenizer, len(source), trust_remote_code)
+    task = Transplant(
+        source, target, *read.tables, bias=read.bias, segmenter=Segmenter(source_tokenizer, source), resources=loaded, seed=seed,
+        load_model=lambda: _load(base, trust_remote_code),
+    )  # fmt: skip
+    methods.check_support(chain, task.tied)
+    log.info("%s: %d -> %d tokens, %d of them shared", method, len(source.ids), len(target.ids), len(task.overlap))
+    rows = methods.apply(method, task, params or {})
+    built = time.monotonic()
+    settings = {
+        "method": method,
+        "params": resolved,
+        "versions": {part.name: part.version for part in chain.parts},
+        "seed": seed,
+        "pad_to_multiple": pad_to_multiple,
+    }
+    inputs = {"model": base, "tokenizer": new, **{f"resource_{name}": given[name] for name in loaded}}
+    with artifacts.create(out, "model", settings, inputs, LIBRARIES, volatile=[TIMING]) as folder:
+        if chain.first.keeps_tokenizer:
+            _keep(read.model, rows, changed=len(chain.parts) > 1)
+        else:
+            _replace(read.model, rows, pad_to_multiple)
+        smoke(read.model, target_tokenizer, target)
+        _save(read.model, target_tokenizer, folder)
+        _write(folder / PROVENANCE, "".join(provenance_lines(target, rows)))
+        _write(folder / FACTS, _json(facts(method, task, rows, read.model.get_input_embeddings().weight.shape[0])))
+        _write(folder / TIMING, _json({"rows": round(built - started, 3), "model": round(time.monotonic() - built, 3)}))
+    return out
+
+
+def smoke(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, vocabulary: Vocabulary) -> None:
+    """Encode a short text, run the model on it, decode the most likely tokens.
+
+    Raises:
+        TokenizerError: The text encodes to nothing.
+        ModelError: Logits are not finite, or have another number of columns than there are rows.
+    """
+    import torch
+
+    samples = [vocabulary[number].shown for number in vocabulary.text_ids[:: max(1, len(vocabulary.text_ids) // 24)]]
+    ids = tokenizer("".join(samples)[:200] + " 1 + 1 = 2.")["input_ids"][:64]
+    if not ids:
+        raise TokenizerError("the new tokenizer encodes a short text to nothing", "check it with: tokgraft tokenizer --help")
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([ids])).logits
+    rows = model.get_input_embeddings().weight.shape[0]
+    if logits.shape[-1] != rows or not torch.isfinite(logits).all():
+        raise ModelError(
+            f"the adapted model gives {logits.shape[-1]} logits for {rows} rows, or some that are not finite", "please report it"
+        )
+    tokenizer.decode(logits[0].argmax(dim=-1).clamp(max=len(vocabulary) - 1).tolist())
+
+
+def _check_call(chain: methods.Chain, method: str, given: Mapping[str, Path], base: Path, new: Path, out: Path) -> None:
+    """Everything that can be seen without opening a file of weights."""
+    for name in given:
+        resources.RESOURCES.get(name, "resources")
+    for name in sorted(methods.requirements(method)):
+        if name not in given:
+            flags = " ".join(f"--{need} DIR" for need in sorted(resources.needs(name)))
+            raise ConfigError(
+                f"{method} requires the resource {name}",
+                f"make it with `tokgraft resource --name {name} {flags} --out DIR`, then give --resource {name}=DIR",
+            )
+    for name in sorted(set(given) - methods.requirements(method)):
+        log.warning("the resource %s is not used by %s", name, method)
+    if not base.is_dir():
+        raise ModelError(f"model folder {base} does not exist", "give a folder with config.json, model.safetensors and tokenizer.json")
+    if out.resolve() in {base.resolve(), new.resolve(), *(folder.resolve() for folder in given.values())}:
+        raise ConfigError(f"--out {out} would replace an input", "choose another folder")
+    if chain.first.keeps_tokenizer and new.resolve() != base.resolve() and not (new / "tokenizer.json").is_file():
+        raise TokenizerError(f"{new} holds no tokenizer.json", "give the base's own tokenizer, or none at all")
+
+
+def _tokenizers(base: Path, new: Path, trust: bool) -> tuple[PreTrainedTokenizerFast, PreTrainedTokenizerFast]:
+    from tokgraft.models.io import load_tokenizer
+
+    return load_tokenizer(base, trust_remote_code=trust), load_tokenizer(new, trust_remote_code=trust)
+
+
+def _vocabularies(base: Path, source_tokenizer: Any, new: Path, target_tokenizer: Any, same: bool) -> tuple[Vocabulary, Vocabulary]:
+    source, target = Vocabulary.from_tokenizer(source_tokenizer), Vocabulary.from_tokenizer(target_tokenizer)
+    for folder, vocabulary in ((base, source), (new, target)):
+        if not vocabulary.text_ids:
+            raise TokenizerError(f"{folder}: the tokenizer has special tokens only", "train it on text")
+    if not target.roles:
+        raise TokenizerError(
+            f"{new}: no special token of the tokenizer has a role (bos, eos, pad, unk, mask, cls, sep)",
+            "name at least eos_token in its tokenizer_config.json",
+        )
+    if same and source.fingerprint != target.fingerprint:
+        raise ConfigError(f"the method none keeps the original tokenizer, but {new} holds another one", f"give --tokenizer {base}")
+    return source, target
+
+
+def _load_resources(required: set[str], given: Mapping[str, Path], target: Vocabulary) -> dict[str, Any]:
+    return {name: resources.load(name, given[name], len(target), target.fingerprint) for name in sorted(required)}
+
+
+def _load(base: Path, trust: bool) -> PreTrainedModel:
+    from tokgraft.models.io import load_model
+
+    return load_model(base, trust_remote_code=trust)
+
+
+def _read(base: Path, tokenizer: PreTrainedTokenizerFast, size: int, trust: bool) -> _Base:
+    """The model and its tables, without the padding behind the last token."""
+    from tokgraft.models.io import check_model, embedding_tables, head_bias
+
+    model = _load(base, trust)
+    check_model(model, tokenizer)
+    inputs, outputs = embedding_tables(model)
+    bias = head_bias(model)
+    if inputs.shape[0] > size:
+        log.info("%d padded rows behind the last token are left out", inputs.shape[0] - size)
+    source = np.ascontiguousarray(inputs[:size])
+    return _Base(
+        model, (source, source if outputs is None else np.ascontiguousarray(outputs[:size])), None if bias is None else bias[:size].copy()
+    )
+
+
+def _replace(model: PreTrainedModel, rows: Rows, multiple: int | None) -> None:
+    from tokgraft.models.io import set_embedding_tables
+
+    extra = -len(rows.input) % multiple if multiple else 0
+    bias = rows.bias if rows.bias is None else np.concatenate([rows.bias, np.full(extra, MASKED, dtype=np.float32)])
+    set_embedding_tables(model, _padded(rows.input, extra), None if rows.output is None else _padded(rows.output, extra), bias)
+
+
+def _padded(table: Floats, extra: int) -> Floats:
+    # The mean and not zeros: a zero row of the head has logit 0, which beats the real tokens of many models.
+    filling = np.tile(table.mean(axis=0, dtype=np.float64).astype(np.float32), (extra, 1))
+    return np.concatenate([table, filling]) if extra else table
+
+
+def _keep(model: PreTrainedModel, rows: Rows, changed: bool) -> None:
+    """The base's own tokenizer: the model stays as it is, padding included; only a refiner changes rows."""
+    from tokgraft.models.io import embedding_tables, head_bias, set_embedding_tables
+
+    if not changed:
+        return
+    inputs, outputs = embedding_tables(model)
+    bias = head_bias(model)
+    inputs[: len(rows.input)] = rows.input
+    if outputs is not None and rows.output is not None:
+        outputs[: len(rows.output)] = rows.output
+    if bias is not None and rows.bias is not None:
+        bias[: len(rows.bias)] = rows.bias
+    set_embedding_tables(model, inputs, outputs, bias)
+
+
+def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    from tokgraft.models.io import save_model
+
+    save_model(model, tokenizer, folder)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
