@@ -1,1 +1,1 @@
-"""From sources to pages: extraction, cleaning, deduplication, splits, parallel pairs."""
+"""The corpus stage: from raw text of a language to split, filtered pages with a count and a reason for everything dropped."""

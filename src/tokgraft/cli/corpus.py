@@ -1,0 +1,43 @@
+"""`tokgraft corpus`: prepare the text of a language."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+HELP = "prepare the text of a language: fetch, clean, deduplicate, split, align with English"
+EXAMPLES = """  tokgraft corpus --language eng_Latn --out results/corpora/eng_Latn
+  tokgraft corpus --language deu_Latn --english results/corpora/eng_Latn --out results/corpora/deu_Latn
+  tokgraft corpus --language my_language.yaml --out results/corpora/my_language
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--language", metavar="SLUG|FILE", help="slug of a file in config/languages/, or a language file")
+    what.add_argument("--settings", metavar="JSON", help="full settings of the stage, as the workflow gives them (JSON text or file)")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the corpus")
+    parser.add_argument("--english", type=Path, metavar="DIR", help="the English corpus (needed for help pages in another language)")
+    parser.add_argument("--max-bytes", type=int, metavar="N", help="keep at most so many bytes of text (with --language)")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="folder for downloads (default: $TOKGRAFT_CACHE, else .cache/downloads)")
+    parser.add_argument("--config", type=Path, default=Path("config"), metavar="DIR", help="configuration folder (default: config)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare the corpus."""
+    from tokgraft import logs
+    from tokgraft.config.language import CorpusSettings, Language
+    from tokgraft.corpus.build import build_corpus
+
+    if args.settings:
+        settings = CorpusSettings.load(args.settings, args.config)
+    else:
+        language = Language.load(args.language, args.config)
+        facts = {"slug": Path(args.language).stem, "language": language.canonical(), "max_bytes": args.max_bytes}
+        settings = CorpusSettings.parse(facts, f"corpus of {args.language}")
+    logs.opening(settings.canonical())
+    cache = args.cache or os.environ.get("TOKGRAFT_CACHE")
+    build_corpus(settings, args.out, args.english, Path(cache) if cache else None, args.config / "sources.csv")
+    return 0

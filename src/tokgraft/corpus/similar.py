@@ -1,0 +1,123 @@
+"""Equal and nearly equal texts: between pages by MinHash, between paragraphs exactly."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal
+
+from tokgraft.corpus.pages import Page, Paragraph, digest, normal
+
+Words = Literal["space", "none"]
+WORDS, CHARACTERS = 5, 8
+BANDS, ROWS = 14, 8
+SEED = 1
+MASK = (1 << 32) - 1
+
+
+def shingles(text: str, words: Words) -> set[int]:
+    """64-bit hashes of the runs of 5 words (8 characters where spaces do not separate words) of a text's normal form.
+
+    A text shorter than one run is its own only shingle.
+    """
+    units: Sequence[str] = normal(text).split() if words == "space" else normal(text)
+    length, glue = (WORDS, " ") if words == "space" else (CHARACTERS, "")
+    starts = range(max(1, len(units) - length + 1))
+    return {_hash(glue.join(units[start : start + length])) for start in starts}
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def exact_duplicates(pages: Iterable[Page]) -> dict[str, str]:
+    """Page id -> id of the first page with the same normal text, for every page that has one before it."""
+    first: dict[bytes, str] = {}
+    return {page.id: original for page in pages if (original := first.setdefault(digest(page.text), page.id)) != page.id}
+
+
+def near_duplicates(
+    pages: Sequence[Page], words: Words, threshold: float, beat: Callable[[int], None] = lambda done: None
+) -> dict[str, str]:
+    """Page id -> id of the kept page that it nearly repeats, for every page that repeats an earlier one.
+
+    MinHash with 112 permutations and a fixed seed; candidates by LSH with 14 bands of 8 (as FineWeb-2's recipe, arXiv:2506.20920),
+    which finds a pair of similarity .8 with probability .92, then the estimated Jaccard similarity must reach `threshold`.
+    """
+    from datasketch import MinHash, MinHashLSH
+
+    template = MinHash(num_perm=BANDS * ROWS, seed=SEED, hashfunc=lambda value: value & MASK)
+    index = MinHashLSH(num_perm=BANDS * ROWS, params=(BANDS, ROWS))
+    sketches, found, rank = {}, {}, {}
+    for done, page in enumerate(pages, 1):
+        sketch = template.copy()
+        sketch.update_batch(sorted(shingles(page.text, words)))
+        near = [other for other in index.query(sketch) if sketch.jaccard(sketches[other]) >= threshold]
+        if near:
+            found[page.id] = min(near, key=rank.__getitem__)
+        else:
+            index.insert(page.id, sketch)
+            sketches[page.id] = sketch
+            rank[page.id] = done
+        beat(done)
+    return found
+
+
+def cluster_sizes(repeats: dict[str, str]) -> dict[str, int]:
+    """Histogram: size of a cluster (the kept page and its repeats) -> how many clusters."""
+    sizes = Counter(Counter(repeats.values()).values())
+    return {str(size + 1): count for size, count in sorted(sizes.items())}
+
+
+def jaccard(left: set[int], right: set[int]) -> float:
+    """Jaccard similarity of two shingle sets."""
+    return len(left & right) / len(left | right)
+
+
+class NearIndex:
+    """Finds, exactly, whether a text reaches a Jaccard similarity to any of the indexed texts.
+
+    Prefix filtering (Bayardo et al. 2007): two sets whose similarity is at least t must meet in the first
+    |s| - ceil(t |s|) + 1 elements of each, whatever order the elements are put in, so that only prefixes are indexed.
+    """
+
+    def __init__(self, texts: Iterable[str], words: Words, threshold: float) -> None:
+        self.words: Words = words
+        self.threshold = threshold
+        self.sets: list[set[int]] = []
+        self.table: dict[int, list[int]] = defaultdict(list)
+        for text in texts:
+            found = shingles(text, words)
+            for element in self._prefix(found):
+                self.table[element].append(len(self.sets))
+            self.sets.append(found)
+
+    def _prefix(self, found: set[int]) -> list[int]:
+        return sorted(found)[: len(found) - math.ceil(self.threshold * len(found) - 1e-9) + 1]
+
+    def matches(self, text: str) -> Iterator[int]:
+        """Positions of the indexed texts that are as similar as the threshold, or more."""
+        if not self.sets:
+            return
+        found = shingles(text, self.words)
+        candidates = {number for element in self._prefix(found) for number in self.table.get(element, ())}
+        yield from (number for number in sorted(candidates) if jaccard(found, self.sets[number]) >= self.threshold)
+
+
+def shared(held: Sequence[Paragraph], train: Iterable[Paragraph], words: Words, threshold: float) -> dict[int, str]:
+    """Which of `held` stand in `train`: position -> "exact" (equal normal form) or "near" (Jaccard similarity of shingles)."""
+    places: dict[str, list[int]] = defaultdict(list)
+    for number, paragraph in enumerate(held):
+        places[normal(paragraph.text)].append(number)
+    texts = list(places)
+    index = NearIndex(texts, words, threshold)
+    found: dict[int, str] = {}
+    for text in {normal(paragraph.text): None for paragraph in train}:
+        if text in places:
+            found.update(dict.fromkeys(places[text], "exact"))
+        for match in index.matches(text):
+            for number in places[texts[match]]:
+                found.setdefault(number, "near")
+    return found

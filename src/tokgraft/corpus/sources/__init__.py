@@ -1,0 +1,58 @@
+"""Kinds of source: one module each, which registers a `SourceKind` under the name that language files use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tokgraft.corpus.ledger import Drops
+from tokgraft.corpus.pages import Page
+from tokgraft.registry import Registry
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a source may look and write.
+
+    Attributes:
+        cache: Folder that downloads are kept in.
+        pins: The table of outside things with their hashes (config/sources.csv).
+    """
+
+    cache: Path
+    pins: Path
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a source yields.
+
+    Attributes:
+        pages: Its pages, not yet cleaned.
+        facts: What the data card tells of it (version, hash, licence, register); JSON values, no paths of this machine.
+        aligned: Whether page ids and paragraph keys are the same in every language.
+        drops: What extraction left out, by reason.
+    """
+
+    pages: list[Page]
+    facts: dict[str, Any]
+    aligned: bool = False
+    drops: Drops = field(default_factory=Drops)
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """A kind of source.
+
+    Attributes:
+        check: Finds out, fast, whether the source can be read; raises a TokgraftError that says what to do.
+        read: Reads it.
+    """
+
+    check: Callable[[Any, Place], None]
+    read: Callable[[Any, Place], Loaded]
+
+
+SOURCES: Registry[SourceKind] = Registry("source kind", "tokgraft.corpus.sources")
