@@ -57,8 +57,12 @@ def align_special_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 
     A list of stop ids in the generation config is kept when it contains the tokenizer's end token (chat models stop at several).
     An id outside the vocabulary is removed.
+
+    Raises:
+        ModelError: The architecture counts positions from the pad id, and the tokenizer's differs.
     """
     rows = model.get_input_embeddings().weight.shape[0]
+    _check_positions(model, tokenizer)
     changes = []
     for where, settings in _settings(model):
         for role in ROLES:
@@ -74,6 +78,19 @@ def align_special_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
                 if old is not None:
                     changes.append(f"{where}: {key} {old} -> {new}")
     return changes
+
+
+def _check_positions(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    """RoBERTa's family numbers positions from pad id + 1: with another pad id every position embedding would move."""
+    for name, module in model.named_modules():
+        padding = getattr(module, "padding_idx", None)
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding) and padding is not None:
+            if tokenizer.pad_token_id != padding:
+                raise ModelError(
+                    f"{type(model).__name__} counts positions from its pad id {padding}, the tokenizer's pad id is {tokenizer.pad_token_id}",
+                    f"give the tokenizer a pad token with id {padding}",
+                )
+            return
 
 
 def _settings(model: PreTrainedModel) -> list[tuple[str, Any]]:

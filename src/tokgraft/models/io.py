@@ -15,6 +15,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -62,7 +63,7 @@ def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedMo
     if folder.suffix == ".gguf":
         from tokgraft.models.gguf import load_gguf_model
 
-        return load_gguf_model(folder)
+        return _neutral(load_gguf_model(folder))
     _expect_weights(folder)
     common = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     with _errors(folder, trust_remote_code):
@@ -80,6 +81,16 @@ def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedMo
         )
     if unexpected := sorted(report["unexpected_keys"]):
         log.warning("%s: %d weights are not used by %s, among them %s", folder, len(unexpected), type(model).__name__, unexpected[0])
+    return _neutral(model)
+
+
+def _neutral(model: PreTrainedModel) -> PreTrainedModel:
+    """Eval mode, and no row of the input table shut out from learning.
+
+    A `padding_idx` changes no output, but its row gets no gradient; where pad and end token are one, as in many models, the end token would
+    not be trained.
+    """
+    model.get_input_embeddings().padding_idx = None
     return model.eval()
 
 
@@ -131,8 +142,9 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folde
     folder = Path(folder)
     padded_rows(model, tokenizer)
     align_special_ids(model, tokenizer)
-    if model.dtype != torch.float32:
+    if any(tensor.is_floating_point() and tensor.dtype != torch.float32 for tensor in model.state_dict().values()):
         model = model.float()
+    _mend_generation_config(model)
     with _quiet():
         model.save_pretrained(folder, max_shard_size="1000GB")
         tokenizer.save_pretrained(folder)
@@ -153,6 +165,41 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folde
         drop=("name_or_path", "is_local", "local_files_only", "gguf_file", "trust_remote_code"),
         set_=renamed,
     )
+
+    for path in folder.iterdir():
+        path.chmod(0o644)  # safetensors makes its files readable for the owner alone
+    _warn_of_rebuilding(tokenizer, folder)
+
+
+def _mend_generation_config(model: PreTrainedModel) -> None:
+    """Published generation configs may contradict themselves (a temperature without sampling); transformers refuses to write them."""
+    generation = getattr(model, "generation_config", None)
+    if generation is None:
+        return
+    try:
+        generation.validate(strict=True)
+    except ValueError as error:
+        log.warning("the generation config contradicts itself and is reduced to its special ids: %s", _first_line(error))
+        ids = {key: getattr(generation, key) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        model.generation_config = GenerationConfig(**ids)
+
+
+def _warn_of_rebuilding(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Warn when plain AutoTokenizer would not give this tokenizer: for some architectures it puts its own pre-tokenizer in."""
+    if getattr(tokenizer, "_auto_map", None):
+        return
+    with _quiet():
+        auto = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if _pipeline(auto) != _pipeline(tokenizer):
+        log.warning(
+            "AutoTokenizer makes a %s of this tokenizer, which splits text in its own way; load it with PreTrainedTokenizerFast.from_pretrained",
+            type(auto).__name__,
+        )
+
+
+def _pipeline(tokenizer: Any) -> list[str]:
+    backend = tokenizer.backend_tokenizer
+    return [repr(part) for part in (backend.normalizer, backend.pre_tokenizer, backend.decoder)]
 
 
 def _rewrite(path: Path, drop: tuple[str, ...], set_: dict[str, Any] | None = None) -> None:

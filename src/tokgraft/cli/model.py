@@ -1,0 +1,36 @@
+"""`tokgraft model`: fetch or create a base model as a complete folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "fetch a base model, or create one from scratch, as a complete model folder"
+EXAMPLES = """  tokgraft model --model smollm2-135m --out results/models/smollm2-135m/base
+  tokgraft model --model pocket --tokenizer results/tokenizers/pocket/eng_Latn/bpe8k --out results/models/pocket/untrained
+  tokgraft model --settings '{"name": "Mine", "source": {"kind": "local", "path": "my-model"}}' --out results/models/mine/base
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", metavar="SLUG|FILE", help="a file of config/models/, by name or path")
+    source.add_argument("--settings", metavar="JSON", help="the same settings as JSON text")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--tokenizer", type=Path, metavar="DIR", help="tokenizer to use instead of the source's own; required for scratch models"
+    )
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="folder for downloads (default: TOKGRAFT_CACHE, or .cache/downloads)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the artifact."""
+    from tokgraft import logs
+    from tokgraft.config.model import BaseModelConfig
+    from tokgraft.models.build import build_model
+
+    config = BaseModelConfig.load(args.settings or args.model)
+    logs.opening(config.canonical())
+    build_model(config, args.out, tokenizer=args.tokenizer, cache=args.cache)
+    return 0

@@ -1,0 +1,35 @@
+"""Source kind `local`: a model folder of the user's, or a GGUF file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tokgraft.artifacts import file_sha256
+from tokgraft.config.model import LocalModel
+from tokgraft.errors import ModelError
+from tokgraft.models.sources import MODEL_SOURCES, Fetched, Request
+
+
+@MODEL_SOURCES.register("local")
+def fetch(request: Request) -> Fetched:
+    """Load the folder or file; the path itself is no setting of the artifact, its content is.
+
+    Raises:
+        ModelError: Nothing there, or nothing that can be loaded safely.
+    """
+    source = request.config.source
+    assert isinstance(source, LocalModel)
+    from tokgraft.models.io import load_model, load_tokenizer
+
+    path, trust = Path(source.path).expanduser(), request.config.trust_remote_code
+    if not path.exists():
+        raise ModelError(f"{path} does not exist", "give the folder or .gguf file of a model (relative to the working folder, or absolute)")
+    gguf = path.suffix == ".gguf"
+    tokenizer = load_tokenizer(request.tokenizer) if request.tokenizer else load_tokenizer(path, trust_remote_code=trust)
+    model = load_model(path, trust_remote_code=trust)
+    inputs = {"tokenizer": request.tokenizer} if request.tokenizer else {}
+    facts: dict[str, Any] = {"sha256": file_sha256(path)} if gguf else {}
+    return Fetched(
+        model, tokenizer, inputs=inputs if gguf else {**inputs, "source": path}, facts=facts, libraries=("gguf",) if gguf else ()
+    )
