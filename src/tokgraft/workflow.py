@@ -15,13 +15,16 @@ from tokgraft.errors import unknown
 
 PACKAGE = Path(__file__).parent
 
+# Loading, checking and saving model folders.
+MODEL_IO = ["models/io.py", "models/checks.py", "models/tables.py"]
+
 # The source files that decide what a stage writes: a change of their content reruns the stage.
 SOURCES = {
     "corpus": ["corpus/**/*.py"],
     "tokenizer": ["tokenizers/**/*.py"],
     "model": ["models/**/*.py"],
-    "train": ["training/*.py", "models/io.py", "models/bits.py"],
-    "score": ["scoring/**/*.py", "models/io.py"],
+    "train": ["training/*.py", *MODEL_IO, "models/bits.py", "models/head.py"],
+    "score": ["scoring/**/*.py", *MODEL_IO, "models/bits.py", "models/head.py"],
     "report": ["reporting/**/*", "scoring/statistics.py"],
     "publish": ["tracking/*.py"],
     "cells": ["config/matrix.py", "config/layout.py"],
@@ -128,7 +131,12 @@ class Workflow:
     def transplant_sources(self, wildcards: Any) -> list[str]:
         """The shared ground and the one file of each method in the chain."""
         chain = self.matrix.method(wildcards.method)[0]
-        shared = [PACKAGE / "vocab.py", PACKAGE / "models/io.py", *PACKAGE.glob("transplant/*.py"), *PACKAGE.glob("methods/_*.py")]
+        shared = [
+            PACKAGE / "vocab.py",
+            *(PACKAGE / name for name in MODEL_IO),
+            *PACKAGE.glob("transplant/*.py"),
+            *PACKAGE.glob("methods/_*.py"),
+        ]
         return sorted(_relative(path) for path in [*shared, *methods.files(chain)])
 
     def resource_sources(self, wildcards: Any) -> list[str]:

@@ -132,7 +132,10 @@ def _check_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> No
                 raise ModelError(f"{where}.{key} is {value}, outside the {rows} rows", f"set it to the tokenizer's: {own}")
             numbers = value if isinstance(value, (list, tuple)) else [value]
             if own is not None and own not in numbers:
-                raise ModelError(f"{where}.{key} is {value}, the tokenizer's is {own}", "make them agree (align_special_ids, or by hand)")
+                raise ModelError(
+                    f"{where}.{key} is {value}, the tokenizer's is {own}",
+                    "make them agree: correct the file, or import the model with `tokgraft model` (kind local)",
+                )
 
 
 def _check_tie(model: PreTrainedModel) -> None:
