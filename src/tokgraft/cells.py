@@ -134,6 +134,7 @@ class TaskScore:
         metrics: Metric -> value.
         n: Documents or items.
         chance: Accuracy of blind guessing; None for bits per byte.
+        baselines: Accuracy of rules that never ask a model (the shortest choice, ...).
         samples: The file of per-document samples.
     """
 
@@ -143,6 +144,7 @@ class TaskScore:
     metrics: dict[str, float]
     n: int
     chance: float | None
+    baselines: dict[str, float]
     samples: Path
 
     @property
@@ -168,8 +170,16 @@ class Score:
     @property
     def model(self) -> str:
         """Fingerprint of the model that was scored."""
-        value = self.data.get("model", "")
-        return str(value.get("fingerprint", value.get("manifest", "")) if isinstance(value, dict) else value)
+        return str(self.data["model"]["fingerprint"])
+
+    def fact(self, name: str) -> float | None:
+        """`flat_guess` or `tokens_per_byte` of the bits-per-byte task in the cell's language, or `tokens`: the size of the vocabulary."""
+        if name == "tokens":
+            value = self.data["model"].get("tokens")
+        else:
+            task = self.bits_per_byte()
+            value = self.data["tasks"][task.slug].get(name) if task else None
+        return float(value) if isinstance(value, int | float) else None
 
     @property
     def tasks(self) -> list[TaskScore]:
@@ -190,7 +200,7 @@ class Score:
         chance = facts.get("chance")
         return TaskScore(
             slug, str(facts.get("builder", slug)), facts.get("language") == "english", metrics, int(facts.get("n", 0)),
-            None if chance is None else float(chance), self.folder / "samples" / f"{slug}.jsonl",
+            None if chance is None else float(chance), dict(facts.get("baselines", {})), self.folder / "samples" / f"{slug}.jsonl",
         )  # fmt: skip
 
 

@@ -59,13 +59,21 @@ def write_scores(
             right = (rng.random(2 * pages) < (0.25 if method == "random" and not stage else 0.36)).astype(int)
             rows = [{"id": f"i{i}", "page": f"p{i}", "acc": int(r), "acc_norm": int(r), "acc_bytes": int(r)} for i, r in enumerate(right)]
             metrics = dict.fromkeys(("acc", "acc_norm", "acc_bytes"), float(right.mean()))
-            tasks[task] = {"builder": builder, "language": language, "metrics": metrics, "n": 2 * pages, "chance": 0.25}
+            tasks[task] = {
+                "builder": builder,
+                "language": language,
+                "metrics": metrics,
+                "n": 2 * pages,
+                "chance": 0.25,
+                "baselines": {"shortest": 0.27},
+            }
         samples[task] = rows
     per_byte = TOKENS_PER_BYTE[tokenizer]
-    scores = {
-        "model": artifacts.fingerprint(model_folder), "tasks": tasks, "vocab_size": VOCAB[tokenizer], "tokens_per_byte": per_byte,
-        "flat_guess_bpb": float(np.log2(VOCAB[tokenizer]) * per_byte), "skipped": {},
-    }  # fmt: skip
+    flat = float(np.log2(VOCAB[tokenizer]) * per_byte)
+    for task in ("bpb", "bpb-english"):
+        tasks[task] |= {"flat_guess": flat, "tokens_per_byte": per_byte, "pages": pages}
+    identity = {"fingerprint": artifacts.fingerprint(model_folder), "tokens": VOCAB[tokenizer], "rows": VOCAB[tokenizer]}
+    scores = {"schema": 1, "model": identity, "tasks": tasks, "skipped": {}, "language": place.split("/")[1]}
     with artifacts.create(folder, "scores", {"tasks": sorted(TASKS)}, {"model": model_folder}, volatile=["speed.json"]) as temporary:
         (temporary / "scores.json").write_text(json.dumps(scores, indent=1, sort_keys=True))
         (temporary / "samples").mkdir()

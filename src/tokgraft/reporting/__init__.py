@@ -1,1 +1,1 @@
-"""Tables and the report, made from scores alone."""
+"""Tables, figures and the report, from finished artifacts alone."""

@@ -14,7 +14,7 @@ from tokgraft.reporting.style import GRID, INK, MUTED, PAPER, axes, look, save, 
 from tokgraft.reporting.summary import PlaceSummary, Summary
 from tokgraft.scoring.statistics import Interval
 
-WIDTH = 5.2
+WIDTH = 4.4
 Look = dict[str, tuple[str, str]]
 
 
@@ -47,7 +47,7 @@ def before_and_after(on: Canvas, place: PlaceSummary) -> str:
     tips: dict[str, str] = {}
     for y, row in enumerate(rows):
         _journey(ax, row, y, on.of(row), tips)
-        flat = row.facts.get("flat_guess_bpb")
+        flat = row.facts.get("flat_guess")
         if flat is not None:
             (mark,) = ax.plot([flat, flat], [y - 0.3, y + 0.3], color=MUTED, lw=1.4, ls=(0, (1, 1)), gid=f"flat{y}")
             tips[str(mark.get_gid())] = f"flat guess of {row.label}: {flat:.2f} bits per byte (log2 of the vocabulary x tokens per byte)"
@@ -198,7 +198,7 @@ def _accuracies(ax: Any, row: Summary, task: str, y: float, style: tuple[str, st
         gid = f"{task}-{stage}-{y:g}"
         if stage == "trained":
             ax.plot([found.low, found.high], [y, y], color=colour, lw=2, alpha=0.55, zorder=2)
-            ax.text(found.high, y, f"  {row.label}", fontsize=7.5, va="center", color=colour)
+            ax.annotate(row.label, (found.high, y), xytext=(5, 0), textcoords="offset points", fontsize=7.5, va="center", color=colour)
         face = colour if stage == "trained" else PAPER
         ax.plot([found.mean], [y], marker, ms=4.8, mfc=face, mec=colour, mew=1.2, ls="none", gid=gid, zorder=3)
         tips[gid] = (
@@ -231,7 +231,7 @@ def tokenizers(on: Canvas, places: Sequence[PlaceSummary]) -> str:
             ax.barh(y, value, height=0.78, color=colour, alpha=0.85, zorder=2, gid=f"bar{len(tips)}")
             change = "" if name == "original" or not original else f" ({value / original - 1:+.0%})"
             tips[f"bar{len(tips)}"] = f"{label.replace(chr(10), ', ')}, {name}: {value:.3f} tokens per byte{change}"
-            ax.text(value, y, f"  {name} {value:.3f}{change}", va="center", fontsize=8.5)
+            ax.annotate(f"{name} {value:.3f}{change}", (value, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8.5)
             y += 1 if index < len(found) - 1 else 1.5
     ax.set_yticks([at for at, _ in ticks], [text for _, text in ticks])
     ax.set_xlim(0, max(value for _, found in bars for _, value in found) * 1.38)

@@ -91,6 +91,8 @@ def save(figure: Any, folder: Path, name: str, tips: Mapping[str, str], label: s
         tips: gid of a drawn thing -> text shown when the pointer rests on it.
         label: What the figure shows, for people who cannot see it.
     """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # placed once is enough for both files
     text = _svg(figure, tips, label)
     (folder / f"{name}.svg").write_text(text, encoding="utf-8")
     figure.savefig(folder / f"{name}.png", dpi=160, metadata={"Software": None})

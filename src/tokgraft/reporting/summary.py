@@ -22,6 +22,7 @@ class Task:
     slug: str
     chance: float
     n: int
+    baselines: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Summary:
         bits: Stage -> bits per byte in the language.
         english: Stage -> bits per byte in English.
         accuracy: Stage -> task -> accuracy.
-        facts: flat_guess_bpb, tokens_per_byte, vocab_size as scored.
+        facts: flat_guess, tokens_per_byte, tokens (size of the vocabulary) as scored.
         cost: Training totals, averaged over seeds.
         speed: Stage -> generation speed in bytes/s on the machine that scored.
         reasons: Stage -> why there is no score.
@@ -161,9 +162,9 @@ def _facts(group: Group) -> dict[str, float]:
     facts: dict[str, float] = {}
     for stage in STAGES:
         for score in group.scores(stage):
-            for key in ("flat_guess_bpb", "tokens_per_byte", "vocab_size"):
-                if isinstance(score.data.get(key), int | float):
-                    facts.setdefault(key, float(score.data[key]))
+            for key in ("flat_guess", "tokens_per_byte", "tokens"):
+                if (found := score.fact(key)) is not None:
+                    facts.setdefault(key, found)
     return facts
 
 
@@ -184,7 +185,7 @@ def _tasks(groups: list[Group]) -> list[Task]:
             for score in group.scores(stage):
                 for task in score.choices():
                     if task.chance is not None:
-                        found.setdefault(task.slug, Task(task.slug, task.chance, task.n))
+                        found.setdefault(task.slug, Task(task.slug, task.chance, task.n, task.baselines))
     return [found[slug] for slug in sorted(found)]
 
 

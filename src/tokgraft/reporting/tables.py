@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,6 @@ from tokgraft.cells import Stage, TaskScore
 from tokgraft.reporting.compare import Comparison
 from tokgraft.reporting.evidence import Evidence, Group, Outcome, curve, tokenizer_facts, training_cost
 from tokgraft.scoring.statistics import Interval, bootstrap_interval
-
-# Columns that depend on the machine; tables without them are hashed, tables with them are not.
-TIMED = ("generation_bytes_per_second", "training_seconds")
 
 
 @dataclass(frozen=True)
@@ -105,8 +102,8 @@ def _leaderboard_row(evidence: Evidence, group: Group, outcome: Outcome, tasks: 
     sources = (score.folder,) if score else ()
     for name, task in (("bits_per_byte", score and score.bits_per_byte()), ("bits_per_byte_english", score and score.bits_per_byte(True))):
         row.update(_with_interval(evidence, name, task or None, outcome))
-    for name, key in (("flat_guess", "flat_guess_bpb"), ("tokens_per_byte", "tokens_per_byte"), ("vocabulary", "vocab_size")):
-        row[name] = _fact(score.data if score else {}, key, outcome, sources)
+    for name, key in (("flat_guess", "flat_guess"), ("tokens_per_byte", "tokens_per_byte"), ("vocabulary", "tokens")):
+        row[name] = _fact(key, outcome, sources)
     for slug in tasks:
         task = by_slug.get(slug)
         if any(one.builder != "bits_per_byte" for one in _all(evidence, slug)):
@@ -152,11 +149,9 @@ def _accuracy(evidence: Evidence, slug: str, task: TaskScore | None, outcome: Ou
     return {name: Value(number, "no chance level", source) for name, number in zip(names, numbers, strict=True)}
 
 
-def _fact(data: Mapping[str, Any], key: str, outcome: Outcome, sources: tuple[Path, ...]) -> Value:
-    found = data.get(key)
-    if isinstance(found, int | float):
-        return Value(found, "", sources)
-    return Value(None, outcome.reason or f"the scores hold no {key}")
+def _fact(key: str, outcome: Outcome, sources: tuple[Path, ...]) -> Value:
+    found = outcome.score.fact(key) if outcome.score else None
+    return Value(found, outcome.reason or f"the scores hold no {key}", sources)
 
 
 def _speed(outcome: Outcome, sources: tuple[Path, ...]) -> Value:
@@ -166,11 +161,8 @@ def _speed(outcome: Outcome, sources: tuple[Path, ...]) -> Value:
 
 def generation_speed(outcome: Outcome) -> float | None:
     """Bytes generated per second on the machine that scored; None when it was not measured."""
-    speed = outcome.score.speed if outcome.score else {}
-    for key in ("generation_bytes_per_second", "bytes_per_second", "generate_bytes_per_second"):
-        if isinstance(speed.get(key), int | float):
-            return float(speed[key])
-    return None
+    found = outcome.score.speed.get("generation_bytes_per_second") if outcome.score else None
+    return float(found) if isinstance(found, int | float) else None
 
 
 def _training(outcome: Outcome) -> dict[str, Value | str]:
@@ -255,20 +247,20 @@ def tokenizers(evidence: Evidence) -> Table:
     for (model, language, recipe), outcome in sorted(seen.items()):
         sources = (outcome.score.folder,) if outcome.score else ()
         row: dict[str, Value | str] = {"model": model, "language": language, "tokenizer": recipe}
-        for key in ("tokens_per_byte", "vocab_size", "flat_guess_bpb"):
-            row[f"scored_{key}"] = _fact(outcome.score.data if outcome.score else {}, key, outcome, sources)
+        for name, key in (("vocabulary", "tokens"), ("tokens_per_byte", "tokens_per_byte"), ("flat_guess", "flat_guess")):
+            row[name] = _fact(key, outcome, sources)
         facts = tokenizer_facts(outcome.cell)
         numbers = {key: value for key, value in facts.items() if isinstance(value, int | float) and not isinstance(value, bool)}
-        row.update({key: Value(value, "", (outcome.cell.paths.tokenizer,)) for key, value in sorted(numbers.items())})
+        row.update({f"artifact/{key}": Value(value, "", (outcome.cell.paths.tokenizer,)) for key, value in sorted(numbers.items())})
         table.rows.append(row)
     return table
 
 
 def curves(evidence: Evidence) -> Table:
-    """One row per record of each learning curve."""
+    """One row per step of each learning curve; loss and validation of the same step share it."""
     table = Table("curves", ("model", "language", "tokenizer", "method", "recipe", "seed", "step"))
     for cell in evidence.cells.cells:
-        for record in curve(cell):
+        for record in _by_step(curve(cell)):
             row: dict[str, Value | str] = {
                 "model": cell.model, "language": cell.language, "tokenizer": cell.tokenizer, "method": cell.method, "recipe": cell.recipe,
                 "seed": str(cell.seed), "step": plain_number(record.get("step", 0)),
@@ -278,3 +270,10 @@ def curves(evidence: Evidence) -> Table:
             row.update({key: value for key, value in record.items() if isinstance(value, str)})
             table.rows.append(row)
     return table
+
+
+def _by_step(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    steps: dict[Any, dict[str, Any]] = {}
+    for record in records:
+        steps.setdefault(record.get("step"), {}).update(record)
+    return list(steps.values())

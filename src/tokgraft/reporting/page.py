@@ -1,0 +1,259 @@
+"""report.html: one file that needs nothing else, with every number traceable to its artifact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokgraft.cells import STAGES, Stage, command, identity
+from tokgraft.config.layout import CONTROL
+from tokgraft.reporting import figures
+from tokgraft.reporting.compare import Comparison
+from tokgraft.reporting.evidence import Evidence
+from tokgraft.reporting.figures import Canvas, quantity
+from tokgraft.reporting.findings import headline, limits, place_findings
+from tokgraft.reporting.style import colour_variable, variables
+from tokgraft.reporting.summary import PlaceSummary, Summary, Task, bits_task
+from tokgraft.scoring.statistics import Interval
+
+HERE = Path(__file__).parent
+VERSUS = (CONTROL, "random", "mean")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table cell of the page.
+
+    Attributes:
+        text: What is read.
+        sort: What the column is sorted by; empty: last.
+        note: Smaller text after it (the interval).
+        tip: What hovering or tapping shows: the exact value and where it comes from.
+        bar: Left end, right end and point of an inline interval bar, in percent; None: no bar.
+        tone: good, bad or none: colour of a difference.
+    """
+
+    text: str
+    sort: str = ""
+    note: str = ""
+    tip: str = ""
+    bar: tuple[float, float, float] | None = None
+    tone: str = ""
+
+
+def render(evidence: Evidence, places: Sequence[PlaceSummary], on: Canvas) -> str:
+    """The page."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    cells = evidence.cells
+    return environment.get_template("page.html").render(
+        title=cells.experiment,
+        description=cells.description,
+        counts=_counts(evidence),
+        headline=headline(evidence, places),
+        places=[_place(evidence, place, on) for place in places],
+        tokenizers=figures.tokenizers(on, places),
+        limits=limits(evidence, places),
+        models=_models(places),
+        skipped=[(outcome.cell.key, outcome.stage, outcome.reason) for outcome in evidence.outcomes if outcome.score is None],
+        sources=sources(evidence),
+        draws=cells.bootstrap_draws,
+        light=variables(False),
+        dark=variables(True),
+    )
+
+
+def sources(evidence: Evidence) -> list[dict[str, str]]:
+    """Every artifact that numbers come from: folder, manifest hash, the command that made it here."""
+    folders: dict[Path, None] = {}
+    for outcome in evidence.outcomes:
+        if outcome.score is not None:
+            paths = outcome.cell.paths
+            used = (
+                outcome.score.folder,
+                outcome.cell.model_folder(outcome.stage),
+                paths.tokenizer,
+                paths.corpus,
+                paths.english,
+                paths.base,
+            )
+            folders.update(dict.fromkeys(used))
+    return [{"folder": str(folder), "manifest": identity(folder), "command": command(folder)} for folder in sorted(folders)]
+
+
+def _counts(evidence: Evidence) -> list[tuple[str, str]]:
+    cells = [cell for cell in evidence.cells.cells if cell.reason is None]
+
+    def plural(count: int, word: str) -> tuple[str, str]:
+        return str(count), word if count == 1 else f"{word}s"
+
+    return [
+        plural(len({cell.model for cell in cells}), "base model"), plural(len({cell.language for cell in cells}), "language"),
+        plural(len({cell.method for cell in cells}), "method"), plural(len({cell.seed for cell in cells}), "seed"), plural(len(cells), "cell"),
+    ]  # fmt: skip
+
+
+def _place(evidence: Evidence, place: PlaceSummary, on: Canvas) -> dict[str, Any]:
+    drawn = [
+        ("Learning curves", figures.learning_curves(on, place)),
+        ("English during training: what is forgotten", figures.learning_curves(on, place, english=True)),
+        ("What training costs", figures.against_cost(on, place, "flops")),
+        ("What using it costs", figures.against_cost(on, place, "tokens")),
+        ("Choice tasks against chance", figures.tasks(on, place)),
+    ]
+    return {
+        "slug": place.slug,
+        "model": place.model,
+        "language": place.language,
+        "recipe": place.place[2],
+        "findings": place_findings(evidence, place),
+        "main": figures.before_and_after(on, place) if place.scored else "",
+        "figures": [(title, svg) for title, svg in drawn if svg],
+        "columns": _columns(place),
+        "rows": [_row(evidence, place, row, on) for row in place.rows],
+    }
+
+
+def _columns(place: PlaceSummary) -> list[tuple[str, str]]:
+    """(heading, explanation) of each column."""
+    versus = [
+        (f"vs {name}", f"bits per byte after training minus {name}, paired; coloured only where the interval excludes 0") for name in VERSUS
+    ]
+    choices = [(task.slug, _task_help(task)) for task in place.tasks]
+    return [
+        ("method", "initialiser, or a chain of it with refiners"),
+        ("bits/byte, init", "bits per byte of held-out text right after the transplant, with the 95% interval over pages"),
+        ("bits/byte, trained", "the same after continual training"),
+        *[pair for pair, name in zip(versus, VERSUS, strict=True) if any(row.method == name for row in place.rows)],
+        ("English, init", "bits per byte of held-out English pages"),
+        ("English, trained", "the same after continual training: what was forgotten"),
+        ("flat guess", "bits per byte of a model that finds every token equally likely: log2 of the vocabulary x tokens per byte"),
+        ("tokens/byte", "tokens per byte of held-out text"),
+        ("vocabulary", "number of tokens"),
+        *choices,
+        ("generates", "bytes per second, measured on the machine that scored; varies from run to run"),
+        ("training text", "bytes read by continual training"),
+        ("training FLOPs", "estimated floating-point operations of continual training"),
+        ("training time", "seconds on the machine that trained; varies from run to run"),
+    ]
+
+
+def _task_help(task: Task) -> str:
+    rules = ", ".join(f"{name.replace('_', ' ')} {value:.0%}" for name, value in sorted(task.baselines.items()))
+    return f"accuracy after training; chance {task.chance:.0%}, {task.n} items" + (f"; rules that ask no model: {rules}" if rules else "")
+
+
+def _row(evidence: Evidence, place: PlaceSummary, row: Summary, on: Canvas) -> dict[str, Any]:
+    first: dict[str, Any] = {"label": row.label, "colour": colour_variable(on.of(row)[0]), "plain": _plain_note(evidence, row)}
+    if not row.bits:
+        return {**first, "cells": [], "reason": "; ".join(sorted(set(row.reasons.values()))) or "no score"}
+    limits_of = _range(place)
+    task = bits_task(evidence)
+    versus = [name for name in VERSUS if any(other.method == name for other in place.rows)]
+    cells = [
+        *[_bits(row, stage, row.bits.get(stage), limits_of) for stage in STAGES],
+        *[_versus(row, name, place.against(row.method, name, "trained", task, row.group.tokenizer)) for name in versus],
+        *[_bits(row, stage, row.english.get(stage), None) for stage in STAGES],
+        *[
+            _plain(row, row.facts.get(key), form)
+            for key, form in (("flat_guess", "{:.2f}"), ("tokens_per_byte", "{:.3f}"), ("tokens", "{:,.0f}"))
+        ],
+        *[_accuracy(row, one.slug, one.chance) for one in place.tasks],
+        _plain(row, row.speed.get("trained"), "{:,.0f} B/s"),
+        *[_cost(row, value, unit) for value, unit in ((row.cost.bytes, ""), (row.cost.flops, ""), (row.cost.seconds, " s"))],
+    ]
+    return {**first, "cells": cells, "reason": ""}
+
+
+def _plain_note(evidence: Evidence, row: Summary) -> str:
+    plain = evidence.plain(row.group)
+    return "" if "+" not in row.method else f"plain: {plain.method}" if plain else "plain initialiser not run"
+
+
+def _range(place: PlaceSummary) -> tuple[float, float]:
+    ends = [value for row in place.scored for one in row.bits.values() for value in (one.low, one.high)]
+    return min(ends), max(ends)
+
+
+def _bits(row: Summary, stage: Stage, found: Interval | None, limits_of: tuple[float, float] | None) -> Shown:
+    if found is None:
+        return _absent(row.reasons.get(stage, "not scored"))
+    bar = None
+    if limits_of and limits_of[1] > limits_of[0]:
+        low, high, at = (4 + 92 * (value - limits_of[0]) / (limits_of[1] - limits_of[0]) for value in (found.low, found.high, found.mean))
+        bar = (low, high, at)
+    note = f"{found.low:.2f}–{found.high:.2f}"
+    return Shown(f"{found.mean:.3f}", f"{found.mean}", note, f"{found.mean:.6f} over {found.n} pages. {_origin(row, stage)}", bar)
+
+
+def _versus(row: Summary, name: str, one: Comparison | None) -> Shown:
+    if row.method == name or row.is_control:
+        return Shown("–", "", "", "the reference itself" if row.method == name else "see the row of that method")
+    if one is None:
+        return _absent(f"{name} has no score to compare with")
+    difference = one.difference
+    tone = {True: "good", False: "bad", None: ""}[one.better]
+    tip = f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}], p = {difference.p:.4f}, Holm {one.p_holm:.4f}, n = {difference.n}"
+    return Shown(
+        f"{difference.mean:+.3f}",
+        f"{difference.mean}",
+        "" if tone else "no claim",
+        f"{tip}: {one.claim}. {_origin(row, 'trained')}",
+        None,
+        tone,
+    )
+
+
+def _accuracy(row: Summary, task: str, chance: float) -> Shown:
+    found = row.accuracy.get("trained", {}).get(task)
+    if found is None:
+        return _absent(row.reasons.get("trained", "not among the tasks of this cell"))
+    tone = "good" if found.low > chance else "bad" if found.high < chance else ""
+    words = {"good": "above chance", "bad": "below chance", "": "not distinguishable from chance"}[tone]
+    tip = f"{found.mean:.4f} [{found.low:.4f}, {found.high:.4f}], n = {found.n}, chance {chance:.2f}: {words}. {_origin(row, 'trained')}"
+    return Shown(f"{found.mean:.1%}", f"{found.mean}", "" if tone else "≈ chance", tip, None, tone)
+
+
+def _plain(row: Summary, value: float | None, form: str) -> Shown:
+    if value is None:
+        return _absent("not measured")
+    return Shown(form.format(value), f"{value}", "", f"{value:.6g}. {_origin(row, 'trained' if 'trained' in row.bits else 'init')}")
+
+
+def _cost(row: Summary, value: float | None, unit: str) -> Shown:
+    if value is None:
+        return _absent("not recorded by the training")
+    folder = row.group.cells[0].paths.trained
+    return Shown(f"{quantity(value)}{unit}", f"{value}", "", f"{value:.6g}{unit}. {folder} · manifest {identity(folder)[:12]}")
+
+
+def _absent(reason: str) -> Shown:
+    return Shown("n/a", "", reason if len(reason) < 40 else reason[:38] + "…", reason)
+
+
+def _origin(row: Summary, stage: Stage) -> str:
+    places = [f"{score.folder} · manifest {score.hash[:12]}" for score in row.group.scores(stage)]
+    return "; ".join(places)
+
+
+def _models(places: Sequence[PlaceSummary]) -> list[tuple[str, str, str]]:
+    """(where, method, folder) of the adapted model with the fewest bits per byte in each place."""
+    found = []
+    for place in places:
+        rows = [row for row in place.rows if not row.is_control and "trained" in row.bits]
+        if rows:
+            best = min(rows, key=lambda row: row.bits["trained"].mean)
+            found.append((f"{place.language}, {place.model}", best.label, str(best.group.cells[0].paths.trained)))
+    return found
+
+
+def sources_json(evidence: Evidence, numbers: list[dict[str, Any]]) -> str:
+    """provenance.json: every number of every table -> artifact folder, manifest hash, command."""
+    data = {"artifacts": sources(evidence), "numbers": numbers}
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
