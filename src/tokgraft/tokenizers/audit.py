@@ -203,7 +203,7 @@ def audit(folder: Path, texts: Sequence[str], base: Base | None, extends: bool, 
             raise TokenizerError(
                 f"{len(changed)} tokens of the base changed their id, e.g. {changed[:SAMPLES]}", "this is a defect of the trainer"
             )
-        _enforce(facts, trip, reach, made, excused)
+        _enforce(facts, trip, reach, made, excused, missing_bytes(base.spec) or () if extends and base is not None else ())
     return facts
 
 
@@ -217,7 +217,7 @@ def _without_old(reach: Reachability, base: Base) -> Reachability:
     )
 
 
-def _enforce(facts: dict[str, Any], trip: RoundTrip, reach: Reachability, made: Base, excused: set[int]) -> None:
+def _enforce(facts: dict[str, Any], trip: RoundTrip, reach: Reachability, made: Base, excused: set[int], old_bytes: Sequence[int]) -> None:
     failed = [place for place in trip.failed if place not in excused]
     if failed:
         raise TokenizerError(

@@ -61,7 +61,7 @@ def train(texts: Sequence[str], recipe: TokenizerRecipe, base: Base | None) -> F
     assert base is not None and recipe.new_tokens is not None
     spec = _folded(base.spec)
     words = _words(texts, to_tokenizer(spec), base.kind)
-    characters = _missing_characters(words, spec, base.kind, recipe)
+    characters = _missing_characters(words, spec, recipe)
     first = _next_id(spec)
     for place, character in enumerate(characters):
         spec["model"]["vocab"][character] = first + place
@@ -133,11 +133,12 @@ def _words(texts: Iterable[str], tokenizer: Tokenizer, kind: Layout) -> Counter[
     return words
 
 
-def _missing_characters(words: Counter[str], spec: dict[str, Any], kind: Layout, recipe: TokenizerRecipe) -> list[str]:
-    """Characters that the vocabulary lacks, most frequent first; at most half of the new tokens. None for byte-level bases."""
+def _missing_characters(words: Counter[str], spec: dict[str, Any], recipe: TokenizerRecipe) -> list[str]:
+    """Characters (byte-level: bytes) that the vocabulary lacks, most frequent first; at most half of the new tokens.
+
+    Even byte-level vocabularies may lack bytes that their training text never showed.
+    """
     assert recipe.new_tokens is not None
-    if kind.scheme == "byte_level":
-        return []
     counts: Counter[str] = Counter()
     for word, count in words.items():
         for character in word:
