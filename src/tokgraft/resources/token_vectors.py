@@ -16,14 +16,17 @@ from pydantic import Field
 from tokgraft.errors import ArtifactError, DataError, TokenizerError
 from tokgraft.logs import Heartbeat
 from tokgraft.resources._contract import Inputs, Params, resource
-from tokgraft.vocab import TO_CHARACTER, Vocabulary
+from tokgraft.vocab import Vocabulary
 
 BATCH = 256
 
 
 @resource("token_vectors", version=1, needs={"corpus", "tokenizer"}, libraries=["fasttext-numpy2-wheel", "tokenizers"])
 class TokenVectors(Params):
-    """fastText CBOW vectors of target tokens, with the defaults of the reference implementation of FOCUS."""
+    """fastText CBOW vectors of target tokens, with the defaults of the reference implementation of FOCUS.
+
+    One thread and fastText's fixed seed (its Python interface takes none): equal inputs give equal vectors.
+    """
 
     dim: int = Field(100, ge=2, description="Width (reference code 100; 300 in the paper's runs).")
     epochs: int = Field(3, ge=1, description="Passes over the text.")
@@ -33,7 +36,6 @@ class TokenVectors(Params):
     rate: float = Field(0.05, gt=0, description="Learning rate at the start.")
     ngrams: tuple[int, int] = Field((3, 6), description="Shortest and longest character n-gram of a token that counts; (0, 0): none.")
     buckets: int = Field(200_000, ge=1, description="Hash buckets of the n-grams (fastText 2,000,000, made for millions of words).")
-    seed: int = Field(0, ge=0, description="Seed; one thread is used, so equal inputs give equal vectors.")
 
 
 def build(inputs: Inputs, params: TokenVectors, folder: Path) -> Mapping[str, Any]:
@@ -88,31 +90,30 @@ def load(folder: Path, size: int) -> npt.NDArray[np.float32]:
 def token_names(vocabulary: Vocabulary) -> dict[int, str]:
     """A name for every token that fastText reads as exactly one word, close to the token's text so that its n-grams mean something.
 
-    Bytes that are white space, control characters or part of no character are written in the alphabet of byte-level BPE, a space as "▁".
-    What fastText would take for its own marks, and names that several tokens would share, get the id behind them.
+    A space is written "▁"; bytes that are other white space, control characters or part of no character are written in hexadecimal. What
+    fastText would take for its own marks, and names that several tokens would share, get a number before them.
     """
     names: dict[int, str] = {}
-    taken: Counter[str] = Counter()
-    for number in vocabulary.ids:
+    taken: set[str] = {"", "</s>"}
+    for number in vocabulary.canonical_order:
         token = vocabulary[number]
-        names[number] = token.surface if token.kind == "byte" else _readable(token.text)
-        taken[names[number]] += 1
-    for number, name in names.items():
-        if taken[name] > 1 or name == "</s>" or name.startswith("__label__") or not name:
-            names[number] = f"⟨{number}⟩{name}"
+        name = token.surface if token.kind == "byte" else _readable(token.text)
+        unique, copies = name, 0
+        while unique in taken or unique.startswith("__label__"):
+            copies += 1
+            unique = f"⟨{copies}⟩{name}"
+        names[number] = unique
+        taken.add(unique)
     return names
 
 
 def _readable(text: bytes) -> str:
     found = []
     for character in text.decode("utf-8", "surrogateescape"):
-        code = ord(character)
         if character == " ":
             found.append("▁")
-        elif 0xDC80 <= code <= 0xDCFF:
-            found.append(TO_CHARACTER[code - 0xDC00])
         elif character.isspace() or not character.isprintable():
-            found.extend(TO_CHARACTER[byte] for byte in character.encode())
+            found.extend(f"⟨{byte:02X}⟩" for byte in character.encode("utf-8", "surrogateescape"))
         else:
             found.append(character)
     return "".join(found)
@@ -154,7 +155,7 @@ def _train(text: Path, words: list[str], params: TokenVectors) -> npt.NDArray[np
 
     model = fasttext.train_unsupervised(
         str(text), model="cbow", dim=params.dim, epoch=params.epochs, minCount=params.min_count, neg=params.negatives, ws=params.window,
-        lr=params.rate, minn=params.ngrams[0], maxn=params.ngrams[1], bucket=params.buckets, thread=1, seed=params.seed, verbose=0,
+        lr=params.rate, minn=params.ngrams[0], maxn=params.ngrams[1], bucket=params.buckets, thread=1, verbose=0,
     )  # fmt: skip
     known = set(model.get_words())
     if lost := [word for word in words if word not in known]:

@@ -1,0 +1,98 @@
+"""Transplants on small tokenizers for the tests of methods: whatever a method requires is really made, from a small corpus."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import toys
+from transformers import PreTrainedTokenizerFast
+
+from tokgraft import methods, resources
+from tokgraft.methods import Rows, Transplant
+from tokgraft.models.io import save_model
+from tokgraft.vocab import Segmenter, Vocabulary
+
+PLACE = tempfile.TemporaryDirectory(prefix="tokgraft-test-")
+
+
+def write_corpus(folder: Path, lines: tuple[str, ...]) -> Path:
+    """A folder with the train split of a corpus artifact, ten lines a page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = [lines[start : start + 10] for start in range(0, len(lines), 10)]
+    with (folder / "train.jsonl").open("w", encoding="utf-8") as handle:
+        for number, page in enumerate(pages):
+            paragraphs = [{"key": f"p:{number}:{place}", "tag": "p", "text": text} for place, text in enumerate(page)]
+            handle.write(json.dumps({"id": str(number), "paragraphs": paragraphs}, ensure_ascii=False) + "\n")
+    return folder
+
+
+@lru_cache
+def _shared() -> tuple[Path, Path, Path]:
+    root = Path(PLACE.name)
+    english = write_corpus(root / "english", toys.english())
+    german = write_corpus(root / "german", toys.german() * 8 + toys.english()[:400])
+    tokenizer = toys.tokenizer("byte_level")
+    save_model(toys.decoder(len(tokenizer), True, bos=0, eos=1, pad=2), tokenizer, root / "base")
+    return english, german, root / "base"
+
+
+def made(names: set[str], tokenizer: PreTrainedTokenizerFast) -> dict[str, Path]:
+    """Folders of the resources `names` for `tokenizer`, made with default parameters."""
+    english, german, base = _shared()
+    vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    own = Path(PLACE.name) / vocabulary.fingerprint[:16]
+    found = {}
+    for name in sorted(names):
+        found[name] = own / name
+        if not found[name].exists():
+            tokenizer.save_pretrained(own / "tokenizer")
+            resources.make(name, resources.Inputs(german, english, own / "tokenizer", base), {}, found[name])
+    return found
+
+
+def table(rows: int, width: int = 24, seed: int = 0) -> methods.Floats:
+    """A random table whose rows are all different."""
+    return np.random.default_rng(seed).normal(0.3, 0.7, (rows, width)).astype(np.float32)
+
+
+def task(
+    chain: str, source: PreTrainedTokenizerFast, target: PreTrainedTokenizerFast, *, tied: bool = True, bias: bool = False, seed: int = 0,
+    E: methods.Floats | None = None, U: methods.Floats | None = None,
+) -> Transplant:  # fmt: skip
+    """A transplant with random tables (or those given) and every resource that the chain requires."""
+    source_vocabulary, target_vocabulary = Vocabulary.from_tokenizer(source), Vocabulary.from_tokenizer(target)
+    size = len(source_vocabulary)
+    inputs = table(size) if E is None else E
+    loaded: dict[str, Any] = {
+        name: resources.load(name, folder, len(target_vocabulary), target_vocabulary.fingerprint)
+        for name, folder in made(methods.requirements(chain), target).items()
+    }
+    return Transplant(
+        source_vocabulary, target_vocabulary, inputs, inputs if tied else (table(size, seed=1) if U is None else U),
+        bias=table(size, 1, seed=2)[:, 0] if bias else None, segmenter=Segmenter(source, source_vocabulary), resources=loaded, seed=seed,
+        load_model=lambda: toys.decoder(size, tied),
+    )  # fmt: skip
+
+
+def digest(rows: Rows) -> str:
+    """SHA-256 over everything in `rows`."""
+    sha = hashlib.sha256(repr((rows.provenance, sorted(rows.stats.items()))).encode())
+    for array in (rows.input, rows.output, rows.bias):
+        sha.update(b"-" if array is None else array.tobytes())
+    return sha.hexdigest()
+
+
+def all_digests() -> dict[str, str]:
+    """A digest of every registered method on one untied transplant."""
+    source, target = toys.tokenizer("byte_level"), toys.tokenizer("sp_bpe", 600, "both")
+    return {
+        name: digest(methods.apply(name, task(name, source, source if entry.keeps_tokenizer else target, tied=False, bias=True), {}))
+        for name, entry in methods.METHODS.items()
+        if entry.untied
+    }
