@@ -240,3 +240,17 @@ def walk(cells: CellList) -> Iterator[tuple[RunCell, Stage]]:
     for cell in cells.cells:
         for stage in STAGES:
             yield cell, stage
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one level, keys joined by `/`; lists become JSON texts."""
+    if not isinstance(value, dict):
+        return {prefix: value} if prefix else {}
+    flat: dict[str, Any] = {}
+    for name, inner in value.items():
+        place = f"{prefix}/{name}" if prefix else str(name)
+        if isinstance(inner, dict):
+            flat.update(flatten(inner, place))
+        else:
+            flat[place] = json.dumps(inner, sort_keys=True, ensure_ascii=False) if isinstance(inner, list) else inner
+    return flat

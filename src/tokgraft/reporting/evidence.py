@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tokgraft import artifacts
-from tokgraft.cells import STAGES, CellList, RunCell, Score, Stage, TaskScore, missing, read_json, read_jsonl, read_score
+from tokgraft.cells import STAGES, CellList, RunCell, Score, Stage, TaskScore, flatten, missing, read_json, read_jsonl, read_score
 from tokgraft.config.layout import CONTROL
 from tokgraft.scoring.statistics import Samples, read_samples
 
@@ -189,20 +188,6 @@ def transplant_facts(cell: RunCell) -> dict[str, Any]:
 def corpus_facts(folder: Path) -> dict[str, Any]:
     """Flat facts of a corpus card."""
     return flatten(_json(folder / "card.json"))
-
-
-def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one level, keys joined by `/`; lists become JSON texts."""
-    if not isinstance(value, dict):
-        return {prefix: value} if prefix else {}
-    flat: dict[str, Any] = {}
-    for name, inner in value.items():
-        place = f"{prefix}/{name}" if prefix else str(name)
-        if isinstance(inner, dict):
-            flat.update(flatten(inner, place))
-        else:
-            flat[place] = json.dumps(inner, sort_keys=True, ensure_ascii=False) if isinstance(inner, list) else inner
-    return flat
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -1,0 +1,176 @@
+"""One cell as a tracking store shows it: settings, scores, curves, links. Read from finished artifacts, no store involved."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokgraft import artifacts
+from tokgraft.artifacts import canonical_json
+from tokgraft.cells import STAGES, CellList, RunCell, Score, flatten, identity, missing, read_jsonl, read_score
+
+FORM = 1  # raised when records of the same artifacts change, so that they are published again
+ROLES = ("base", "corpus", "english", "tokenizer", "init", "trained", "score_init", "score_trained")
+NEEDED = ("init", "trained", "score_init", "score_trained")
+SETTINGS = ("base", "corpus", "tokenizer", "init", "trained", "score_trained")
+SMALL_FILES = {
+    "init": ("manifest.json", "transplant.json"), "trained": ("manifest.json", "training.json"), "tokenizer": ("manifest.json", "metrics.json"),
+    "score_init": ("manifest.json", "scores.json"), "score_trained": ("manifest.json", "scores.json"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value of a curve."""
+
+    name: str
+    step: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Record:
+    """A cell, ready to be shown.
+
+    Attributes:
+        key: Which cell of the matrix it is.
+        fingerprint: Hash of everything it was made from; two records with the same one show the same content.
+        name: Name for people, `deu_Latn/focus`.
+        params: All resolved settings, flat.
+        tags: What runs are filtered by, and the folder and manifest hash of every artifact.
+        metrics: Final scores and costs.
+        curve: Learning curve.
+        files: (file, folder in the store) of small files worth keeping beside it.
+    """
+
+    key: str
+    fingerprint: str
+    name: str
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: dict[str, float]
+    curve: list[Point]
+    files: list[tuple[Path, str]]
+
+
+def why_not(cell: RunCell) -> str | None:
+    """Why a cell cannot be published; None when all that it needs is there."""
+    if cell.reason is not None:
+        return f"skipped: {cell.reason}"
+    for role in NEEDED:
+        if problem := missing(getattr(cell.paths, role)):
+            return problem
+    return None
+
+
+def fingerprint(cell: RunCell) -> str:
+    """Hash of the manifests of a cell's artifacts."""
+    hashes = {role: identity(getattr(cell.paths, role)) for role in ROLES}
+    return hashlib.sha256(canonical_json({"form": FORM, **hashes}).encode()).hexdigest()
+
+
+def record(cells: CellList, cell: RunCell) -> Record:
+    """Read a cell whose artifacts are all there.
+
+    Raises:
+        ArtifactError, DataError: One of them is damaged.
+    """
+    scores: dict[str, Score] = {stage: read_score(cell.score_folder(stage)) for stage in STAGES}
+    training = artifacts.read(cell.paths.trained)
+    return Record(
+        cell.key, fingerprint(cell), _name(cells, cell), _params(cell), _tags(cells, cell), dict(_metrics(cell, scores)),
+        _curve(cell, set(training["volatile"])), _files(cell),
+    )  # fmt: skip
+
+
+def _name(cells: CellList, cell: RunCell) -> str:
+    """Language and method; model, tokenizer, recipe and seed only where these two do not tell the cell from others."""
+    parts = [cell.language, cell.method]
+    rivals = [one for one in cells.cells if (one.language, one.method) == (cell.language, cell.method)]
+    for name in ("model", "tokenizer", "recipe", "seed"):
+        value = getattr(cell, name)
+        if len({getattr(one, name) for one in rivals}) > 1:
+            parts.append(f"s{value}" if name == "seed" else str(value))
+            rivals = [one for one in rivals if getattr(one, name) == value]
+    return "/".join(parts)
+
+
+def _params(cell: RunCell) -> dict[str, str]:
+    found = {
+        "model": cell.model, "language": cell.language, "tokenizer": cell.tokenizer, "method": cell.method, "recipe": cell.recipe,
+        "seed": str(cell.seed),
+    }  # fmt: skip
+    for role in SETTINGS:
+        folder = getattr(cell.paths, role)
+        if artifacts.is_artifact(folder):
+            label = role.removesuffix("_trained")
+            found.update({f"{label}/{name}": str(value) for name, value in flatten(artifacts.read(folder)["settings"]).items()})
+    return found
+
+
+def _tags(cells: CellList, cell: RunCell) -> dict[str, str]:
+    tags = {
+        "model": cell.model, "language": cell.language, "tokenizer": cell.tokenizer, "method": cell.method, "recipe": cell.recipe,
+        "seed": str(cell.seed), "language.name": cells.name("languages", cell.language), "model.name": cells.name("models", cell.model),
+        "plain": cell.method.partition("+")[0], "pipeline.key": cell.key, "pipeline.fingerprint": fingerprint(cell),
+    }  # fmt: skip
+    for role in ROLES:
+        folder = getattr(cell.paths, role)
+        tags[f"artifact.{role}"] = str(folder)
+        tags[f"manifest.{role}"] = identity(folder)
+    return tags
+
+
+def _metrics(cell: RunCell, scores: dict[str, Score]) -> Iterator[tuple[str, float]]:
+    for stage, score in scores.items():
+        for english, name in ((False, "bits_per_byte"), (True, "bits_per_byte_english")):
+            if task := score.bits_per_byte(english):
+                yield f"{name}/{stage}", task.value
+        for task in score.tasks:
+            for metric, value in sorted(task.metrics.items()):
+                yield f"{stage}/{task.slug}/{metric}", value
+            if task.chance is not None:
+                yield f"{stage}/{task.slug}/chance", task.chance
+        for fact in ("flat_guess", "tokens_per_byte", "tokens"):
+            if (number := score.fact(fact)) is not None:
+                yield f"{stage}/{fact}", number
+        yield from _numbers(f"{stage}/speed", score.speed)
+    for folder, file, label in ((cell.paths.trained, "training.json", "training"), (cell.paths.init, "transplant.json", "transplant")):
+        for path in [folder / file] if (folder / file).is_file() else []:
+            yield from _numbers(label, artifacts_json(path))
+
+
+def artifacts_json(path: Path) -> dict[str, Any]:
+    """A JSON file that holds a mapping; another value counts as empty."""
+    from tokgraft.cells import read_json
+
+    data = read_json(path)
+    return data if isinstance(data, dict) else {}
+
+
+def _numbers(label: str, data: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    for name, value in flatten(data).items():
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            yield f"{label}/{name}", float(value)
+
+
+def _curve(cell: RunCell, volatile: set[str]) -> list[Point]:
+    points = []
+    for file in ("metrics.jsonl", "timing.jsonl"):
+        for row in read_jsonl(cell.paths.trained / file) if file == "metrics.jsonl" or file in volatile else []:
+            for name, value in row.items():
+                if name != "step" and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+                    points.append(Point(f"curve/{name}", int(row.get("step", 0)), float(value)))
+    return points
+
+
+def _files(cell: RunCell) -> list[tuple[Path, str]]:
+    found = []
+    for role, names in SMALL_FILES.items():
+        folder = getattr(cell.paths, role)
+        found += [(folder / name, role) for name in names if (folder / name).is_file()]
+    return found
