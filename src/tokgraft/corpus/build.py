@@ -16,7 +16,7 @@ from tokgraft.corpus import splits as splitting
 from tokgraft.corpus.clean import normalise_pages, replace_personal_pages
 from tokgraft.corpus.english import PARAGRAPHS, English, open_english, pairs, write_paragraphs
 from tokgraft.corpus.ledger import Drops, Ledger, drop_pages, drop_paragraphs
-from tokgraft.corpus.pages import SPLITS, Page, Paragraph, digest, in_order, write_jsonl, write_pages
+from tokgraft.corpus.pages import SPLITS, Page, Paragraph, digest, in_order, normal, write_jsonl, write_pages
 from tokgraft.corpus.quality import broken_rule, known_labels, language_rule
 from tokgraft.corpus.similar import cluster_sizes, exact_duplicates, near_duplicates
 from tokgraft.corpus.sources import SOURCES, Loaded, Place
@@ -50,9 +50,7 @@ class Work:
     english_paragraphs: list[Page] = field(default_factory=list)
 
 
-def build_corpus(
-    settings: CorpusSettings, out: Path, english: Path | None = None, cache: Path | None = None, pins: Path = PINS
-) -> Path:
+def build_corpus(settings: CorpusSettings, out: Path, english: Path | None = None, cache: Path | None = None, pins: Path = PINS) -> Path:
     """Prepare the corpus of a language.
 
     Args:
@@ -91,13 +89,18 @@ def _check(settings: CorpusSettings, english: Path | None, place: Place) -> Engl
     kinds = [source.kind for source in language.sources]
     aligned = "apt_help" in kinds
     if kinds.count("apt_help") > 1:
-        raise ConfigError(f"{where} has {kinds.count('apt_help')} sources of kind apt_help", "keep one: their pages would have the same ids")
+        raise ConfigError(
+            f"{where} has {kinds.count('apt_help')} sources of kind apt_help", "keep one: their pages would have the same ids"
+        )
     if settings.splits.test + settings.splits.dev >= 1:
         raise ConfigError(f"splits of {where}: test and dev leave nothing for train", "choose smaller shares")
     if settings.slug == ENGLISH and english is not None:
         raise ConfigError("the English corpus is not made from an English corpus", "leave --english out")
     if aligned and settings.slug != ENGLISH and english is None:
-        raise ConfigError(f"{where} comes from help pages, which are split and aligned by the English ones", "prepare eng_Latn first and give it with --english")
+        raise ConfigError(
+            f"{where} comes from help pages, which are split and aligned by the English ones",
+            "prepare eng_Latn first and give it with --english",
+        )
     for label in language.lid:
         if label not in known_labels():
             raise unknown("language label", label, known_labels(), f"`lid` of {where}")
@@ -108,8 +111,9 @@ def _check(settings: CorpusSettings, english: Path | None, place: Place) -> Engl
 
 
 def _recorded(settings: CorpusSettings) -> dict[str, Any]:
-    """The settings as the manifest keeps them: of a local path only the name (its content's hash is in the card)."""
+    """The settings that decide the content: of a local path only the name (its content's hash is in the card), and no tasks."""
     found = settings.canonical()
+    del found["language"]["hub_tasks"]
     for source in found["language"]["sources"]:
         if source["kind"] == "local":
             source["path"] = Path(source["path"]).name
@@ -159,7 +163,7 @@ def _english_rule(work: Work, english: English) -> Callable[[Page, Paragraph], s
 
     def reason_of(page: Page, paragraph: Paragraph) -> str | None:
         if page.id in aligned:
-            return "untranslated" if paragraph.text in english.paragraphs else None
+            return "untranslated" if normal(paragraph.text) in english.paragraphs else None
         return "english_held_out" if digest(paragraph.text) in english.held_out else None
 
     return reason_of
@@ -172,12 +176,13 @@ def _split(work: Work) -> None:
     if work.english is not None and work.aligned:
         work.split_of.update(work.english.splits)
         work.pages = work.ledger.step(
-            "align", *drop_pages(work.pages, lambda page: "not_in_english" if page.id in work.aligned and page.id not in work.split_of else None)
+            "align",
+            *drop_pages(work.pages, lambda page: "not_in_english" if page.id in work.aligned and page.id not in work.split_of else None),
         )
         own = [page for page in work.pages if page.id not in work.aligned]
     component_of = splitting.components(own, settings.splits.max_pages)
     work.split_of.update(splitting.assign(component_of, settings.splits))
-    work.facts["components"] = splitting.component_facts(component_of)
+    work.facts["components"] = splitting.component_facts(component_of) if own else None
 
 
 def _filter(work: Work) -> None:
@@ -210,6 +215,10 @@ def _separate(work: Work) -> None:
         work.pages = ledger.step("cap", *splitting.cap(work.pages, work.split_of, settings.max_bytes))
     work.facts["splits"] = splitting.facts(work.pages, work.split_of)
     work.facts["overlap"] = splitting.overlap(work.pages, work.split_of, words)
+    if work.english is not None:
+        train = (paragraph for page in work.pages if work.split_of[page.id] == "train" for paragraph in page.paragraphs)
+        seen = sum(digest(paragraph.text) in work.english.held_out for paragraph in train)
+        work.facts["overlap"]["english_held_out_in_train"] = {"exact": seen}
 
 
 def _demand(work: Work) -> None:

@@ -7,9 +7,7 @@ from typing import Any
 from tokgraft.config.language import CorpusSettings
 
 
-def card(
-    settings: CorpusSettings, sources: list[dict[str, Any]], steps: list[dict[str, Any]], facts: dict[str, Any]
-) -> dict[str, Any]:
+def card(settings: CorpusSettings, sources: list[dict[str, Any]], steps: list[dict[str, Any]], facts: dict[str, Any]) -> dict[str, Any]:
     """The card as JSON values.
 
     Args:
@@ -71,7 +69,8 @@ def as_markdown(card: dict[str, Any], steps: list[dict[str, Any]]) -> str:
         f"- Pages by probability of the language (lower end of the bin): {_listing(card['language_id']['probability'])}.",
         f"- Pages in another language: {_listing(card['language_id']['other'])}.",
         f"- Clusters of repeated pages, by size: {_listing(card['duplicate_clusters'])}.",
-        f"- Page components: {card['components']['components']:,}, the largest with {card['components']['largest']:,} pages.",
+        *([f"- Page components: {card['components']['components']:,}, the largest with {card['components']['largest']:,} pages."]
+          if card["components"] else ["- Split as the English help pages are."]),
         f"- Register: {'; '.join(card['register'])}. Numbers measured on this text hold for it, not for the language at large.",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"

@@ -69,9 +69,12 @@ EMAIL, IPV4, IBAN, PHONE = "name@example.org", "192.0.2.1", "DE00 0000 0000 0000
 
 
 def _public(text: str) -> bool:
-    """Whether it is an IPv4 address of the public network (not private, reserved or documentation)."""
+    """Whether it is an IPv4 address of the public network (not private, reserved or documentation).
+
+    Four numbers below 10 are taken for a version ("LibreOffice 7.4.1.2").
+    """
     try:
-        return ipaddress.IPv4Address(text).is_global
+        return ipaddress.IPv4Address(text).is_global and any(len(part) > 1 for part in text.split("."))
     except ValueError:
         return False
 

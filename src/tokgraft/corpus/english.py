@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tokgraft import artifacts
 from tokgraft.config.language import Splits
-from tokgraft.corpus.pages import SPLITS, Page, digest, read_pages
+from tokgraft.corpus.pages import SPLITS, Page, digest, normal, read_pages
 from tokgraft.errors import ArtifactError
 
 PARAGRAPHS = "all_paragraphs.txt"
@@ -25,9 +25,9 @@ class English:
 
     @cached_property
     def paragraphs(self) -> set[str]:
-        """Every paragraph of the English help, also those that were filtered out."""
+        """Normal form of every paragraph of the English help, also of those that were filtered out."""
         path = self.folder / PARAGRAPHS
-        return set(path.read_text(encoding="utf-8").split("\n")) - {""} if path.is_file() else set()
+        return {normal(line) for line in path.read_text(encoding="utf-8").split("\n") if line} if path.is_file() else set()
 
     @cached_property
     def splits(self) -> dict[str, str]:
@@ -66,7 +66,9 @@ def open_english(folder: Path, splits: Splits, aligned: bool) -> English:
         )
     english = English(Path(folder))
     if aligned and not english.paragraphs:
-        raise ArtifactError(f"the English corpus {folder} holds no help pages to align with", "prepare eng_Latn from its source of kind apt_help")
+        raise ArtifactError(
+            f"the English corpus {folder} holds no help pages to align with", "prepare eng_Latn from its source of kind apt_help"
+        )
     return english
 
 

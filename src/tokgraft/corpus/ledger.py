@@ -79,9 +79,7 @@ class Ledger:
         return pages
 
     def _record(self, name: str, came: dict[str, int], kept: dict[str, int], drops: Drops, more: dict[str, int]) -> None:
-        units = {
-            unit: {"in": came[unit], "kept": kept[unit], "dropped": dict(sorted(getattr(drops, unit).items()))} for unit in UNITS
-        }
+        units = {unit: {"in": came[unit], "kept": kept[unit], "dropped": dict(sorted(getattr(drops, unit).items()))} for unit in UNITS}
         self.steps.append({"step": name, **units, **more})
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(drops.paragraphs.items())) or "nothing dropped"
         log.info("%s: %d of %d pages, %d of %d paragraphs kept (%s)", name, kept["pages"], came["pages"], kept["paragraphs"],

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ class Page:
         return sum(paragraph.size for paragraph in self.paragraphs)
 
 
+@lru_cache(maxsize=1 << 16)
 def normal(text: str) -> str:
     """The form in which two texts count as equal: NFC, lower case, squeezed white space, every digit a 0."""
     return _DIGIT.sub("0", _SPACE.sub(" ", unicodedata.normalize("NFC", text.lower()))).strip()

@@ -86,6 +86,6 @@ def language_rule(accepted: list[str], threshold: float) -> tuple[Callable[[Page
         if share >= threshold:
             return None
         facts["other"][guesses[0][0]] += 1
-        return "other_language"
+        return "uncertain_language" if guesses[0][0] in accepted else "other_language"
 
     return reason_of, facts

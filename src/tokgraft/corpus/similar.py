@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
@@ -14,22 +14,18 @@ Words = Literal["space", "none"]
 WORDS, CHARACTERS = 5, 8
 BANDS, ROWS = 14, 8
 SEED = 1
-MASK = (1 << 32) - 1
 
 
-def shingles(text: str, words: Words) -> set[int]:
-    """64-bit hashes of the runs of 5 words (8 characters where spaces do not separate words) of a text's normal form.
+def shingles(text: str, words: Words) -> set[str]:
+    """The runs of 5 words (8 characters where spaces do not separate words) of a text's normal form.
 
     A text shorter than one run is its own only shingle.
     """
-    units: Sequence[str] = normal(text).split() if words == "space" else normal(text)
-    length, glue = (WORDS, " ") if words == "space" else (CHARACTERS, "")
-    starts = range(max(1, len(units) - length + 1))
-    return {_hash(glue.join(units[start : start + length])) for start in starts}
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    if words == "none":
+        whole = normal(text)
+        return {whole[start : start + CHARACTERS] for start in range(max(1, len(whole) - CHARACTERS + 1))}
+    units = normal(text).split()
+    return {" ".join(units[start : start + WORDS]) for start in range(max(1, len(units) - WORDS + 1))}
 
 
 def exact_duplicates(pages: Iterable[Page]) -> dict[str, str]:
@@ -48,12 +44,14 @@ def near_duplicates(
     """
     from datasketch import MinHash, MinHashLSH
 
-    template = MinHash(num_perm=BANDS * ROWS, seed=SEED, hashfunc=lambda value: value & MASK)
+    template = MinHash(num_perm=BANDS * ROWS, seed=SEED, hashfunc=lambda run: zlib.crc32(run.encode()))
     index = MinHashLSH(num_perm=BANDS * ROWS, params=(BANDS, ROWS))
-    sketches, found, rank = {}, {}, {}
+    sketches: dict[str, MinHash] = {}
+    found: dict[str, str] = {}
+    rank: dict[str, int] = {}
     for done, page in enumerate(pages, 1):
         sketch = template.copy()
-        sketch.update_batch(sorted(shingles(page.text, words)))
+        sketch.update_batch(shingles(page.text, words))
         near = [other for other in index.query(sketch) if sketch.jaccard(sketches[other]) >= threshold]
         if near:
             found[page.id] = min(near, key=rank.__getitem__)
@@ -71,7 +69,7 @@ def cluster_sizes(repeats: dict[str, str]) -> dict[str, int]:
     return {str(size + 1): count for size, count in sorted(sizes.items())}
 
 
-def jaccard(left: set[int], right: set[int]) -> float:
+def jaccard(left: set[str], right: set[str]) -> float:
     """Jaccard similarity of two shingle sets."""
     return len(left & right) / len(left | right)
 
@@ -80,22 +78,23 @@ class NearIndex:
     """Finds, exactly, whether a text reaches a Jaccard similarity to any of the indexed texts.
 
     Prefix filtering (Bayardo et al. 2007): two sets whose similarity is at least t must meet in the first
-    |s| - ceil(t |s|) + 1 elements of each, whatever order the elements are put in, so that only prefixes are indexed.
+    |s| - ceil(t |s|) + 1 elements of each, whatever order the elements are put in, so that only prefixes are indexed. The order used
+    here is that of the process's own string hash: quick, and without influence on what is found.
     """
 
     def __init__(self, texts: Iterable[str], words: Words, threshold: float) -> None:
         self.words: Words = words
         self.threshold = threshold
-        self.sets: list[set[int]] = []
-        self.table: dict[int, list[int]] = defaultdict(list)
+        self.sets: list[set[str]] = []
+        self.table: dict[str, list[int]] = defaultdict(list)
         for text in texts:
             found = shingles(text, words)
             for element in self._prefix(found):
                 self.table[element].append(len(self.sets))
             self.sets.append(found)
 
-    def _prefix(self, found: set[int]) -> list[int]:
-        return sorted(found)[: len(found) - math.ceil(self.threshold * len(found) - 1e-9) + 1]
+    def _prefix(self, found: set[str]) -> list[str]:
+        return sorted(found, key=hash)[: len(found) - math.ceil(self.threshold * len(found) - 1e-9) + 1]
 
     def matches(self, text: str) -> Iterator[int]:
         """Positions of the indexed texts that are as similar as the threshold, or more."""

@@ -135,7 +135,8 @@ def cap(pages: Sequence[Page], split_of: Mapping[str, str], max_bytes: int) -> t
     if sum(size.values()) <= max_bytes:
         return list(pages), Drops()
     left = {split: max_bytes * size[split] // sum(size.values()) for split in SPLITS}
-    kept, drops, full = [], Drops(), set()
+    kept: list[Page] = []
+    drops, full = Drops(), set[str]()
     for page in pages:
         split = split_of[page.id]
         fits = split not in full and page.size <= left[split]
@@ -150,9 +151,7 @@ def cap(pages: Sequence[Page], split_of: Mapping[str, str], max_bytes: int) -> t
     return kept, drops
 
 
-def _first_fitting(
-    kept: Sequence[Page], split_of: Mapping[str, str], split: str, page: Page, room: int, drops: Drops
-) -> Page | None:
+def _first_fitting(kept: Sequence[Page], split_of: Mapping[str, str], split: str, page: Page, room: int, drops: Drops) -> Page | None:
     if any(split_of[other.id] == split for other in kept):
         return None
     size, count = 0, 0

@@ -92,11 +92,14 @@ def fetch(package: str, cache: Path, pins: Path) -> Package:
     if wanted is None:
         offers = _offers_or_error(package)
         wanted = next((version for version in known if version in offers), next(iter(offers)))
-    expected = known.get(wanted) or (offers[wanted].sha256 if wanted in offers else _recorded(files.get(wanted)))
+    if wanted in files:
+        path, hash_of = files[wanted], offers[wanted].sha256 if wanted in offers else _recorded(files[wanted])
+    else:
+        path, offer = _download(package, offers[wanted], cache)
+        wanted, hash_of = offer.version, offer.sha256
     if wanted not in known:
         _warn_unknown(package, wanted, tuple(known), str(pins))
-    path = files.get(wanted) or _download(package, offers[wanted], cache)
-    return _checked(path, wanted, expected, wanted in known, cache)
+    return _checked(path, wanted, known.get(wanted, hash_of), wanted in known, cache)
 
 
 @memo
@@ -114,10 +117,10 @@ def _files(package: str, folders: list[Path]) -> dict[str, Path]:
     return found
 
 
-def _recorded(path: Path | None) -> str:
+def _recorded(path: Path) -> str:
     """The hash noted beside a downloaded file, or an empty text."""
-    note = path.with_name(path.name + ".sha256") if path else None
-    return note.read_text().strip() if note and note.is_file() else ""
+    note = path.with_name(path.name + ".sha256")
+    return note.read_text().strip() if note.is_file() else ""
 
 
 def _checked(path: Path, version: str, expected: str, known: bool, cache: Path) -> Package:
@@ -156,11 +159,14 @@ def _offers_or_error(package: str) -> dict[str, Offer]:
             f"run on Debian or Ubuntu (a container will do), or copy the .deb into the cache folder, {ELSEWHERE}",
         )
     names = _run("apt-cache", "pkgnames", "libreoffice-help-").stdout.split()
+    problem = ""
     if not names:
-        _update("apt's package lists are empty", package)
+        problem = _update("apt's package lists are empty", package)
         if offers := _offers(package):
             return offers
         names = _run("apt-cache", "pkgnames", "libreoffice-help-").stdout.split()
+    if not names and problem:
+        raise DataError(f"`apt-get update` failed: {problem}", f"see whether the network and the mirrors in /etc/apt work, {ELSEWHERE}")
     if not names:
         raise DataError(
             f"apt knows no package called libreoffice-help-*, so not {package} either",
@@ -173,15 +179,14 @@ def _offers_or_error(package: str) -> dict[str, Offer]:
     )
 
 
-def _update(why: str, package: str) -> None:
-    """Refresh the package lists once: only root may."""
+def _update(why: str, package: str) -> str:
+    """Refresh the package lists once: only root may. Gives what went wrong (one broken mirror of many need not matter)."""
     if os.geteuid() != 0:
         raise DataError(f"{why}, so {package} cannot be downloaded", "type `sudo apt-get update` and run again")
     with _alone():
         log.info("%s: running `apt-get update`", why)
-        result = _run("apt-get", "-q", *HTTP, "update")
-    if result.returncode:
-        raise DataError(f"`apt-get update` failed: {_last(result)}", f"see whether the network and the mirrors in /etc/apt work, {ELSEWHERE}")
+        result = _run("apt-get", "-q", *HTTP, "-o", "APT::Update::Error-Mode=any", "update")
+    return _reason(result) if result.returncode else ""
 
 
 @contextmanager
@@ -192,8 +197,8 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _download(package: str, offer: Offer, cache: Path, again: bool = False) -> Path:
-    """Download one version into the cache; it appears there whole, with its hash noted beside it."""
+def _download(package: str, offer: Offer, cache: Path, again: bool = False) -> tuple[Path, Offer]:
+    """Download a version (another when the lists turn out to be old) into the cache; it appears there whole, its hash noted beside it."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(cache).free < 2 * offer.size + 1_000_000:
@@ -205,9 +210,11 @@ def _download(package: str, offer: Offer, cache: Path, again: bool = False) -> P
             result = _run("apt-get", "-q", *HTTP, *sandbox, "download", f"{package}={offer.version}", folder=Path(temporary))
             found = sorted(Path(temporary).glob("*.deb"))
             if result.returncode == 0 and found:
-                return _keep(found[0], cache)
+                return _keep(found[0], cache), offer
     except OSError as error:
-        raise DataError(f"cannot write to the download cache {cache}: {error.strerror}", "free space, or choose another folder with --cache") from None
+        raise DataError(
+            f"cannot write to the download cache {cache}: {error.strerror}", "free space, or choose another folder with --cache"
+        ) from None
     if _stale(result) and os.geteuid() == 0 and not again:
         _update("apt's package lists are out of date", package)
         fresh = _offers(package)
@@ -231,7 +238,7 @@ def _stale(result: subprocess.CompletedProcess[str]) -> bool:
 
 
 def _failure(package: str, cache: Path, result: subprocess.CompletedProcess[str]) -> DataError:
-    what = f"`apt-get download {package}` failed: {_last(result)}"
+    what = f"`apt-get download {package}` failed: {_reason(result)}"
     if _NO_SPACE.search(result.stderr):
         return DataError(what, f"free space at {cache}, or choose another folder with --cache")
     if _stale(result):
@@ -241,6 +248,7 @@ def _failure(package: str, cache: Path, result: subprocess.CompletedProcess[str]
     return DataError(what, f"try it by hand, copy the .deb into {cache}, {ELSEWHERE}")
 
 
-def _last(result: subprocess.CompletedProcess[str]) -> str:
-    lines = [line for line in result.stderr.splitlines() if line.startswith(("E:", "Err:"))] or result.stderr.splitlines()
-    return lines[-1].removeprefix("E:").strip() if lines else f"exit status {result.returncode}"
+def _reason(result: subprocess.CompletedProcess[str]) -> str:
+    """The line that tells what went wrong: apt's first error, for the later ones only sum up."""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("E:")] or result.stderr.splitlines()
+    return " ".join(lines[0].removeprefix("E:").split()) if lines else f"exit status {result.returncode}"

@@ -40,7 +40,9 @@ def check(source: Hub, place: Place) -> None:
         raise DataError(f"there is no data set {source.id}, or it is private", "correct `id`, or set HF_TOKEN") from None
     except Exception as error:
         why = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise DataError(f"the Hub cannot be reached for the data set {source.id}: {why}", f"see whether the network works, {INSTEAD}") from None
+        raise DataError(
+            f"the Hub cannot be reached for the data set {source.id}: {why}", f"see whether the network works, {INSTEAD}"
+        ) from None
 
 
 def read(source: Hub, place: Place) -> Loaded:

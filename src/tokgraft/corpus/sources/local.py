@@ -10,6 +10,7 @@ from pathlib import Path
 from tokgraft.artifacts import file_sha256
 from tokgraft.config.language import Local
 from tokgraft.corpus.ledger import Drops
+from tokgraft.corpus.pages import Page
 from tokgraft.corpus.sources import SOURCES, Loaded, Place, SourceKind
 from tokgraft.corpus.sources._documents import document, pieces
 from tokgraft.errors import DataError
@@ -30,7 +31,8 @@ def read(source: Local, place: Place) -> Loaded:
         DataError: Nothing to read, or a file that cannot be decoded; the message names file and byte, line or row.
     """
     root = Path(source.path)
-    pages, drops, size = [], Drops(), 0
+    pages: list[Page] = []
+    drops, size = Drops(), 0
     hashes = hashlib.sha256()
     heartbeat = Heartbeat(f"reading {root.name}", source.max_bytes or 0, "bytes")
     for path in _files(root):
@@ -89,7 +91,9 @@ def _field(line: str, key: str, where: str) -> str:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
-        raise DataError(f"{where} is not JSON: {error.msg} (column {error.colno})", "every line of .jsonl must be one JSON object") from None
+        raise DataError(
+            f"{where} is not JSON: {error.msg} (column {error.colno})", "every line of .jsonl must be one JSON object"
+        ) from None
     if not isinstance(row, dict) or not isinstance(row.get(key), str):
         known = ", ".join(sorted(row)) if isinstance(row, dict) else type(row).__name__
         raise DataError(f"{where} has no text under {key!r} (found: {known})", "name the key as `text` of the source in the language file")
