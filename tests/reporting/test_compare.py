@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic_cells import LEVELS, build
+
+from tokgraft.cells import load_cells
+from tokgraft.errors import DataError
+from tokgraft.reporting.compare import comparisons
+from tokgraft.reporting.evidence import gather
+from tokgraft.reporting.findings import headline, leaders, limits, place_findings
+from tokgraft.reporting.summary import summarise
+from tokgraft.scoring.statistics import read_samples
+
+CELLS = Path("results/cells.json")
+
+
+def test_differences_are_those_of_the_samples(project):
+    evidence = gather(load_cells(CELLS))
+    found = {(*one.group.place[:2], one.group.method, one.stage, one.task, one.reference): one for one in comparisons(evidence)}
+    one = found["pocket", "deu_Latn", "focus", "init", "bpb", "mean"]
+    focus, mean = (
+        read_samples(Path(f"results/scores/pocket/deu_Latn/bpe8k/{method}/s0/init/samples/bpb.jsonl")) for method in ("focus", "mean")
+    )
+    assert one.difference.mean == pytest.approx(focus.score - mean.score)
+    assert one.difference.mean == pytest.approx(LEVELS["focus"][0] - LEVELS["mean"][0], abs=0.05)
+    assert one.better is True and one.claim == "better" and one.lower_is_better
+    assert found["pocket", "deu_Latn", "random", "init", "bpb", "mean"].claim == "worse"
+    assert found["pocket", "deu_Latn", "mean", "trained", "bpb", "own init"].better
+    assert ("pocket", "deu_Latn", "none", "init", "bpb", "untouched") not in found
+    assert one.p_holm >= one.difference.p
+
+
+def test_every_claim_has_an_interval_that_excludes_zero(project):
+    found = comparisons(gather(load_cells(CELLS)))
+    assert {one.claim for one in found} == {"better", "worse", "no claim: the interval includes 0"}
+    for one in found:
+        assert (one.better is not None) == (one.difference.low > 0 or one.difference.high < 0)
+
+
+def test_no_ranking_is_claimed_between_equal_methods(tmp_path, monkeypatch):
+    monkeypatch.setitem(LEVELS, "multivariate", LEVELS["mean"])
+    monkeypatch.chdir(tmp_path)
+    build(tmp_path, [("pocket", "deu_Latn", ["none", "mean", "multivariate", "random"])])
+    evidence = gather(load_cells(CELLS))
+    (place,) = summarise(evidence, comparisons(evidence))
+    lead = leaders(evidence, place, "trained")
+    assert lead is not None
+    assert {lead.best.label, *(row.label for row in lead.tied)} == {"mean", "multivariate"}
+    assert lead.runner_up is not None and lead.runner_up[0].label == "random"
+    text = " ".join(headline(evidence, [place]))
+    assert "cannot be told apart" in text and "has the fewest" not in text.split("After training")[1].split(".")[0]
+
+
+def test_findings_name_the_best_and_the_limits(project):
+    evidence = gather(load_cells(CELLS))
+    places = summarise(evidence, comparisons(evidence))
+    text = " ".join(headline(evidence, places))
+    assert "focus has the fewest bits per byte on German (Pocket) and Greek (Pocket)" in text
+    assert "Training lowers bits per byte in 13 of 13 combinations" in text
+    assert "40% fewer" in text
+    assert any("worse than the original vocabulary" in line for line in place_findings(evidence, places[0]))
+    said = " ".join(limits(evidence, places))
+    assert "300k bytes" in said and "One seed" in said and "1.4M" in said
+
+
+def test_seeds_are_pooled(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    build(tmp_path, [("pocket", "deu_Latn", ["none", "mean", "random"])], seeds=(0, 1, 2))
+    evidence = gather(load_cells(CELLS))
+    assert len(evidence.groups) == 3 and len(evidence.cells.cells) == 9
+    found = comparisons(evidence)
+    assert {one.difference.seeds for one in found} == {3}
+    assert all(one.detectable is None for one in found)
+    (place,) = summarise(evidence, found)
+    means = [read_samples(Path(f"results/scores/pocket/deu_Latn/bpe8k/mean/s{s}/init/samples/bpb.jsonl")).score for s in range(3)]
+    row = next(row for row in place.rows if row.method == "mean")
+    assert row.bits["init"].mean == pytest.approx(np.mean(means))
+    assert "3 to 3 seeds" in " ".join(limits(evidence, [place]))
+
+
+def test_scores_of_different_documents_are_refused(own_project):
+    from synthetic_cells import write_scores
+
+    place = Path("results/scores/pocket/deu_Latn/bpe8k/focus/s0/init")
+    write_scores(place, Path("results/models/pocket/deu_Latn/bpe8k/focus/s0/init"), "pocket/deu_Latn", "focus", "bpe8k", 0, pages=39)
+    with pytest.raises(DataError, match="different documents"):
+        comparisons(gather(load_cells(CELLS)))
+
+
+def test_a_cell_list_with_an_unknown_key_or_a_double_is_refused(project, tmp_path):
+    listing = json.loads(CELLS.read_text())
+    broken = tmp_path / "cells.json"
+    broken.write_text(json.dumps({**listing, "cell": []}))
+    with pytest.raises(DataError, match="not a cell list"):
+        load_cells(broken)
+    broken.write_text(json.dumps({**listing, "cells": [*listing["cells"], listing["cells"][0]]}))
+    with pytest.raises(DataError, match="twice"):
+        load_cells(broken)

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from synthetic_cells import LEVELS, build
+
+from tokgraft import artifacts
+from tokgraft.cells import load_cells
+from tokgraft.reporting.build import build_report
+from tokgraft.reporting.style import spread
+
+CELLS, OUT = Path("results/cells.json"), Path("results/tables")
+
+
+@pytest.fixture(scope="module")
+def tables(finished):
+    """The tables artifact of the invented experiment."""
+    before = Path.cwd()
+    os.chdir(finished)
+    try:
+        build_report(load_cells(CELLS), OUT)
+    finally:
+        os.chdir(before)
+    return finished / OUT
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_the_leaderboard_has_every_cell_at_every_stage_and_no_empty_entry(tables):
+    found = rows(tables / "leaderboard.csv")
+    assert len(found) == 26
+    assert all(value.strip() for row in found for value in row.values())
+    row = next(r for r in found if (r["model"], r["language"], r["method"], r["stage"]) == ("pocket", "deu_Latn", "mean", "trained"))
+    assert float(row["bits_per_byte_low"]) < float(row["bits_per_byte"]) < float(row["bits_per_byte_high"])
+    assert float(row["bits_per_byte"]) == pytest.approx(LEVELS["mean"][1], abs=0.15)
+    assert (row["training_bytes"], row["vocabulary"], row["heading_n"], row["heading_chance"]) == ("300000", "8192", "80", "0.25")
+    assert float(row["generation_bytes_per_second"]) > 0 and float(row["training_flops"]) > 0
+    assert row["model_hash"] == artifacts.fingerprint(tables.parent / "models/pocket/deu_Latn/bpe8k/mean/s0/pocket-demo")
+    assert row["score_manifest"] == artifacts.fingerprint(tables.parent / "scores/pocket/deu_Latn/bpe8k/mean/s0/pocket-demo")
+
+
+def test_the_same_scores_give_the_same_hashed_bytes(tables, finished, tmp_path):
+    """Another process, another hash seed: only what is declared volatile may differ."""
+    code = f"from pathlib import Path; from tokgraft.cells import load_cells; from tokgraft.reporting.build import build_report\nbuild_report(load_cells(Path('{CELLS}')), Path('{tmp_path}/again'))"
+    subprocess.run([sys.executable, "-c", code], cwd=finished, check=True, env={**os.environ, "PYTHONHASHSEED": "7"}, capture_output=True)
+    assert artifacts.fingerprint(tmp_path / "again") == artifacts.fingerprint(tables)
+    manifest = artifacts.read(tables)
+    assert set(manifest["volatile"]) == {"leaderboard.csv", "report.html", "provenance.json"}
+    assert {"scores.csv", "differences.csv", "tokenizers.csv", "curves.csv"} <= set(manifest["files"])
+    assert not any("seconds" in column or "per_second" in column for column in rows(tables / "scores.csv")[0])
+
+
+def test_every_number_traces_to_a_manifest(tables):
+    provenance = json.loads((tables / "provenance.json").read_text())
+    known = {one["folder"]: one["manifest"] for one in provenance["artifacts"]}
+    assert len(provenance["numbers"]) > 500
+    for number in provenance["numbers"]:
+        assert number["artifacts"], number
+        assert all(folder in known for folder in number["artifacts"])
+    root = tables.parents[1]
+    for folder, manifest in known.items():
+        assert artifacts.fingerprint(root / folder) == manifest
+
+
+class Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.outside: list[str] = []
+        self.ids: list[str] = []
+        self.titles = 0
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        if tag in {"script", "link", "img", "iframe"} and (values.get("src") or values.get("href")):
+            self.outside.append(tag)
+        self.ids += [values["id"]] if values.get("id") else []
+        self.titles += "title" in values and tag == "td"
+
+
+def test_the_page_is_one_file_with_figures_and_provenance(tables):
+    text = (tables / "report.html").read_text()
+    page = Page()
+    page.feed(text)
+    assert not page.outside
+    assert not re.search(r"url\(\s*['\"]?https?:|@import", text)
+    assert len(page.ids) == len(set(page.ids)), "figures share ids"
+    assert text.count("<svg") == len(list((tables / "figures").glob("*.svg"))) == len(list((tables / "figures").glob("*.png")))
+    assert page.titles > 100
+    assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
+    assert "untouched original" in text and "flat guess" in text
+    assert "#0072b2" not in text.split("</style>")[1], "a colour of the light palette is fixed in a figure"
+    assert "results/scores/pocket/deu_Latn/bpe8k/focus/s0/init" in text
+
+
+def test_skipped_and_unfinished_cells_stand_in_the_table_with_their_reason(own_project):
+    import shutil
+
+    listing = json.loads(CELLS.read_text())
+    listing["cells"][1]["reason"] = "the corpus is too small for the vocabulary"
+    CELLS.write_text(json.dumps(listing))
+    shutil.rmtree(listing["cells"][2]["paths"]["score_trained"])
+    build_report(load_cells(CELLS), OUT)
+    found = rows(OUT / "leaderboard.csv")
+    assert len(found) == 26
+    skipped = [row for row in found if "too small for the vocabulary" in row["status"]]
+    assert len(skipped) == 2 and skipped[0]["bits_per_byte"].startswith("n/a: skipped: the corpus")
+    (unfinished,) = [row for row in found if row["status"].startswith("not scored")]
+    assert (unfinished["method"], unfinished["stage"]) == ("mean", "trained")
+    page = (OUT / "report.html").read_text()
+    assert "too small for the vocabulary" in page and "Without a score" in page
+
+
+def test_a_chain_stands_after_its_plain_initialiser(tmp_path, monkeypatch):
+    monkeypatch.setitem(LEVELS, "mean+prior", (3.0, 1.98))
+    monkeypatch.chdir(tmp_path)
+    build(tmp_path, [("pocket", "deu_Latn", ["mean+prior", "none", "random", "mean"])])
+    build_report(load_cells(CELLS), OUT)
+    found = [row for row in rows(OUT / "leaderboard.csv") if row["stage"] == "init"]
+    assert [row["method"] for row in found] == ["none", "random", "mean", "mean+prior"]
+    assert found[3]["plain_initialiser"] == "mean" and found[3]["plain_bits_per_byte"] == found[2]["bits_per_byte"]
+    assert found[2]["plain_bits_per_byte"] == "n/a: not a chain"
+
+
+def test_a_list_without_any_score_still_gives_a_page(own_project):
+    import shutil
+
+    shutil.rmtree("results/scores")
+    build_report(load_cells(CELLS), OUT)
+    assert "Nothing is scored yet" in (OUT / "report.html").read_text()
+    assert all(value.strip() for row in rows(OUT / "leaderboard.csv") for value in row.values())
+
+
+def test_labels_are_spread_without_leaving_their_order():
+    placed = spread([1.0, 1.01, 1.02, 5.0], 0.5)
+    assert placed == sorted(placed)
+    assert all(right - left >= 0.5 - 1e-9 for left, right in itertools.pairwise(placed))
+    assert placed[3] == 5.0 and sum(placed[:3]) / 3 == pytest.approx(1.01)
