@@ -203,7 +203,8 @@ def audit(folder: Path, texts: Sequence[str], base: Base | None, extends: bool, 
             raise TokenizerError(
                 f"{len(changed)} tokens of the base changed their id, e.g. {changed[:SAMPLES]}", "this is a defect of the trainer"
             )
-        _enforce(facts, trip, reach, made, excused, missing_bytes(base.spec) or () if extends and base is not None else ())
+        old_bytes = (missing_bytes(base.spec) or []) if extends and base is not None else []
+        _enforce(facts, trip, reach, made, excused, old_bytes)
     return facts
 
 
@@ -230,10 +231,9 @@ def _enforce(facts: dict[str, Any], trip: RoundTrip, reach: Reachability, made: 
         raise TokenizerError(
             f"{len(reach.unreachable)} tokens can never be produced, e.g. {sample}", "the trainer must add the merges they need"
         )
-    if facts["missing_bytes"]:
-        raise TokenizerError(
-            f"byte values without a token: {facts['missing_bytes'][:SAMPLES]}", "the trainer must keep the full byte alphabet"
-        )
+    lost = sorted(set(facts["missing_bytes"] or ()) - set(old_bytes))
+    if lost:
+        raise TokenizerError(f"byte values without a token: {lost[:SAMPLES]}", "the trainer must keep the full byte alphabet")
     if facts["special_problems"]:
         raise TokenizerError("special tokens: " + "; ".join(facts["special_problems"]), "look at the base's tokenizer_config.json")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokgraft.errors import TokenizerError
-from tokgraft.vocab import Layout
+from tokgraft.vocab import SUBSTITUTES, Layout
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -80,7 +80,7 @@ def load_base(folder: Path) -> Base:
     specials = [Special(token["content"], token["lstrip"], token["rstrip"], token["single_word"]) for token in added if token["special"]]
     known = {special.content for special in specials}
     specials += [Special(content) for content in dict.fromkeys(roles.values()) if content not in known]
-    prefix, suffix = _habit(tokenizer, config, roles)
+    prefix, suffix = habit(tokenizer)
     template_file = folder / "chat_template.jinja"
     template = template_file.read_text(encoding="utf-8") if template_file.is_file() else None
     return Base(folder, spec, config, Layout.of(spec), roles, tuple(specials), prefix, suffix, template)
@@ -118,23 +118,18 @@ def vocabulary_of(spec: Mapping[str, Any]) -> dict[str, int]:
     return tokens
 
 
-def config_for(
-    roles: Mapping[str, str], specials: tuple[Special, ...], base: Base | None, prefix: tuple[str, ...], suffix: tuple[str, ...]
-) -> dict[str, Any]:
+def config_for(roles: Mapping[str, str], specials: tuple[Special, ...], base: Base | None) -> dict[str, Any]:
     """The `tokenizer_config.json` of a tokenizer of ours.
 
     The class is the generic one, so that loading keeps exactly what `tokenizer.json` says (classes named after a model rebuild
-    its pre-tokenizer); cleaning up spaces is off, since it would break the round trip.
+    its pre-tokenizer), and no flag tells it to add BOS: the post-processor in that file does. Cleaning up spaces is off, since it
+    would break the round trip.
     """
     config: dict[str, Any] = {name: base.config[name] for name in CARRIED if base and name in base.config}
     config.update(roles)
     others = [special.content for special in specials if special.content not in roles.values()]
     if others:
         config["additional_special_tokens"] = others
-    if roles["bos_token"] in prefix:
-        config["add_bos_token"] = True
-    if roles.get("eos_token") in suffix:
-        config["add_eos_token"] = True
     config.update(
         tokenizer_class="PreTrainedTokenizerFast",
         clean_up_tokenization_spaces=False,
@@ -155,16 +150,17 @@ def tokenizer_files(tokenizer: Tokenizer, config: Mapping[str, Any], base: Base 
 
 
 def with_bos(roles: Mapping[str, str], where: str) -> dict[str, str]:
-    """`roles` with a BOS token: one that lacks it borrows the EOS token (a model never saw another start of text).
+    """`roles` with a BOS token: a tokenizer that lacks one borrows the token with which its model saw texts begin or end.
 
     Raises:
-        TokenizerError: There is neither.
+        TokenizerError: There is none to borrow.
     """
     if "bos_token" in roles:
         return dict(roles)
-    if "eos_token" not in roles:
-        raise TokenizerError(f"the tokenizer of {where} names neither a BOS nor an EOS token", "set bos_token in its tokenizer_config.json")
-    return {"bos_token": roles["eos_token"], **roles}
+    for substitute in SUBSTITUTES["bos"]:
+        if f"{substitute}_token" in roles:
+            return {"bos_token": roles[f"{substitute}_token"], **roles}
+    raise TokenizerError(f"the tokenizer of {where} names neither a BOS nor an EOS token", "set bos_token in its tokenizer_config.json")
 
 
 def _read_json(path: Path) -> Any:
@@ -193,14 +189,23 @@ def _roles(folder: Path, config: Mapping[str, Any], tokenizer: Tokenizer) -> dic
     return found
 
 
-def _habit(tokenizer: Tokenizer, config: Mapping[str, Any], roles: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Special tokens that loading this folder puts before and after a text; flags in the configuration win over the file."""
+def habit(tokenizer: Tokenizer) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Special tokens that encoding puts before and after a text.
+
+    The file alone decides: transformers ignores add_bos_token and add_eos_token where there is a tokenizer.json.
+    """
     encoding = tokenizer.encode("a", add_special_tokens=True)
     marks = encoding.special_tokens_mask
     first = next((i for i, mark in enumerate(marks) if not mark), len(marks))
     last = len(marks) - next((i for i, mark in enumerate(reversed(marks)) if not mark), 0)
-    prefix, suffix = tuple(encoding.tokens[:first]), tuple(encoding.tokens[last:])
-    if "add_bos_token" in config or "add_eos_token" in config:
-        prefix = (roles["bos_token"],) if config.get("add_bos_token") and "bos_token" in roles else ()
-        suffix = (roles["eos_token"],) if config.get("add_eos_token") and "eos_token" in roles else ()
-    return prefix, suffix
+    return tuple(encoding.tokens[:first]), tuple(encoding.tokens[last:])
+
+
+def set_affixes(tokenizer: Tokenizer, prefix: tuple[str, ...], suffix: tuple[str, ...]) -> None:
+    """Make encoding put these special tokens before and after a text, and nothing else."""
+    from tokenizers.processors import TemplateProcessing
+
+    single = [*(f"{token}:0" for token in prefix), "$A:0", *(f"{token}:0" for token in suffix)]
+    second = [*(f"{token}:1" for token in prefix), "$B:1", *(f"{token}:1" for token in suffix)]
+    ids = [(name, tokenizer.token_to_id(name)) for name in sorted({*prefix, *suffix})]
+    tokenizer.post_processor = TemplateProcessing(single=single, pair=[*single, *second], special_tokens=ids)

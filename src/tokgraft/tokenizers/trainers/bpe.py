@@ -6,11 +6,10 @@ Ids: special tokens first (in the base's order), then the 256 bytes, then the me
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import ConfigError, TokenizerError
-from tokgraft.tokenizers.base import Base, Special, config_for, tokenizer_files, with_bos
+from tokgraft.tokenizers.base import Base, Special, config_for, set_affixes, tokenizer_files, with_bos
 from tokgraft.tokenizers.trainers import TRAINERS, Files, Trainer
 
 # A word with at most one character before it; one digit; a run of signs; line ends; spaces. Marks (vowel signs, accents) and
@@ -74,29 +73,14 @@ def train(texts: Sequence[str], recipe: TokenizerRecipe, base: Base | None) -> F
             f"the corpus supports {found} tokens (pairs seen at least {recipe.min_frequency} times), the recipe asks for {recipe.vocab_size}",
             f"use vocab_size {found // 128 * 128 or found} or less, or a larger corpus",
         )
-    prefix, suffix = (base.prefix, base.suffix) if base else ((), ())
-    _add_affixes(tokenizer, prefix, suffix)
-    config = config_for(roles, specials, base, prefix, suffix)
-    return tokenizer_files(tokenizer, config, base)
+    set_affixes(tokenizer, *((base.prefix, base.suffix) if base else ((), ())))
+    return tokenizer_files(tokenizer, config_for(roles, specials, base), base)
 
 
 def _specials(base: Base | None) -> tuple[dict[str, str], tuple[Special, ...]]:
     if base is None:
         return dict(OWN_ROLES), tuple(Special(content) for content in OWN_ROLES.values())
     return with_bos(base.roles, str(base.folder)), base.specials
-
-
-def _add_affixes(tokenizer: Any, prefix: tuple[str, ...], suffix: tuple[str, ...]) -> None:
-    """Put the special tokens around a text that the base puts around it."""
-    from tokenizers.processors import TemplateProcessing
-
-    if prefix or suffix:
-        single = [*(f"{token}:0" for token in prefix), "$A:0", *(f"{token}:0" for token in suffix)]
-        second = [*(f"{token}:1" for token in prefix), "$B:1", *(f"{token}:1" for token in suffix)]
-        names = sorted({*prefix, *suffix})
-        tokenizer.post_processor = TemplateProcessing(
-            single=single, pair=[*single, *second], special_tokens=[(name, tokenizer.token_to_id(name)) for name in names]
-        )
 
 
 TRAINERS.add("bpe", Trainer(check, train))

@@ -93,8 +93,7 @@ def train(texts: Sequence[str], recipe: TokenizerRecipe, base: Base | None) -> F
         spec["model"]["vocab"][token] = place
     spec["model"]["merges"] = [*_pairs(spec), *(list(merge) for merge in learned.merges)]
     roles = with_bos(base.roles, str(base.folder))
-    config = config_for(roles, base.specials, base, base.prefix, base.suffix)
-    return tokenizer_files(to_tokenizer(spec), config, base)
+    return tokenizer_files(to_tokenizer(spec), config_for(roles, base.specials, base), base)
 
 
 def _folded(spec: dict[str, Any]) -> dict[str, Any]:
