@@ -26,11 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the artifact."""
+    import os
+
     from tokgraft import logs
     from tokgraft.config.model import BaseModelConfig
     from tokgraft.models.build import build_model
 
     config = BaseModelConfig.load(args.settings or args.model)
     logs.opening(config.canonical())
+    if config.source.kind != "hub":
+        os.environ["HF_HUB_OFFLINE"] = "1"  # nothing else may ask the Hub for anything; read when its client is imported
     build_model(config, args.out, tokenizer=args.tokenizer, cache=args.cache)
     return 0

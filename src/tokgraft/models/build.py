@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokgraft import artifacts
-from tokgraft.config.model import BaseModelConfig, HubModel
+from tokgraft.config.model import BaseModelConfig
 from tokgraft.errors import ModelError
 from tokgraft.logs import log
 from tokgraft.models.sources import MODEL_SOURCES, Request, default_cache
@@ -31,8 +31,6 @@ def build_model(config: BaseModelConfig, out: Path, *, tokenizer: Path | None = 
         TokgraftError: The source cannot be had, loaded or is not sound; nothing is written then.
     """
     fetch = MODEL_SOURCES.get(config.source.kind)
-    if not isinstance(config.source, HubModel):
-        _stay_offline()
     found = fetch(Request(config, cache or default_cache(), tokenizer))
     from tokgraft.models import io
 
@@ -56,13 +54,6 @@ def _settings(config: BaseModelConfig, facts: Mapping[str, Any]) -> dict[str, An
     settings = config.canonical()
     settings["source"].pop("path", None)
     return {"source": {**settings["source"], **facts}, "trust_remote_code": settings["trust_remote_code"]}
-
-
-def _stay_offline() -> None:
-    """Nothing but a source of kind hub may ask the Hub for anything; must come before its client is imported."""
-    import os
-
-    os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def _compare(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

@@ -106,9 +106,11 @@ def load_gguf_model(path: Path) -> PreTrainedModel:
     """A plain float32 model in eval mode; nothing in it tells that it was quantised.
 
     Raises:
-        ModelError: The file is damaged or its architecture is not known.
+        ModelError: The file is damaged, its architecture is not known, or its positions are scaled (the factors would be lost).
     """
     file = read_header(path)
+    if "rope_freqs.weight" in file.tensors or file.metadata.get(f"{file.architecture}.rope.scaling.type", "none") != "none":
+        raise ModelError(f"{file.path}: scaled rotary positions cannot be read from GGUF", "take the safetensors of this model instead")
     known = {f"{stem}.weight" for stem in LLAMA_TOP} | {
         f"blk.{layer}.{stem}.weight" for layer in range(int(file.metadata.get("llama.block_count", 0))) for stem in LLAMA_NAMES
     }
@@ -177,8 +179,6 @@ def _llama_config(file: GgufFile) -> Any:
             raise ModelError(f"{file.path}: metadata llama.{name} is missing", DAMAGED)
         return found
 
-    if file.metadata.get("llama.rope.scaling.type", "none") != "none":
-        raise ModelError(f"{file.path}: scaled rotary positions cannot be read from GGUF", "take the safetensors of this model instead")
     special = {
         role: file.metadata.get(f"tokenizer.ggml.{long}_token_id") for role, long in (("bos", "bos"), ("eos", "eos"), ("pad", "padding"))
     }
