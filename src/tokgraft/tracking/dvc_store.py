@@ -105,7 +105,7 @@ def dvc_yaml(cells: CellList) -> str:
         }
         for group, items in groups.items()
     }
-    return HEADER.format(experiment=cells.experiment) + yaml.safe_dump({"stages": stages}, sort_keys=True, allow_unicode=True, width=200)
+    return HEADER.format(experiment=cells.experiment) + yaml.safe_dump({"stages": stages}, sort_keys=False, allow_unicode=True, width=200)
 
 
 def artifact_folders(cells: CellList) -> dict[str, str]:
