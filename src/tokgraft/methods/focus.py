@@ -109,12 +109,13 @@ def _reference_matches(task: Transplant, params: Focus) -> dict[int, Match]:
         exact.setdefault(form, []).insert(0, number)
         key = form.replace(MARK, "").lower()
         fuzzy.setdefault(key, []).insert(0 if key == form else len(fuzzy.get(key, [])), number)
+    named = {task.target[number].surface for number in task.target.roles.values()}
     found = {}
     for number, form in target.items():
         key = form.replace(MARK, "").lower()
         special = task.target[number].kind == "special"
         candidates: list[int] | None = None
-        if params.match_symbols and (special or is_symbol(key)):
+        if params.match_symbols and (key in named or is_symbol(key)):
             candidates = exact.get(form) or fuzzy.get(key)
         if not candidates and params.exact_match_all:
             candidates = exact.get(form)
