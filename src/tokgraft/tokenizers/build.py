@@ -16,6 +16,7 @@ from tokgraft.tokenizers.audit import CHALLENGES, audit
 from tokgraft.tokenizers.base import Base, load_base, to_tokenizer, vocabulary_of
 from tokgraft.tokenizers.trainers import TRAINERS
 
+ENGLISH = "eng_Latn"
 MOST_AUDITED = 50_000_000  # bytes of training text that go through the round trip, beside all of dev and test
 
 
@@ -126,7 +127,7 @@ def _summary(out: Path, report: dict[str, Any], measured: dict[str, Any]) -> Non
     rows = [("", "tokens in vocab.", "bytes/token", "tokens/word", "words split", "premium")]
     for name, numbers in ((out.name, measured), ("base", measured["base"])):
         for side in ("target", "english"):
-            if numbers and numbers[side]:
+            if numbers and numbers[side] and not (side == "english" and measured["language"] == ENGLISH):
                 label = measured["language"] if side == "target" else "English"
                 premium = numbers["parallel"]["premium"] if side == "target" and numbers["parallel"] else None
                 ratios = numbers[side]
