@@ -1,0 +1,206 @@
+"""Canonical tokens, overlap and segmentation over every kind of tokenizer."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
+
+import toys
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokgraft.errors import TokenizerError
+from tokgraft.vocab import TO_BYTE, TO_CHARACTER, Segmenter, Token, Vocabulary, overlap, utf8_runs
+
+LINES = ["Über 12,5 % der Größe ändern sich.", "  zwei Leerzeichen", "x = {1: 'a'}", "Ο πίνακας δείχνει", "日本 ☃ 👍"]
+
+
+def text_of(vocabulary: Vocabulary, ids: list[int]) -> bytes:
+    return b"".join(vocabulary[number].text for number in ids)
+
+
+def plain(tokens: list[tuple[str, str]], scheme: str = "plain") -> Vocabulary:
+    """A vocabulary of (text, kind)."""
+    return Vocabulary(tuple(Token(text.encode(), kind, (), text) for text, kind in tokens), scheme)  # type: ignore[arg-type]
+
+
+def test_byte_alphabet_is_the_one_of_the_tokenizers_library() -> None:
+    assert sorted(TO_BYTE) == sorted(pre_tokenizers.ByteLevel.alphabet())
+    assert len(TO_CHARACTER) == 256
+    assert TO_CHARACTER[0x20] == "Ġ" and TO_CHARACTER[0x0A] == "Ċ" and TO_CHARACTER[0xC3] == "Ã"
+
+
+@pytest.mark.parametrize("kind", ["byte_level", "sp_bpe", "sp_bpe_metaspace"])
+def test_tokens_of_a_text_join_to_its_bytes(kind: str) -> None:
+    tokenizer = toys.tokenizer(kind, 800, "both")
+    vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    for line in LINES:
+        joined = text_of(vocabulary, tokenizer.encode(line, add_special_tokens=False))
+        assert joined in (line.encode(), b" " + line.encode()), "SentencePiece puts a space in front"
+
+
+def test_unigram_and_wordpiece_tokens() -> None:
+    unigram = Vocabulary.from_tokenizer(toys.tokenizer("unigram"))
+    tokenizer = toys.tokenizer("wordpiece")
+    wordpiece = Vocabulary.from_tokenizer(tokenizer)
+    assert any(unigram[number].text == b" the" for number in unigram.text_ids)
+    assert wordpiece[tokenizer.get_vocab()["the"]].text == b" the"
+    assert wordpiece[tokenizer.get_vocab()["##th"]].text == b"th"
+    assert unigram.roles == {"bos": 0, "eos": 2, "pad": 1, "unk": 3, "mask": 4, "cls": 0, "sep": 2}
+    assert unigram[0].roles == ("bos", "cls") and unigram[0].kind == "special"
+
+
+def test_kinds_and_holes() -> None:
+    tokenizer = toys.tokenizer("sp_bpe")
+    vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    newline = tokenizer.get_vocab()["<0x0A>"]
+    assert vocabulary[newline].text == b"\n" and vocabulary[newline].kind == "byte"
+    assert sum(vocabulary[number].kind == "byte" for number in vocabulary.text_ids) == 256
+    spec = json.loads(tokenizer.backend_tokenizer.to_str())
+    last = max(spec["model"]["vocab"], key=spec["model"]["vocab"].get)
+    spec["model"]["vocab"][last] += 5
+    holed = Vocabulary.from_tokenizer(PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(spec)), unk_token="<unk>"))
+    assert len(holed) == len(vocabulary) + 5
+    assert [number for number in range(len(holed)) if holed.tokens[number] is None] == list(range(len(vocabulary) - 1, len(holed) - 1))
+    with pytest.raises(KeyError):
+        holed[len(holed) - 2]
+
+
+def test_added_tokens_are_literal_text() -> None:
+    base = toys.tokenizer("byte_level")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(base.backend_tokenizer.to_str()), eos_token="<|end|>")
+    tokenizer.add_tokens(["größer als", "    "])
+    vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    added = [vocabulary[number] for number in vocabulary.ids[-2:]]
+    assert [(token.text, token.kind) for token in added] == [("größer als".encode(), "normal"), (b"    ", "normal")]
+    segmenter = Segmenter(tokenizer, vocabulary)
+    assert segmenter.pieces("größer als".encode()) == [len(base)], "the source writes it as its one added token"
+
+
+def test_independent_of_the_order_of_get_vocab(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = toys.tokenizer("unigram")
+    first = Vocabulary.from_tokenizer(tokenizer)
+    entries = list(tokenizer.get_vocab().items())
+    random.Random(3).shuffle(entries)
+    monkeypatch.setattr(tokenizer, "get_vocab", lambda: dict(entries))
+    assert Vocabulary.from_tokenizer(tokenizer) == first
+    assert Vocabulary.from_tokenizer(tokenizer).fingerprint == first.fingerprint
+
+
+def test_unusable_tokenizers_are_named() -> None:
+    with pytest.raises(TokenizerError, match="no fast form"):
+        Vocabulary.from_tokenizer(object())
+    suffixed = Tokenizer(models.BPE(vocab={"a</w>": 0}, merges=[], end_of_word_suffix="</w>"))
+    with pytest.raises(TokenizerError, match="end of a word"):
+        Vocabulary.from_tokenizer(PreTrainedTokenizerFast(tokenizer_object=suffixed))
+
+
+# --- overlap ---------------------------------------------------------------------------------------------------------
+
+
+def test_overlap_prefers_kind_then_string_then_lowest_id() -> None:
+    source = plain([("A", "byte"), ("A", "normal"), ("A", "normal"), ("B", "byte"), ("B", "byte")])
+    found = overlap(source, plain([("A", "normal"), ("A", "byte"), ("B", "normal"), ("C", "normal")]))
+    assert {number: (match.source, match.level) for number, match in found.items()} == {0: (1, "exact"), 1: (0, "exact"), 2: (3, "bytes")}
+
+
+def test_special_tokens_never_meet_text() -> None:
+    special = Vocabulary((Token(b"</s>", "special", ("eos",), "</s>"), Token(b"<x>", "special", (), "<x>")), "plain")
+    text = plain([("</s>", "normal"), ("<x>", "normal")])
+    assert overlap(special, text) == {} == overlap(text, special)
+
+
+def test_specials_by_role_string_and_substitute() -> None:
+    def special(*entries: tuple[str, tuple[str, ...]]) -> Vocabulary:
+        return Vocabulary(tuple(Token(name.encode(), "special", roles, name) for name, roles in entries), "plain")
+
+    source = special(("<|im_start|>", ("bos",)), ("<|im_end|>", ("eos",)), ("<|endoftext|>", ("unk",)), ("<tool>", ()))
+    target = special(
+        ("<s>", ("bos", "cls")), ("<tool>", ()), ("<pad>", ("pad",)), ("<sep>", ("sep",)), ("<new>", ()), ("<|endoftext|>", ("eos", "unk"))
+    )
+    found = {number: (match.source, match.level) for number, match in overlap(source, target).items()}
+    assert found == {0: (0, "role"), 1: (3, "string"), 2: (1, "substitute"), 3: (1, "substitute"), 5: (2, "role")}
+
+
+def test_overlap_of_a_tokenizer_with_itself_is_the_identity() -> None:
+    for kind in toys.KINDS:
+        vocabulary = Vocabulary.from_tokenizer(toys.tokenizer(kind))
+        found = overlap(vocabulary, vocabulary)
+        assert {number: match.source for number, match in found.items()} == {number: number for number in vocabulary.ids}
+
+
+# --- segmentation ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["byte_level", "sp_bpe", "sp_bpe_metaspace"])
+@settings(max_examples=60, deadline=None)
+@given(text=st.binary(min_size=1, max_size=12) | st.text(min_size=1, max_size=8).map(str.encode))
+def test_pieces_write_exactly_the_bytes(kind: str, text: bytes) -> None:
+    segmenter = SEGMENTERS[kind]
+    if "▁".encode() in text:
+        return  # SentencePiece cannot tell it from a space
+    ids = segmenter.pieces(text)
+    assert text_of(segmenter.vocabulary, ids) == text
+    assert not set(ids) & set(segmenter.vocabulary.special_ids)
+
+
+SEGMENTERS = {kind: Segmenter(toys.tokenizer(kind)) for kind in toys.KINDS}
+
+
+@pytest.mark.parametrize("kind", toys.KINDS)
+def test_own_tokens_are_their_own_pieces(kind: str) -> None:
+    segmenter = SEGMENTERS[kind]
+    vocabulary = segmenter.vocabulary
+    normal = [number for number in vocabulary.text_ids if vocabulary[number].kind == "normal"]
+    pieces = segmenter.pieces_many([vocabulary[number].text for number in normal])
+    same = sum(ids == [number] for number, ids in zip(normal, pieces))
+    assert same > 0.95 * len(normal), "some are reached from within longer words only"
+    assert all(pieces)
+
+
+@pytest.mark.parametrize("kind", toys.KINDS)
+def test_leading_space_is_kept_and_none_is_added(kind: str) -> None:
+    segmenter = SEGMENTERS[kind]
+    vocabulary = segmenter.vocabulary
+    assert text_of(vocabulary, segmenter.pieces(b" there")) == b" there"
+    assert text_of(vocabulary, segmenter.pieces(b"there")) == b"there"
+
+
+@pytest.mark.parametrize("kind", toys.KINDS)
+def test_text_that_looks_special_is_text(kind: str) -> None:
+    segmenter = SEGMENTERS[kind]
+    vocabulary = segmenter.vocabulary
+    for number in vocabulary.special_ids:
+        ids = segmenter.pieces(vocabulary[number].text)
+        assert ids and not set(ids) & set(vocabulary.special_ids)
+
+
+@pytest.mark.parametrize("kind", ["unigram", "wordpiece"])
+def test_unknown_characters_are_left_out(kind: str) -> None:
+    segmenter = SEGMENTERS[kind]
+    assert segmenter.pieces("☃".encode()) == [] == segmenter.pieces(b"\xff")
+    assert segmenter.pieces("a☃".encode()) == segmenter.pieces(b"a") != []
+
+
+def test_precompiled_layouts_with_spaces_split_off_keep_the_space() -> None:
+    vocab = [("<unk>", 0.0), ("▁", -2.0), ("▁der", -3.0), ("der", -3.5), ("d", -6.0), ("e", -6.0), ("r", -6.0)]
+    backend = Tokenizer(models.Unigram(vocab, 0))
+    backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Strip(), normalizers.Prepend("▁")])
+    backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    backend.decoder = decoders.Metaspace()
+    segmenter = Segmenter(PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>"))
+    assert [segmenter.pieces(text) for text in (b" der", b"der", b" der der", b" ")] == [[2], [3], [2, 2], [1]]
+
+
+def test_utf8_runs() -> None:
+    assert utf8_runs("aü".encode() + b"\xc3" + b"b\xff\xfe") == [
+        (True, "aü".encode()),
+        (False, b"\xc3"),
+        (True, b"b"),
+        (False, b"\xff"),
+        (False, b"\xfe"),
+    ]
+    assert utf8_runs(b"") == []
