@@ -75,33 +75,38 @@ def jaccard(left: set[str], right: set[str]) -> float:
 
 
 class NearIndex:
-    """Finds, exactly, whether a text reaches a Jaccard similarity to any of the indexed texts.
+    """Finds, exactly, which of the indexed texts a text resembles by a Jaccard similarity of at least a threshold t.
 
-    Prefix filtering (Bayardo et al. 2007): two sets whose similarity is at least t must meet in the first
-    |s| - ceil(t |s|) + 1 elements of each, whatever order the elements are put in, so that only prefixes are indexed. The order used
-    here is that of the process's own string hash: quick, and without influence on what is found.
+    Prefix filtering (Bayardo et al. 2007): sets that similar share at least ceil(t |s|) elements, so that they meet in the first
+    |s| - ceil(t |s|) + 1 elements of each, whatever order elements are put in. Rare ones come first here, so that few texts meet by
+    chance; ties are broken by the process's own string hash, which has no influence on what is found.
     """
 
     def __init__(self, texts: Iterable[str], words: Words, threshold: float) -> None:
         self.words: Words = words
         self.threshold = threshold
-        self.sets: list[set[str]] = []
+        self.sets = [shingles(text, words) for text in texts]
+        self.frequency = Counter(element for found in self.sets for element in found)
         self.table: dict[str, list[int]] = defaultdict(list)
-        for text in texts:
-            found = shingles(text, words)
-            for element in self._prefix(found):
-                self.table[element].append(len(self.sets))
-            self.sets.append(found)
+        for number, found in enumerate(self.sets):
+            for element in self._rarest(found, len(found) - self._needed(found) + 1):
+                self.table[element].append(number)
 
-    def _prefix(self, found: set[str]) -> list[str]:
-        return sorted(found, key=hash)[: len(found) - math.ceil(self.threshold * len(found) - 1e-9) + 1]
+    def _needed(self, found: set[str]) -> int:
+        return math.ceil(self.threshold * len(found) - 1e-9)
+
+    def _rarest(self, elements: Iterable[str], count: int) -> list[str]:
+        frequency = self.frequency
+        return sorted(elements, key=lambda element: (frequency[element], hash(element)))[:count]
 
     def matches(self, text: str) -> Iterator[int]:
         """Positions of the indexed texts that are as similar as the threshold, or more."""
-        if not self.sets:
-            return
         found = shingles(text, self.words)
-        candidates = {number for element in self._prefix(found) for number in self.table.get(element, ())}
+        known = found & self.frequency.keys()
+        spare = len(known) - self._needed(found)
+        if spare < 0:
+            return  # too few of its elements occur anywhere in the index
+        candidates = {number for element in self._rarest(known, spare + 1) for number in self.table.get(element, ())}
         yield from (number for number in sorted(candidates) if jaccard(found, self.sets[number]) >= self.threshold)
 
 
