@@ -87,12 +87,18 @@ def write_scores(
 def _shared(root: Path, model: str, language: str) -> None:
     _write(root / layout.base(model), "model", {"model.safetensors": model * 50, "config.json": "{}"})
     for slug in (language, layout.ENGLISH):
-        card = {"language": slug, "pages": {"train": 700, "test": 80}, "bytes": {"train": 1_400_000, "dev": 40_000, "test": 150_000}}
+        splits = {"train": {"bytes": 1_400_000, "pages": 700}, "test": {"bytes": 150_000, "pages": 80}}
+        card = {"id": slug, "splits": splits, "sources": [{"kind": "local", "register": "invented prose"}]}
         _write(root / layout.corpus(slug), "corpus", {"card.json": json.dumps(card)})
     for recipe in ("original", "bpe8k"):
         per_byte = TOKENS_PER_BYTE[recipe]
-        metrics = {"vocab_size": VOCAB[recipe], "bytes_per_token": 1 / per_byte, "fertility": 6 * per_byte, "continued_words": per_byte,
-                   "premium": 2 * per_byte}  # fmt: skip
+        target = {
+            "tokens_per_byte": per_byte,
+            "fertility": 6 * per_byte,
+            "continued_words": per_byte,
+            "bytes_per_token_interval": [1.0, 2.0],
+        }
+        metrics = {"target": target, "parallel": {"premium": 2 * per_byte}, "size": VOCAB[recipe]}
         _write(root / layout.tokenizer(model, language, recipe), "tokenizer", {"metrics.json": json.dumps(metrics), "tokenizer.json": "{}"})
 
 

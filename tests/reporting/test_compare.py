@@ -64,7 +64,7 @@ def test_findings_name_the_best_and_the_limits(project):
     assert "40% fewer" in text
     assert any("worse than the original vocabulary" in line for line in place_findings(evidence, places[0]))
     said = " ".join(limits(evidence, places))
-    assert "300k bytes" in said and "One seed" in said and "1.4M" in said
+    assert "300k bytes" in said and "One seed" in said and "1.4M" in said and "invented prose" in said
 
 
 def test_seeds_are_pooled(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from tokgraft import artifacts
 from tokgraft.cells import load_cells
 from tokgraft.cli import main
 from tokgraft.config import layout
-from tokgraft.tracking.dvc_store import StoreError, artifact_folders, store
+from tokgraft.tracking.dvc_store import StoreError, artifact_folders, dvc_yaml, store
 
 REPOSITORY = Path(__file__).parents[2]
 CELLS = Path("results/cells.json")
@@ -84,10 +84,25 @@ def test_outside_a_checkout_and_push_alone(project, capsys):
     assert main(["publish", "--cells", str(CELLS), "--push"]) == 2
 
 
-def test_the_stages_of_the_repository_store_outputs_only():
-    """Nothing that a newcomer cannot pull: stages without dependencies, no lock file; outputs survive `dvc repro`."""
-    assert "dvc.lock" not in call("git", "ls-files", cwd=REPOSITORY).split()
-    for group, stage in yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"].items():
-        assert set(stage["do"]) == {"cmd", "outs"}, group
-        assert stage["do"]["outs"] == [{"${item}": {"persist": True}}]
+def test_stages_name_outputs_only_and_may_hold_chains(project):
+    from synthetic_cells import LEVELS, build
+
+    LEVELS["mean+prior"] = (3.0, 2.0)
+    try:
+        build(Path(), [("pocket", "deu_Latn", ["mean+prior"])], pages=5)
+    finally:
+        del LEVELS["mean+prior"]
+    stages = yaml.safe_load(dvc_yaml(load_cells(CELLS)))["stages"]
+    assert list(stages) == ["corpora", "models", "scores", "tables", "tokenizers"]
+    for group, stage in stages.items():
+        assert stage["do"] == {"cmd": "snakemake ${item}/manifest.json", "outs": [{"${item}": {"persist": True}}]}
         assert all(folder.startswith(f"results/{group}") for folder in stage["foreach"].values())
+    assert (
+        stages["models"]["foreach"]["pocket.deu_Latn.bpe8k.mean+prior.s0.init"] == "results/models/pocket/deu_Latn/bpe8k/mean+prior/s0/init"
+    )
+
+
+def test_a_newcomer_finds_no_pointer_that_cannot_be_pulled(checkout):
+    assert "dvc.lock" not in call("git", "ls-files", cwd=REPOSITORY).split()
+    shutil.copy(REPOSITORY / "dvc.yaml", "dvc.yaml")
+    assert "up to date" in call(*DVC, "pull", cwd=checkout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -233,7 +234,8 @@ def limits(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
         error = (0.25 / max(items[0], 1)) ** 0.5
         span = f"{items[0]}" if len(items) == 1 else f"{items[0]} to {items[-1]}"
         found.append(f"Choice tasks have {span} items: at {items[0]} items one standard error is about {error:.1%}.")
-    found.append("Held-out pages come from the same corpora as the training text, so the scores speak for that domain.")
+    domains = f" ({'; '.join(sorted(registers))})" if (registers := _registers(evidence)) else ""
+    found.append(f"Held-out pages come from the same corpora as the training text, so the scores speak for that domain{domains}.")
     return found
 
 
@@ -243,13 +245,22 @@ def _corpora(evidence: Evidence) -> list[str]:
         folder = next(cell.paths.corpus for cell in evidence.cells.cells if cell.language == language)
         size = (folder / "train.jsonl").stat().st_size if (folder / "train.jsonl").is_file() else None
         facts = corpus_facts(folder)
-        for key in ("bytes/train", "splits/train/bytes", "train/bytes", "train_bytes"):
-            size = facts[key] if isinstance(facts.get(key), int) else size
+        size = facts["splits/train/bytes"] if isinstance(facts.get("splits/train/bytes"), int) else size
         if size:
             largest = max(largest, float(size))
             parts.append(f"{evidence.cells.name('languages', language)} {quantity(size)}")
     small = " These are small corpora: a real adaptation reads a thousand times as much." if largest < 50e6 else ""
     return [f"Training text at hand, in bytes: {', '.join(parts)}.{small}"] if parts else []
+
+
+def _registers(evidence: Evidence) -> set[str]:
+    """What kind of text the corpora say they hold."""
+    found = set()
+    for folder in {cell.paths.corpus for cell in evidence.cells.cells}:
+        for source in json.loads(corpus_facts(folder).get("sources", "[]")):
+            if isinstance(source, dict) and source.get("register"):
+                found.add(str(source["register"]))
+    return found
 
 
 def amount(difference: Difference) -> str:

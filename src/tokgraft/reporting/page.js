@@ -8,7 +8,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     const order = (a, b) => {
       const [x, y] = [value(a), value(b)];
       if (x === "" || y === "") return (x === "") - (y === "");
-      const way = column ? Number(x) - Number(y) : x.localeCompare(y);
+      const way = isNaN(x) || isNaN(y) ? x.localeCompare(y) : Number(x) - Number(y);
       return down ? -way : way;
     };
     table.tBodies[0].append(...[...table.tBodies[0].rows].sort(order));

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokgraft.cells import STAGES, Stage, command, identity
+from tokgraft.cells import STAGES, RunCell, Stage, command, identity
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting import figures
 from tokgraft.reporting.compare import Comparison
-from tokgraft.reporting.evidence import Evidence
+from tokgraft.reporting.evidence import Evidence, tokenizer_facts
 from tokgraft.reporting.figures import Canvas, quantity
 from tokgraft.reporting.findings import headline, limits, place_findings
 from tokgraft.reporting.style import colour_variable, variables
@@ -59,11 +59,13 @@ def render(evidence: Evidence, places: Sequence[PlaceSummary], on: Canvas) -> st
         headline=headline(evidence, places),
         places=[_place(evidence, place, on) for place in places],
         tokenizers=figures.tokenizers(on, places),
+        tokenizer_table=_tokenizer_table(evidence),
         limits=limits(evidence, places),
         models=_models(places),
         skipped=[(outcome.cell.key, outcome.stage, outcome.reason) for outcome in evidence.outcomes if outcome.score is None],
         sources=sources(evidence),
         draws=cells.bootstrap_draws,
+        tokenizer_columns=[(name, help) for name, _, _, help in TOKENIZER_COLUMNS],
         light=variables(False),
         dark=variables(True),
     )
@@ -240,6 +242,36 @@ def _absent(reason: str) -> Shown:
 def _origin(row: Summary, stage: Stage) -> str:
     places = [f"{score.folder} · manifest {score.hash[:12]}" for score in row.group.scores(stage)]
     return "; ".join(places)
+
+
+# Heading, key in the tokenizer's metrics, form, explanation.
+TOKENIZER_COLUMNS = (
+    ("tokens/byte", "target/tokens_per_byte", "{:.3f}", "on held-out text of the language"),
+    ("fertility", "target/fertility", "{:.2f}", "tokens per word"),
+    ("continued words", "target/continued_words", "{:.0%}", "share of words that take more than one token"),
+    ("premium", "parallel/premium", "{:.2f}", "tokens of the language per token of the same text in English"),
+    ("English tokens/byte", "english/tokens_per_byte", "{:.3f}", "on held-out English text"),
+    ("vocabulary used", "target/vocabulary_used", "{:.0%}", "share of the vocabulary that occurs in held-out text of the language"),
+)
+
+
+def _tokenizer_table(evidence: Evidence) -> list[tuple[list[str], list[Shown]]]:
+    """(names, values) of every tokenizer whose artifact is here."""
+    seen: dict[Path, RunCell] = {}
+    for cell in evidence.cells.cells:
+        seen.setdefault(cell.paths.tokenizer, cell)
+    found = []
+    for folder, cell in seen.items():
+        facts = tokenizer_facts(cell)
+        origin = f"{folder} · manifest {identity(folder)[:12]}"
+        shown = [
+            Shown(form.format(facts[key]), f"{facts[key]}", "", f"{facts[key]}. {origin}") if isinstance(facts.get(key), int | float) else _absent("not measured")
+            for _, key, form, _ in TOKENIZER_COLUMNS
+        ]  # fmt: skip
+        if facts:
+            names = [evidence.cells.name("languages", cell.language), evidence.cells.name("models", cell.model), cell.tokenizer]
+            found.append((names, shown))
+    return found
 
 
 def _models(places: Sequence[PlaceSummary]) -> list[tuple[str, str, str]]:

@@ -35,10 +35,11 @@ class TrackingError(TokgraftError):
 
 @dataclass
 class Published:
-    """What publishing did, by cell."""
+    """What publishing did, by cell; `page` is where the UI (`make ui`) shows the runs."""
 
     uri: str
     experiment: str
+    page: str = ""
     created: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     superseded: list[str] = field(default_factory=list)
@@ -68,9 +69,10 @@ def publish(cells: CellList, uri: str | None = None) -> Published:
         os.environ.setdefault(name, value)
     uri = uri or default_uri()
     store = _connect(uri, cells.experiment)
-    done = Published(uri, cells.experiment)
+    done = Published(_without_password(uri), cells.experiment, f"/#/experiments/{store.experiment}/runs?workflowType=machine_learning")
     heart = Heartbeat("publish", len(cells.cells), "cells")
     try:
+        store.describe(cells)
         runs = store.runs()
         for number, cell in enumerate(cells.cells, 1):
             if reason := why_not(cell):
@@ -93,7 +95,9 @@ def publish(cells: CellList, uri: str | None = None) -> Published:
         raise
     except Exception as error:
         raise _unreachable(uri, error) from error
-    log.info("%d runs written, %d unchanged, %d cells skipped in %s", len(done.created), len(done.unchanged), len(done.skipped), uri)
+    log.info("%d runs written, %d unchanged, %d cells skipped in %s", len(done.created), len(done.unchanged), len(done.skipped),
+             _without_password(uri))  # fmt: skip
+    log.info("to see them: make ui, then open http://127.0.0.1:5000%s", done.page)
     return done
 
 
@@ -108,6 +112,13 @@ class Store:
 
     client: Any
     experiment: str
+
+    def describe(self, cells: CellList) -> None:
+        """Say what the experiment is, and make the UI open it as model training."""
+        note = f"{cells.description}\n\nOne run a cell. Filter `tags.\"{LIVE}\" = 'true'` for the current ones; `bits_per_byte/init` and "
+        note += "`bits_per_byte/trained` are the headline, `curve/...` the learning curves, tags `artifact.*` and `manifest.*` the sources."
+        self.client.set_experiment_tag(self.experiment, "mlflow.experimentKind", "custom_model_development")
+        self.client.set_experiment_tag(self.experiment, "mlflow.note.content", note)
 
     def runs(self) -> dict[str, list[Any]]:
         """Runs of ours that are live or were left unfinished, by cell."""
