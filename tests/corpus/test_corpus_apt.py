@@ -7,6 +7,7 @@ import http.server
 import logging
 import os
 import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 from help_material import Apt, build_package, sha256, write_help, write_pins
 
-from tokgraft.corpus.sources import _apt, _deb
+from tokgraft.config.language import AptHelp
+from tokgraft.corpus.sources import SOURCES, Place, _apt, _deb
 from tokgraft.corpus.sources.apt_help import extract
 from tokgraft.errors import DataError
 from tokgraft.logs import log
@@ -162,6 +164,28 @@ def test_unreachable_mirrors(apt: Apt, package: Path, tmp_path: Path) -> None:
     apt.source("http://127.0.0.1:9/")
     with pytest.raises(DataError, match=r"`apt-get update` failed: .*127.0.0.1.*\n.*the mirrors in /etc/apt"):
         _apt.fetch(NAME, tmp_path / "cache", write_pins(tmp_path / "pins.csv", {}))
+
+
+@needs_apt
+def test_an_installed_package_serves_when_nothing_can_be_downloaded(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dpkg's own database, in a folder of the test's own."""
+    admin = tmp_path / "dpkg"
+    (admin / "info").mkdir(parents=True)
+    control = subprocess.run(["dpkg-deb", "-f", str(package)], check=True, capture_output=True, text=True).stdout
+    (admin / "status").write_text(control.strip() + "\nStatus: install ok installed\n")
+    pages = sorted((tmp_path / "content").rglob("*.html"))
+    (admin / f"info/{NAME}.list").write_text("".join(f"{path}\n" for path in pages))
+    monkeypatch.setenv("DPKG_ADMINDIR", str(admin))
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "dpkg-query").symlink_to(str(shutil.which("dpkg-query")))
+    monkeypatch.setenv("PATH", str(tools))
+    place = Place(tmp_path / "cache", write_pins(tmp_path / "pins.csv", {}))
+    monkeypatch.setattr(_apt, "ARCHIVES", tmp_path / "none")
+    loaded = SOURCES.get("apt_help").read(AptHelp(kind="apt_help", package=NAME), place)
+    assert len(loaded.pages) == 3 and loaded.facts["version"] == VERSION and loaded.facts["installed"]
+    with pytest.raises(DataError, match="no apt-get"):
+        SOURCES.get("apt_help").check(AptHelp(kind="apt_help", package="libreoffice-help-zz"), place)
 
 
 def test_no_apt_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import PreTrainedTokenizerFast
+
 import toys
 import toytasks
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerFast
-
 from tokgraft import methods
 from tokgraft.methods import METHODS
 from tokgraft.vocab import TO_BYTE, Token, Vocabulary, overlap

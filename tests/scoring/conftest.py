@@ -86,8 +86,9 @@ def texts(german: Path, english: Path) -> list[str]:
 @pytest.fixture(scope="session")
 def make_tokenizer(texts: list[str]) -> Callable[..., object]:
     """A tokenizer of a family: bytes (256 bytes and BOS), bpe (byte-level), sentencepiece (byte fallback), unigram."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
+
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
     def make(family: str, adds_bos: bool = False, size: int = 400) -> PreTrainedTokenizerFast:
         special = ["<s>", "</s>"]

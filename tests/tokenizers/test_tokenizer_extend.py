@@ -156,6 +156,23 @@ def test_added_tokens_behind_the_vocabulary_keep_their_ids(base_folder: Callable
     assert report["reachability"]["unreachable"] == 0
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_role_makes_a_token_special_even_if_the_file_does_not_say_so(
+    listed: bool, base_folder: Callable[[str], Path], target: Path, tmp_path: Path
+) -> None:
+    spec = json.loads((base_folder("byte_level") / "tokenizer.json").read_text())
+    if listed:
+        spec["added_tokens"][1]["special"] = False
+    else:
+        del spec["added_tokens"][1]
+    save({"tokenizer.json": json.dumps(spec).encode(), "tokenizer_config.json": b'{"eos_token": "<|end|>"}'}, tmp_path / "base")
+    base = load_base(tmp_path / "base")
+    made = save(TRAINERS.get("extend").train(texts.paragraphs(target, "train"), RECIPE, base), tmp_path / "made")
+    audit(tmp_path / "made", ["Hello"], base, extends=True, own=True)
+    assert to_tokenizer(made.spec).encode("a<|end|>").tokens == ["a", "<|end|>"]
+    assert made.roles["bos_token"] == made.roles["eos_token"] == "<|end|>"
+
+
 def test_bytes_that_a_byte_level_base_lacks_come_first(base_folder: Callable[[str], Path], target: Path) -> None:
     base = load_base(base_folder("byte_level"))
     without = json.loads(json.dumps(base.spec))

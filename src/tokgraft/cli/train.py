@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--english", type=Path, metavar="DIR", help="English corpus: replay, and validation of what is forgotten")
     parser.add_argument("--seed", type=int, default=0, help="seed of the document order (default: 0)")
     parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="folder of checkpoints (default: a hidden folder beside OUT)")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: CUDA if there is one)")
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: CUDA if there is one)"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="threads on the processor (default: OMP_NUM_THREADS, else all cores)")
     parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that the model folder brings")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the trained model")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,11 +18,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A paragraph of a page; `key` names it across languages."""
+    """A paragraph of a page.
+
+    Attributes:
+        key: Its name across languages.
+        tag: h1, h2, ..., p, ...
+        text: Its text.
+        at: Its place in the page as it was before paragraphs were dropped; None when the corpus does not say.
+    """
 
     key: str
     tag: str
     text: str
+    at: int | None = None
 
     @property
     def bytes(self) -> int:
@@ -88,13 +97,23 @@ def read_held(folder: Path) -> Held:
     settings = artifacts.expect(folder, "corpus")["settings"]
     language = settings.get("language", {})
     rows = _read_lines(folder / "test.jsonl")
-    pages = tuple(Page(row["id"], tuple(Paragraph(**paragraph) for paragraph in row["paragraphs"])) for row in rows)
-    pages = tuple(page for page in pages if page.paragraphs)
+    pages = tuple(Page(row["id"], tuple(map(_paragraph, row["paragraphs"]))) for row in rows if row["paragraphs"])
     if not pages:
         raise DataError(f"{folder} has no test page", "give a larger corpus, or a larger share of test pages (splits.test)")
-    pairs = tuple(Pair(**row) for row in _read_lines(folder / "pairs_test.jsonl"))
+    pairs = tuple(Pair(row["page"], row["key"], row["english"], row["text"]) for row in _read_lines(folder / "pairs_test.jsonl"))
     slug = str(settings.get("slug", folder.name))
     return Held(slug, str(language.get("name") or slug), pages, pairs, tuple(language.get("hub_tasks", ())))
+
+
+def _paragraph(row: dict[str, Any]) -> Paragraph:
+    return Paragraph(row["key"], row["tag"], row["text"], row.get("at"))
+
+
+def neighbours(page: Page) -> Iterator[tuple[Paragraph, Paragraph]]:
+    """Paragraphs of a page that stood next to each other, with nothing dropped between them."""
+    for first, second in pairwise(page.paragraphs):
+        if first.at is None or second.at is None or second.at == first.at + 1:
+            yield first, second
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

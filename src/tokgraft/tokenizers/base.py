@@ -74,12 +74,11 @@ def load_base(folder: Path) -> Base:
         )
     config = _read_json(folder / "tokenizer_config.json") or {}
     tokenizer = to_tokenizer(raw, str(folder))
-    spec = json.loads(tokenizer.to_str())
     roles = _roles(folder, config, tokenizer)
-    added = sorted(spec.get("added_tokens") or (), key=lambda token: int(token["id"]))
+    _mark_special(tokenizer, roles)
+    spec = json.loads(tokenizer.to_str())
+    added = sorted(spec["added_tokens"], key=lambda token: int(token["id"]))
     specials = [Special(token["content"], token["lstrip"], token["rstrip"], token["single_word"]) for token in added if token["special"]]
-    known = {special.content for special in specials}
-    specials += [Special(content) for content in dict.fromkeys(roles.values()) if content not in known]
     prefix, suffix = habit(tokenizer)
     template_file = folder / "chat_template.jinja"
     template = template_file.read_text(encoding="utf-8") if template_file.is_file() else None
@@ -187,6 +186,16 @@ def _roles(folder: Path, config: Mapping[str, Any], tokenizer: Tokenizer) -> dic
         if content and tokenizer.token_to_id(content) is not None:
             found[role] = str(content)
     return found
+
+
+def _mark_special(tokenizer: Tokenizer, roles: Mapping[str, str]) -> None:
+    """Make tokens that have a role special where the file does not say so, as loading them does."""
+    from tokenizers import AddedToken
+
+    special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
+    missing = [content for content in dict.fromkeys(roles.values()) if content not in special]
+    if missing:
+        tokenizer.add_special_tokens([AddedToken(content, normalized=False, special=True) for content in missing])
 
 
 def habit(tokenizer: Tokenizer) -> tuple[tuple[str, ...], tuple[str, ...]]:

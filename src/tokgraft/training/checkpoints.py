@@ -64,7 +64,9 @@ class Checkpoints:
             shutil.rmtree(target, ignore_errors=True)
             os.rename(temporary, target)
         except OSError as error:
-            raise ArtifactError(f"cannot write a checkpoint to {self.folder}: {error.strerror}", "free space, or give --checkpoints") from error
+            raise ArtifactError(
+                f"cannot write a checkpoint to {self.folder}: {error.strerror}", "free space, or give --checkpoints"
+            ) from error
         finally:
             if temporary is not None:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -88,8 +90,8 @@ class Checkpoints:
         return None
 
     def clear(self) -> None:
-        """Delete the checkpoints of this run, and the folder when nothing else is in it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete the checkpoints of this run; in a folder of its own (a hidden one) also those of earlier settings."""
+        shutil.rmtree(self.root if self.root.name.startswith(".") else self.folder, ignore_errors=True)
         if self.root.is_dir() and not any(self.root.iterdir()):
             self.root.rmdir()
 

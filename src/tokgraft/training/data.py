@@ -41,8 +41,9 @@ class Pages:
         self.bytes = 0
         try:
             with self.path.open("rb") as handle:
-                offset = 0
-                for number, line in enumerate(handle, 1):
+                offset = number = 0
+                for line in handle:
+                    number += 1
                     page = json.loads(line)
                     self.ids.append(page["id"])
                     self.bytes += len(_text(page).encode())
@@ -72,17 +73,27 @@ class Pages:
         keys = [hashlib.sha256(f"{seed}:{epoch}:{page}".encode()).digest() for page in self.ids]
         return sorted(range(len(self.ids)), key=keys.__getitem__)
 
-    def first_bytes(self, budget: int) -> list[str]:
-        """Texts of the first pages up to `budget` bytes (the file stands in hash order, so they are a sample); at least one."""
+    def sample(self, budget: int) -> list[str]:
+        """Up to `budget` bytes from the first pages (the file stands in hash order), each cut so that at least ten pages are heard."""
         taken: list[str] = []
-        size = 0
+        left = budget
         for number in range(len(self)):
-            (text,) = self.texts([number])
-            size += len(text.encode())
-            if taken and size > budget:
+            if left <= 0:
                 break
+            text = cut(self.texts([number])[0], min(max(budget // 10, 1000), left))
+            left -= len(text.encode())
             taken.append(text)
-        return taken
+        return [text for text in taken if text]
+
+
+def cut(text: str, limit: int) -> str:
+    """`text`, or its longest part of whole lines that has at most `limit` bytes; inside a line only if the first one is longer."""
+    raw = text.encode()
+    if len(raw) <= limit:
+        return text
+    raw = raw[: limit + 1]
+    end = raw.rfind(b"\n")
+    return raw[: end if end > 0 else limit].decode(errors="ignore")
 
 
 def _text(page: dict[str, Any]) -> str:
@@ -105,11 +116,7 @@ class Stream:
 
     def take(self, limit: int) -> str:
         """The next document, cut to at most `limit` bytes at a line's end (inside a line only if its first is longer)."""
-        text = next(self._source)
-        if len(text.encode()) > limit:
-            raw = text.encode()[:limit]
-            end = raw.rfind(b"\n")
-            text = raw[: end if end > 0 else limit].decode(errors="ignore")
+        text = cut(next(self._source), limit)
         self.served += len(text.encode())
         return text
 

@@ -59,7 +59,9 @@ def place(recipe: TrainingRecipe, device: str = "auto", threads: int | None = No
     if device not in {"auto", "cpu", "cuda"}:
         raise ConfigError(f"unknown device {device!r}", "choose auto, cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device cuda is asked for, but torch sees no CUDA device", "install the CUDA build of torch, or leave out --device")
+        raise ConfigError(
+            "device cuda is asked for, but torch sees no CUDA device", "install the CUDA build of torch, or leave out --device"
+        )
     cuda = device != "cpu" and torch.cuda.is_available()
     count = threads or int(os.environ.get("OMP_NUM_THREADS", "0") or 0) or (os.cpu_count() or 1)
     torch.set_num_threads(count)
@@ -103,10 +105,10 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter], where: Place) ->
     size = 0
     for gradient in [*(p.grad for p in parameters if p.grad is not None), None]:
         if bucket and (gradient is None or size + gradient.numel() > 25_000_000):
-            flat = torch._utils._flatten_dense_tensors(bucket)
+            flat = torch.cat([gradient.flatten() for gradient in bucket])
             dist.all_reduce(flat)
-            for old, new in zip(bucket, torch._utils._unflatten_dense_tensors(flat, bucket)):
-                old.copy_(new)
+            for old, new in zip(bucket, torch.split(flat, [gradient.numel() for gradient in bucket])):
+                old.copy_(new.view_as(old))
             bucket, size = [], 0
         if gradient is not None:
             bucket.append(gradient)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokgraft.config.recipe import Stage, TrainingRecipe
+from tokgraft.config.recipe import TrainingRecipe
 from tokgraft.errors import ModelError
 from tokgraft.logs import Heartbeat, log
 from tokgraft.models.head import PlainHead, plain_head

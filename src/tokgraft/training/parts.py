@@ -70,7 +70,7 @@ def select(model: Any, parts: Iterable[Part], old_rows: Tensor | None = None) ->
         if old_rows is None:
             raise DataError("a stage trains new_rows, and the model has no provenance.jsonl that tells which rows are new",
                             "give a model that `tokgraft transplant` made, or train embeddings instead")  # fmt: skip
-        masked = {name: old_rows for name in sorted(tables - chosen)}
+        masked = dict.fromkeys(sorted(tables - chosen), old_rows)
         chosen |= tables
     if not chosen:
         raise ModelError(f"{type(model).__name__} has no parameters for {', '.join(sorted(parts))}", "choose other parts in the recipe")
@@ -96,9 +96,7 @@ def old_rows(folder: Path) -> Tensor | None:
 def _layers(model: Any, kinds: set[Part]) -> set[str]:
     """Names of the parameters of the chosen layers: those of the module list with as many members as the config counts layers."""
     count = model.config.get_text_config().num_hidden_layers
-    lists = [
-        (name, module) for name, module in model.named_modules() if isinstance(module, torch.nn.ModuleList) and len(module) == count
-    ]
+    lists = [(name, module) for name, module in model.named_modules() if isinstance(module, torch.nn.ModuleList) and len(module) == count]
     if not lists:
         raise ModelError(f"cannot find the {count} layers of {type(model).__name__}", "train body or all instead of single layers")
     name, modules = lists[0]
@@ -132,7 +130,8 @@ def optimizer(model: Any, selection: Selection, recipe: TrainingRecipe, device: 
     """AdamW (fused) over the selected parameters; matrices decay, embeddings, head, norms and biases do not."""
     tables = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
     chosen = set(selection.trainable)
-    decayed, plain = [], []
+    decayed: list[torch.nn.Parameter] = []
+    plain: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if name in chosen:
             (decayed if parameter.ndim >= 2 and id(parameter) not in tables else plain).append(parameter)

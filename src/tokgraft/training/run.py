@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -66,6 +67,8 @@ def train(
         ModelError: The weights cannot be used, or the loss stops being a number.
     """
     where = devices.place(recipe, device, threads)
+    if not where.main:
+        log.setLevel(logging.WARNING)  # what the first process says holds for all
     log.info("device %s, %d threads, process %d of %d, %s", where.device, where.threads, where.rank + 1, where.world,
              "bfloat16 autocast" if where.bfloat16 else "float32")  # fmt: skip
     torch.manual_seed(seed)
@@ -116,15 +119,17 @@ class _Texts:
     def __init__(self, corpus: Path, english: Path | None, recipe: TrainingRecipe) -> None:
         replayed = [stage.name for stage in recipe.stages if stage.replay]
         if replayed and english is None:
-            raise DataError(f"stage {replayed[0]!r} replays English, and no English corpus is given", "give --english DIR, or set replay: 0")
+            raise DataError(
+                f"stage {replayed[0]!r} replays English, and no English corpus is given", "give --english DIR, or set replay: 0"
+            )
         same = english is not None and Path(english).resolve() == Path(corpus).resolve()
         self.train = Pages(corpus, "train")
-        self.dev = {"val_bpb": Pages(corpus, "dev").first_bytes(recipe.validation_bytes)}
+        self.dev = {"val_bpb": Pages(corpus, "dev").sample(recipe.validation_bytes)}
         self.english: Pages | None = None
         if english is not None:
             self.english = Pages(english, "train") if replayed else None
             if not same:
-                self.dev["val_bpb_english"] = Pages(english, "dev").first_bytes(recipe.validation_bytes)
+                self.dev["val_bpb_english"] = Pages(english, "dev").sample(recipe.validation_bytes)
         self.same = same
         self.epochs: dict[str, float] = {}
 
@@ -164,7 +169,9 @@ def _context(model: Any) -> int | None:
 
 def _check_context(model: Any, recipe: TrainingRecipe, folder: Path) -> None:
     if not model.can_generate():
-        raise ModelError(f"{folder} is a {type(model).__name__}, not a causal language model", "training predicts the next token; give a causal model")
+        raise ModelError(
+            f"{folder} is a {type(model).__name__}, not a causal language model", "training predicts the next token; give a causal model"
+        )
     context = _context(model)
     if context is not None and context < recipe.sequence_length:
         raise ModelError(

@@ -21,7 +21,6 @@ from tokgraft.artifacts import file_sha256
 from tokgraft.errors import DataError, near_matches
 from tokgraft.logs import log
 
-LISTS = Path("/var/lib/apt/lists")
 ARCHIVES = Path("/var/cache/apt/archives")
 HTTP = ["-o", "Acquire::http::Timeout=30", "-o", "Acquire::https::Timeout=30", "-o", "Acquire::Retries=2"]
 _UNREACHABLE = re.compile(r"resolv|connect|timed out|unreachable|Failed to fetch|Unable to fetch|Proxy|Certificate", re.IGNORECASE)
@@ -108,6 +107,16 @@ def _warn_unknown(package: str, version: str, known: tuple[str, ...], pins: str)
                 "Results may differ a little from published ones.", package, version, pins, ", ".join(known) or "none")  # fmt: skip
 
 
+def installed(package: str) -> tuple[str, list[Path]] | None:
+    """Version and files of a package that is installed on this system, if it is."""
+    if not shutil.which("dpkg-query"):
+        return None
+    state = _run("dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", package).stdout.split()
+    if len(state) != 2 or state[0] != "installed":
+        return None
+    return state[1], [Path(line) for line in _run("dpkg-query", "-L", package).stdout.splitlines()]
+
+
 def _files(package: str, folders: list[Path]) -> dict[str, Path]:
     """Version -> file of the package, the first folder first. Files of apt encode the epoch's colon as %3a."""
     found: dict[str, Path] = {}
@@ -158,14 +167,13 @@ def _offers_or_error(package: str) -> dict[str, Offer]:
             f"{package} has to come from apt, and this system has no apt-get",
             f"run on Debian or Ubuntu (a container will do), or copy the .deb into the cache folder, {ELSEWHERE}",
         )
-    names = _run("apt-cache", "pkgnames", "libreoffice-help-").stdout.split()
     problem = ""
-    if not names:
+    if not _listed():
         problem = _update("apt's package lists are empty", package)
         if offers := _offers(package):
             return offers
-        names = _run("apt-cache", "pkgnames", "libreoffice-help-").stdout.split()
-    if not names and problem:
+    names = _run("apt-cache", "pkgnames", "libreoffice-help-").stdout.split()
+    if problem:
         raise DataError(f"`apt-get update` failed: {problem}", f"see whether the network and the mirrors in /etc/apt work, {ELSEWHERE}")
     if not names:
         raise DataError(
@@ -177,6 +185,12 @@ def _offers_or_error(package: str) -> dict[str, Offer]:
         f"apt knows no package {package!r}",
         (f"did you mean {' or '.join(near)}? " if near else "") + f"`apt-cache search '^libreoffice-help-'` lists them, {ELSEWHERE}",
     )
+
+
+def _listed() -> bool:
+    """Whether apt has package lists at all: a fresh container has none."""
+    found = re.search(r"='(.+)'", _run("apt-config", "shell", "LISTS", "Dir::State::lists/d").stdout)
+    return any(Path(found[1]).glob("*_Packages*")) if found else True
 
 
 def _update(why: str, package: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from tokgraft.scoring.tasks import Items, SkipTask
 CHOICES = 4
 CHANCE = 1 / CHOICES
 GRAM = 4  # characters of the n-grams that measure overlap
-OVERLAP = 0.8  # an item whose right answer is this much contained in its context is solvable by copying
+COPIED = 0.8  # an item whose right answer is this much contained in its context is a copy
+MARGIN = 0.2  # ... and one whose right answer shares this much more with the context than any wrong one needs no model
+POOL = 200  # wrong answers that are looked at
 MIN_CHARACTERS, MIN_BYTES = 25, 40  # 25 characters are a sentence in scripts without spaces; 40 bytes one in Latin script
 
 
@@ -33,11 +36,16 @@ def long_enough(text: str) -> bool:
     return len(text) >= MIN_CHARACTERS and len(text.encode()) >= MIN_BYTES
 
 
+@functools.lru_cache(maxsize=100_000)
+def _grams(text: str) -> frozenset[str]:
+    text = text.casefold()
+    return frozenset(text[start : start + GRAM] for start in range(len(text) - GRAM + 1))
+
+
 def overlap(text: str, context: str) -> float:
     """Share of the character 4-grams of `text` that stand in `context` (case ignored); 0 for texts shorter than that."""
-    text, context = text.casefold(), context.casefold()
-    grams = {text[start : start + GRAM] for start in range(len(text) - GRAM + 1)}
-    return sum(gram in context for gram in grams) / len(grams) if grams else 0.0
+    grams = _grams(text)
+    return len(grams & _grams(context)) / len(grams) if grams else 0.0
 
 
 def build_items(
@@ -45,7 +53,7 @@ def build_items(
     candidates: Sequence[Candidate],
     *,
     salt: str,
-    pool: Callable[[Candidate], str],
+    pools: Sequence[Callable[[Candidate], str]],
     allowed: Callable[[Candidate, Candidate], bool],
     band: float,
     render: Callable[[Candidate], str],
@@ -53,14 +61,15 @@ def build_items(
     """Pick items in hash order and give each three wrong answers.
 
     A wrong answer is the right answer of another candidate of the same pool that `allowed` admits, whose length in bytes differs from
-    the right one's by at most `band` (as a share, and at least 2 bytes are always granted), and that neither contains the right answer nor is contained in it. Among
-    those, three are drawn by hash. Items whose right answer stands in their context, or nearly (`OVERLAP`), are dropped.
+    the right one's by at most `band` (as a share; 2 bytes are always granted), and that neither contains the right answer nor is contained
+    in it. Among those the three that share most with the context are taken, so that shared words give little away. Items that need no
+    model are dropped: the right answer is a copy of the context, or shares far more with it than any wrong answer does (`MARGIN`).
 
     Args:
         task: Its settings (max_items, item_bytes).
         candidates: All candidates.
         salt: Name that the hash order depends on: the builder's, so that tasks of different size share their first items.
-        pool: Candidate -> name of the pool that its wrong answers come from.
+        pools: Candidate -> name of the pool that its wrong answers come from; each is tried until one has enough.
         allowed: (item, other) -> whether the other's answer may be a wrong answer for the item.
         band: Largest relative difference in bytes.
         render: Candidate -> context as the model sees it.
@@ -70,25 +79,23 @@ def build_items(
     """
     dropped: Counter[str] = Counter()
     fitting = [one for one in candidates if _fits(one, task.item_bytes, dropped)]
-    pools: dict[str, list[Candidate]] = defaultdict(list)
-    for one in in_hash_order(fitting, lambda one: one.id, salt):
-        pools[pool(one)].append(one)
+    ordered = in_hash_order(fitting, lambda one: one.id, salt)
+    members: dict[tuple[int, str], list[Candidate]] = defaultdict(list)
+    for one in ordered:
+        for level, pool in enumerate(pools):
+            members[level, pool(one)].append(one)
     documents: list[dict[str, Any]] = []
     seen: set[tuple[str, str]] = set()
-    for one in in_hash_order(fitting, lambda one: one.id, salt):
+    for one in ordered:
         if len(documents) == task.max_items:
             break
-        if (content := (one.context.casefold(), one.gold.casefold())) in seen:
-            dropped["same item twice"] += 1
-            continue
-        seen.add(content)
-        if reason := _copied(one):
+        content = (one.context.casefold(), one.gold.casefold())
+        choices = (_wrong_answers(one, members[level, pool(one)], allowed, band, salt) for level, pool in enumerate(pools))
+        wrong = next((found for found in choices if len(found) == CHOICES - 1), [])
+        if reason := "same item twice" if content in seen else _copied(one) or _too_easy(one, wrong):
             dropped[reason] += 1
             continue
-        wrong = _wrong_answers(one, pools[pool(one)], allowed, band, salt)
-        if len(wrong) < CHOICES - 1:
-            dropped["too few wrong answers of its length"] += 1
-            continue
+        seen.add(content)
         documents.append(_document(one, wrong, render(one), salt))
     if not documents:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items())) or "no candidate"
@@ -107,9 +114,14 @@ def _copied(one: Candidate) -> str | None:
     context, gold = one.context.casefold(), one.gold.casefold()
     if gold in context or context in gold:
         return "right answer stands in the context"
-    if overlap(one.gold, one.context) >= OVERLAP:
-        return "solvable by overlap"
-    return None
+    return "right answer is nearly a copy" if overlap(one.gold, one.context) >= COPIED else None
+
+
+def _too_easy(item: Candidate, wrong: Sequence[Candidate]) -> str | None:
+    if not wrong:
+        return "too few wrong answers of its length"
+    best = max(overlap(other.gold, item.context) for other in wrong)
+    return "solvable by overlap" if overlap(item.gold, item.context) - best > MARGIN else None
 
 
 def _wrong_answers(
@@ -124,7 +136,10 @@ def _wrong_answers(
             continue
         if allowed(item, other):
             found[text] = other
-    return in_hash_order(found.values(), lambda other: other.id, f"{salt}\x1f{item.id}")[: CHOICES - 1]
+            if len(found) == POOL:
+                break
+    closest = sorted(found.values(), key=lambda other: (-overlap(other.gold, item.context), rank(salt, item.id, other.id)))
+    return in_hash_order(closest[: CHOICES - 1], lambda other: other.id, f"{salt}\x1f{item.id}")
 
 
 def _document(item: Candidate, wrong: Sequence[Candidate], context: str, salt: str) -> dict[str, Any]:

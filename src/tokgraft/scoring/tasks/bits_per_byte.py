@@ -52,7 +52,7 @@ def cut_text(text: str, limit: int) -> Iterator[str]:
     text = text.strip()
     while len(text.encode()) > limit:
         head = text.encode()[:limit].decode(errors="ignore")
-        spaces = [match.start() for match in re.finditer(r"\s", head) if match.start() > 0]
+        spaces = [match.start() for match in re.finditer(r"\s", text[: len(head) + 1]) if match.start() > 0]
         end = spaces[-1] if spaces else len(head)
         yield text[:end].rstrip()
         text = text[end:].lstrip()

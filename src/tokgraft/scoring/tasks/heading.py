@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from tokgraft.config.task import Task
-from tokgraft.scoring.heldout import Held, module_of
+from tokgraft.scoring.heldout import Held, module_of, neighbours
 from tokgraft.scoring.tasks import TASKS, Builder, Items, _choices
 
 NAME = "heading"
@@ -18,14 +16,14 @@ def build(task: Task, held: Held) -> Items:
     candidates = [
         _choices.Candidate(f"{page.id}/{heading.key}", page.id, paragraph.text, heading.text)
         for page in held.pages
-        for heading, paragraph in pairwise(page.paragraphs)
+        for heading, paragraph in neighbours(page)
         if heading.tag in HEADINGS and paragraph.tag not in HEADINGS and _choices.long_enough(paragraph.text) and len(heading.text) > 2
     ]
     return _choices.build_items(
         task,
         candidates,
         salt=NAME,
-        pool=lambda one: module_of(one.page),
+        pools=[lambda one: module_of(one.page)],
         allowed=lambda item, other: other.page != item.page,
         band=BAND,
         render=lambda one: f"{one.context}\n",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokgraft.config.task import Task
-from tokgraft.scoring.heldout import Held
+from tokgraft.scoring.heldout import Held, module_of
 from tokgraft.scoring.tasks import TASKS, Builder, Items, SkipTask, _choices
 
 NAME = "translation"
@@ -11,7 +11,7 @@ BAND = 0.20
 
 
 def build(task: Task, held: Held) -> Items:
-    """English paragraph -> its translation; wrong answers are other translations of the same page, of similar length.
+    """English paragraph -> its translation; wrong answers are other translations of similar length, of the same page or else of its module.
 
     Raises:
         SkipTask: The corpus has no pairs with English.
@@ -27,7 +27,7 @@ def build(task: Task, held: Held) -> Items:
         task,
         candidates,
         salt=NAME,
-        pool=lambda one: one.page,
+        pools=[lambda one: one.page, lambda one: module_of(one.page)],
         allowed=lambda item, other: other.context.casefold() != item.context.casefold(),
         band=BAND,
         render=lambda one: f"English: {one.context}\n{held.name}: ",
