@@ -108,7 +108,7 @@ class Apt:
     """A real apt, pointed at folders of its own: lists, sources and archive belong to the test."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.archive = root, root / "archive"
+        self.root, self.archive, self.published = root, root / "archive", 1000
         for name in ("state/lists/partial", "cache/archives/partial", "parts", "etc", "archive"):
             (root / name).mkdir(parents=True)
         (root / "state/status").touch()
@@ -133,6 +133,8 @@ class Apt:
             control = subprocess.run(["dpkg-deb", "-f", str(package)], check=True, capture_output=True, text=True).stdout.strip()
             stanzas.append(f"{control}\nFilename: ./{target.name}\nSize: {target.stat().st_size}\nSHA256: {sha256(target)}\n")
         (self.archive / "Packages").write_text("\n".join(stanzas))
+        self.published += 1
+        os.utime(self.archive / "Packages", (self.published * 1_000_000,) * 2)  # a server tells a new file by its time, in whole seconds
 
     def update(self) -> None:
         """Refresh the lists."""
