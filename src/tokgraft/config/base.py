@@ -45,7 +45,11 @@ class ConfigFile(Strict):
             ConfigError: No such file or slug, or its content is wrong.
         """
         if source.lstrip().startswith("{"):
-            return cls.parse(json.loads(source), f"{cls.kind} given as JSON")
+            try:
+                data = json.loads(source)
+            except json.JSONDecodeError as error:
+                raise ConfigError(f"{cls.kind} given as JSON is not valid: {error}") from None
+            return cls.parse(data, f"{cls.kind} given as JSON")
         path = Path(source)
         if path.suffix not in {".yaml", ".yml", ".json"}:
             path = Path(root) / cls.folder / f"{source}.yaml"
