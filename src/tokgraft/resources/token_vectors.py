@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ from tokgraft.resources._contract import Inputs, Params, resource
 from tokgraft.vocab import Vocabulary
 
 BATCH = 256
+LARGE = 64 * 2**20
+LIMIT = 1e3
 
 
 @resource("token_vectors", version=1, needs={"corpus", "tokenizer"}, libraries=["fasttext-numpy2-wheel", "tokenizers"])
@@ -34,8 +36,12 @@ class TokenVectors(Params):
     negatives: int = Field(10, ge=1, description="Negative samples.")
     window: int = Field(5, ge=1, description="Tokens of context on each side.")
     rate: float = Field(0.05, gt=0, description="Learning rate at the start.")
-    ngrams: tuple[int, int] = Field((3, 6), description="Shortest and longest character n-gram of a token that counts; (0, 0): none.")
-    buckets: int = Field(200_000, ge=1, description="Hash buckets of the n-grams (fastText 2,000,000, made for millions of words).")
+    ngrams: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(
+        (3, 6), description="Shortest and longest character n-gram of a token that counts."
+    )
+    buckets: int = Field(
+        2_000_000, ge=1, description="Hash buckets of the n-grams; more are used where fastText needs them (see the docs)."
+    )
 
 
 def build(inputs: Inputs, params: TokenVectors, folder: Path) -> Mapping[str, Any]:
@@ -153,11 +159,26 @@ def _tokenized(corpus: Path, tokenizer: Any) -> Iterator[list[int]]:
 def _train(text: Path, words: list[str], params: TokenVectors) -> npt.NDArray[np.float32]:
     import fasttext
 
-    model = fasttext.train_unsupervised(
-        str(text), model="cbow", dim=params.dim, epoch=params.epochs, minCount=params.min_count, neg=params.negatives, ws=params.window,
-        lr=params.rate, minn=params.ngrams[0], maxn=params.ngrams[1], bucket=params.buckets, thread=1, verbose=0,
-    )  # fmt: skip
+    try:
+        model = fasttext.train_unsupervised(
+            str(text), model="cbow", dim=params.dim, epoch=params.epochs, minCount=params.min_count, neg=params.negatives, ws=params.window,
+            lr=params.rate, minn=params.ngrams[0], maxn=params.ngrams[1], bucket=buckets(len(words), params), thread=1, verbose=0,
+        )  # fmt: skip
+    except RuntimeError as error:
+        raise DataError(f"fastText failed: {error}", "lower rate of token_vectors") from error
     known = set(model.get_words())
     if lost := [word for word in words if word not in known]:
         raise DataError(f"fastText split or dropped {len(lost)} tokens, among them {lost[0]!r}", "this is a defect; please report it")
-    return np.stack([model.get_word_vector(word) for word in words]).astype(np.float32)
+    vectors = np.stack([model.get_word_vector(word) for word in words]).astype(np.float32)
+    if not np.abs(vectors).max() < LIMIT:
+        raise DataError("the token vectors diverged", "lower rate of token_vectors")
+    return vectors
+
+
+def buckets(words: int, params: TokenVectors) -> int:
+    """Buckets with which fastText starts from defined numbers.
+
+    With one thread it fills only the first tenth of its table (words, then buckets) with random numbers and leaves the rest as the
+    allocator gave it. So the words must lie in the first tenth, and the table must be large enough to come from fresh pages, which are zero.
+    """
+    return max(params.buckets, 10 * words, LARGE // (4 * params.dim))
