@@ -11,9 +11,9 @@ from tokgraft.cells import load_cells
 from tokgraft.errors import DataError
 from tokgraft.reporting.compare import comparisons
 from tokgraft.reporting.evidence import gather
-from tokgraft.reporting.findings import headline, leaders, limits, place_findings
+from tokgraft.reporting.findings import amount, headline, leaders, limits, place_findings
 from tokgraft.reporting.summary import summarise
-from tokgraft.scoring.statistics import read_samples
+from tokgraft.scoring.statistics import Difference, read_samples
 
 CELLS = Path("results/cells.json")
 
@@ -59,7 +59,7 @@ def test_findings_name_the_best_and_the_limits(project):
     evidence = gather(load_cells(CELLS))
     places = summarise(evidence, comparisons(evidence))
     text = " ".join(headline(evidence, places))
-    assert "focus has the fewest bits per byte on German (Pocket) and Greek (Pocket)" in text
+    assert "focus has the fewest bits per byte of the transplants on German (Pocket) and Greek (Pocket)" in text
     assert "Training lowers bits per byte in 13 of 13 combinations" in text
     assert "40% fewer" in text
     assert any("worse than the original vocabulary" in line for line in place_findings(evidence, places[0]))
@@ -100,3 +100,8 @@ def test_a_cell_list_with_an_unknown_key_or_a_double_is_refused(project, tmp_pat
     broken.write_text(json.dumps({**listing, "cells": [*listing["cells"], listing["cells"][0]]}))
     with pytest.raises(DataError, match="twice"):
         load_cells(broken)
+
+
+def test_a_claimed_difference_never_reads_as_zero():
+    assert amount(Difference(-0.0041, -0.0052, -0.0031, 100, 1, 0.001)) == "0.0041 [0.0031, 0.0052]"
+    assert amount(Difference(0.4, 0.3, 0.5, 100, 1, 0.001)) == "0.40 [0.30, 0.50]"

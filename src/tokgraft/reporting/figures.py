@@ -58,7 +58,7 @@ def before_and_after(on: Canvas, place: PlaceSummary) -> str:
         )
     ax.set_yticks(range(len(rows)), [row.label for row in rows])
     ax.set_ylim(-0.6, len(rows) - 0.1)
-    ax.margins(x=0.11)
+    ax.margins(x=0.2)  # room for the numbers beside the dots
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("bits per byte, lower is better\n○ right after the transplant   ● after training   ┊ flat guess")
     return save(figure, on.folder, f"bits-{place.slug}", tips, f"Bits per byte by method, {place.model}, {place.language}")
@@ -79,7 +79,7 @@ def _journey(ax: Any, row: Summary, y: float, style: tuple[str, str], tips: dict
         ax.annotate(
             f"{found.mean:.2f}", (found.high if right else found.low, y), xytext=(7 if right else -7, 0), textcoords="offset points",
             ha="left" if right else "right", va="center", fontsize=8.5, color=INK, weight="bold" if stage == "trained" else "normal", zorder=5,
-            bbox={"fc": PAPER, "ec": "none", "pad": 0.6},
+            bbox={"fc": PAPER, "ec": "none", "pad": 0.2},
         )  # fmt: skip
 
 

@@ -89,7 +89,9 @@ def _leading(lead: Leaders, stage: Stage) -> str:
     if lead.tied:
         group = _names([lead.best, *lead.tied])
         return f"{when}, {group} cannot be told apart; {lead.best.label} needs {amount(difference)} bits per byte less than {row.label}."
-    return f"{when}, {lead.best.label} has the fewest bits per byte: {amount(difference)} less than the next, {row.label}."
+    return (
+        f"{when}, {lead.best.label} has the fewest bits per byte of the transplants: {amount(difference)} less than the next, {row.label}."
+    )
 
 
 def _names(rows: Sequence[Summary]) -> str:
@@ -113,7 +115,7 @@ def _winners(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
                 alone.setdefault(lead.best.label, []).append(where)
         when = stage_name(stage)
         parts = [
-            f"{label} has the fewest bits per byte on {_listed(where)}"
+            f"{label} has the fewest bits per byte of the transplants on {_listed(where)}"
             for label, where in sorted(alone.items(), key=lambda x: (-len(x[1]), x[0]))
         ]
         parts += [f"no single best on {text} cannot be told apart" for text in shared]
@@ -264,9 +266,12 @@ def _registers(evidence: Evidence) -> set[str]:
 
 
 def amount(difference: Difference) -> str:
-    """The size of a claimed difference with its interval."""
+    """The size of a claimed difference with its interval, in as many digits as keep it apart from 0."""
     low, high = sorted((abs(difference.low), abs(difference.high)))
-    return f"{abs(difference.mean):.2f} [{low:.2f}, {high:.2f}]"
+    digits = 2
+    while digits < 6 and low < 5 * 10**-digits:
+        digits += 1
+    return f"{abs(difference.mean):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def signed(difference: Difference) -> str:
