@@ -53,9 +53,12 @@ def before_and_after(on: Canvas, place: PlaceSummary) -> str:
             tips[str(mark.get_gid())] = f"flat guess of {row.label}: {flat:.2f} bits per byte (log2 of the vocabulary x tokens per byte)"
     if place.untouched is not None:
         ax.axvline(place.untouched.mean, color=INK, lw=1, ls=(0, (4, 3)), zorder=1)
-        ax.text(
-            place.untouched.mean, len(rows) - 0.42, f" untouched original {place.untouched.mean:.2f}", fontsize=8, va="bottom", color=INK
-        )
+        ends = [found.mean for row in rows for found in row.bits.values()]
+        left = place.untouched.mean > (min(ends) + max(ends)) / 2
+        ax.annotate(
+            f"untouched original {place.untouched.mean:.2f}", (place.untouched.mean, len(rows) - 0.42), xytext=(-4 if left else 4, 0),
+            textcoords="offset points", fontsize=8, va="bottom", ha="right" if left else "left",
+        )  # fmt: skip
     ax.set_yticks(range(len(rows)), [row.label for row in rows])
     ax.set_ylim(-0.6, len(rows) - 0.1)
     ax.margins(x=0.2)  # room for the numbers beside the dots
