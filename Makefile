@@ -10,7 +10,8 @@ CONFIG ?=
 ARGS   ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
-export DO_NOT_TRACK := 1
+export DO_NOT_TRACK := true
+export MLFLOW_DISABLE_TELEMETRY := true
 
 # torch==2.13.0 takes a CPU build where pip knows one (a wheel folder or an extra index), else the registry's CUDA build, which runs
 # on a CPU too; torch===2.13.0 matches the registry's CUDA build only.
@@ -54,7 +55,7 @@ report: setup  ## Tables and report from the scores at hand: results/tables/repo
 snakemake-report: setup  ## Snakemake's own report with run times and provenance (fetches its page assets from the web once)
 	$(SNAKEMAKE) --report results/snakemake-report.html
 
-ui: setup  ## Compare the runs in the MLflow UI (http://127.0.0.1:5000)
+ui: setup  ## Compare the runs in the MLflow UI (http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning)
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --host 127.0.0.1 --port 5000
 
 test: setup  ## All checks and tests: style, types, layers, unit, contract, dry runs, the whole pipeline on a tiny real sample

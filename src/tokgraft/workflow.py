@@ -25,8 +25,8 @@ SOURCES = {
     "model": ["models/**/*.py"],
     "train": ["training/*.py", *MODEL_IO, "models/bits.py", "models/head.py"],
     "score": ["scoring/**/*.py", *MODEL_IO, "models/bits.py", "models/head.py"],
-    "report": ["reporting/**/*", "scoring/statistics.py"],
-    "publish": ["tracking/*.py"],
+    "report": ["reporting/**/*", "scoring/statistics.py", "cells.py"],
+    "publish": ["tracking/*.py", "cells.py"],
     "cells": ["config/matrix.py", "config/layout.py"],
 }
 

@@ -62,6 +62,11 @@ rule report_build:
             caption="../report/leaderboard.rst",
             category="Results",
         ),
+        report(
+            "results/tables/differences.csv",
+            caption="../report/differences.rst",
+            category="Results",
+        ),
     log:
         "logs/report_build.log",
     benchmark:
