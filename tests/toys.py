@@ -8,8 +8,9 @@ from pydoc_data.topics import topics
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertForMaskedLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 GERMAN = """Die Tabelle zeigt alle Werte, die sich seit dem letzten Speichern geändert haben.
 Wählen Sie zuerst eine Zelle aus und drücken Sie dann die Eingabetaste.

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import toys
 from transformers import PreTrainedTokenizerFast
 
+import toys
 from tokgraft import methods, resources
 from tokgraft.methods import Rows, Transplant
 from tokgraft.models.io import save_model

@@ -6,7 +6,7 @@ from tokgraft.methods._contract import Params, Provenance, Rows, Transplant, met
 from tokgraft.methods._rows import combine_mean, copy_matches, head_bias, provenance, start, tables
 
 
-@method("mean", version=1, paper="ACL 2022 Industry 41 (FVT)", copies_overlap=True, convex=True)
+@method("mean", version=1, paper="Gee 2022, FVT (EMNLP Industry)", copies_overlap=True, convex=True)
 class Mean(Params):
     """Mean of the source rows of a token's pieces; tokens of both vocabularies are copied."""
 
