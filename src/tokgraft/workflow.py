@@ -140,8 +140,9 @@ class Workflow:
         return sorted(_relative(path) for path in [*shared, *methods.files(chain)])
 
     def resource_sources(self, wildcards: Any) -> list[str]:
-        """The one file of the resource."""
-        return [_relative(resources.file(wildcards.resource))]
+        """The shared ground and the one file of the resource."""
+        shared = [PACKAGE / "vocab.py", *PACKAGE.glob("resources/_*.py")]
+        return sorted(_relative(path) for path in [*shared, resources.file(wildcards.resource)])
 
     # --- settings: one canonical JSON text a job --------------------------------------------------------------------
 
