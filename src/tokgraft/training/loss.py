@@ -40,12 +40,14 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 logits += bias
             counted = goal != IGNORE
             index = goal.clamp(min=0)[:, None]
-            log_norm = torch.logsumexp(logits, dim=1)
-            losses = log_norm - logits.gather(1, index)[:, 0]
-            total += torch.where(counted, losses, 0.0).sum()
+            highest = logits.amax(dim=1, keepdim=True)
+            gold = logits.gather(1, index)
+            grad = logits.sub_(highest).exp_()  # one exponential serves the loss and, divided by its sum, the softmax
+            norm = grad.sum(dim=1, keepdim=True)
+            total += torch.where(counted, (norm.log() + highest - gold)[:, 0], 0.0).sum()
             if not (want_hidden or want_weight or want_bias):
                 continue
-            grad = logits.sub_(log_norm[:, None]).exp_()  # softmax, in the buffer of the logits
+            grad /= norm
             grad.scatter_add_(1, index, grad.new_full(index.shape, -1.0))
             grad *= counted[:, None]
             narrow = grad.to(hidden.dtype)
