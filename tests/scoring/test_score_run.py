@@ -114,7 +114,7 @@ def test_a_random_model_is_near_chance_and_items_follow_the_rules(
             assert set(facts["baselines"]) == {"length", "overlap"} and all(0 <= value <= 1 for value in facts["baselines"].values())
             hits[name].append(facts["metrics"]["acc_bytes"])
             samples = read_samples(tmp_path / f"s{seed}" / "samples" / f"{name}.jsonl", "acc_bytes")
-            assert samples.score == pytest.approx(facts["metrics"]["acc_bytes"]) and len(samples) == facts["n"]
+            assert samples.score == pytest.approx(facts["metrics"]["acc_bytes"], abs=1e-6) and len(samples) == facts["n"]
     mean = sum(sum(values) for values in hits.values()) / 12
     assert abs(mean - 0.25) < 3 * math.sqrt(0.25 * 0.75 / 45)
 
@@ -212,3 +212,58 @@ def test_models_that_do_not_fit(german: Path, make_tokenizer: Callable, make_mod
     with pytest.raises(ModelError, match="no weights"):
         score(folder, german, {"bpb": BPB}, tmp_path / "s")
     assert not (tmp_path / "s").exists()
+
+
+def test_harness_tasks_by_name_are_scored_online_and_broken_ones_skipped(
+    german: Path, make_tokenizer: Callable, make_model: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import yaml
+
+    rows = [{"q": f"Frage {number}:", "options": ["ja", "nein"], "gold": number % 2} for number in range(6)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = {
+        "task": "yes_no", "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(tmp_path / "rows.jsonl")}}, "test_split": "test",
+        "output_type": "multiple_choice", "doc_to_text": "{{q}}", "doc_to_choice": "options", "doc_to_target": "gold",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}], "metadata": {"version": 3.0},
+    }  # fmt: skip
+    good, broken = tmp_path / "yes_no.yaml", tmp_path / "broken.yaml"
+    good.write_text(yaml.safe_dump(task))
+    broken.write_text(yaml.safe_dump({**task, "task": "broken", "dataset_kwargs": {"data_files": {"test": "/nowhere.jsonl"}}}))
+    monkeypatch.setattr("tokgraft.scoring.run.hub_reachable", lambda: True)
+    tasks = {"bpb": BPB, "hub": Task(builder="hub", names=[str(good), str(broken)])}
+    result = score(make_model(make_tokenizer("bpe")), german, tasks, tmp_path / "s", speed=False, online=True)
+    facts = result["tasks"]["yes_no"]
+    assert facts["builder"] == "hub" and facts["n"] == 6 and facts["version"] == 3.0 and facts["language"] == "target"
+    assert "nowhere" in result["skipped"][str(broken)]
+    samples = read_samples(tmp_path / "s" / "samples" / "yes_no.jsonl", "acc")
+    assert samples.score == pytest.approx(facts["metrics"]["acc"], abs=1e-6)
+    monkeypatch.setattr("tokgraft.scoring.run.hub_reachable", lambda: False)
+    result = score(make_model(make_tokenizer("bpe")), german, tasks, tmp_path / "t", speed=False, online=True)
+    assert "cannot be reached" in result["skipped"]["hub"]
+
+
+def test_a_new_kind_of_task_is_one_builder_one_template_and_one_file(
+    german: Path, make_tokenizer: Callable, make_model: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tokgraft.scoring.tasks import Builder, Items
+
+    TASKS.names()
+    monkeypatch.setitem(
+        TASKS._things,
+        "capital",
+        Builder(
+            lambda task, held: Items([{"id": page.id, "page": page.id, "text": page.paragraphs[0].text} for page in held.pages]), "shout"
+        ),
+    )
+    (tmp_path / "shout.yaml").write_text(
+        "dataset_path: json\noutput_type: loglikelihood_rolling\ntest_split: test\ndoc_to_text: ''\ndoc_to_target: !function shout.text\n"
+        "metric_list: [{metric: bits_per_byte, aggregation: bits_per_byte, higher_is_better: false}]\nmetadata: {version: 2.0}\n"
+    )
+    (tmp_path / "shout.py").write_text("def text(doc):\n    return doc['text'].upper()\n")
+    folder = make_model(make_tokenizer("bpe"))
+    facts = score(folder, german, {"mine": Task(builder="capital")}, tmp_path / "s", templates=tmp_path, speed=False)["tasks"]["mine"]
+    titles = [page.paragraphs[0].text for page in read_held(german).pages]
+    bits = sum(by_hand(folder, title.upper()) for title in titles)
+    assert facts["bytes"] == sum(len(title.upper().encode()) for title in titles)
+    assert facts["version"] == 2.0 and facts["n"] == len(titles)
+    assert facts["metrics"]["bits_per_byte"] * facts["bytes"] == pytest.approx(bits, rel=1e-5)

@@ -11,8 +11,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -118,14 +120,16 @@ class ScoredLM(HFLM):  # type: ignore[misc]
         taken = {number for numbers in shared for number in numbers}
         plain = sorted(set(range(len(requests))) - taken, key=lambda number: (-_length(requests[number]), number))
         answers: list[Answer] = [(0.0, False)] * len(requests)
-        beat = Heartbeat("scoring", sum(_length(request) for request in requests), "tokens")
+        batches = [(numbers, self._run_shared, len(requests[numbers[0]][1])) for numbers in shared]
+        batches += [(numbers, self._run_plain, 0) for numbers in self._batches(plain, requests)]
+        sizes = [sum(_length(requests[number]) for number in numbers) - (len(numbers) - 1) * context for numbers, _, context in batches]
+        beat = Heartbeat("scoring", sum(sizes), "tokens")
         done = 0
-        batches = [(numbers, self._run_shared) for numbers in shared] + [(rows, self._run_plain) for rows in self._batches(plain, requests)]
-        for numbers, run in batches:
+        for size, (numbers, run, _) in zip(sizes, batches, strict=True):
             rows = [requests[number] for number in numbers]
             for number, answer in zip(numbers, run(rows), strict=True):
                 answers[number] = answer
-            done += sum(map(_length, rows))
+            done += size
             beat.beat(done)
         return answers
 
@@ -230,23 +234,27 @@ def _quiet() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def run_tasks(lm: ScoredLM, tasks: Sequence[str], *, defaults: bool = False) -> dict[str, Any]:
+@functools.cache
+def _manager(defaults: bool) -> Any:
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_defaults=defaults)
+
+
+def run_tasks(lm: ScoredLM, tasks: Sequence[str]) -> dict[str, Any]:
     """Run harness tasks; its results, with samples and without bootstrap (tokgraft.scoring.statistics does that).
 
     Args:
         lm: The model.
-        tasks: Names of harness tasks, or YAML files.
-        defaults: Index the harness's own thousands of tasks, so that names can be found.
+        tasks: YAML files, or names of the harness's own tasks: its index of thousands is built only for these, which takes a while.
     """
     import lm_eval
-    from lm_eval.tasks import TaskManager
 
     _quiet()
-    manager = TaskManager(include_defaults=defaults)
     results: dict[str, Any]
-    if defaults:
-        results = lm_eval.simple_evaluate(model=lm, tasks=list(tasks), task_manager=manager, log_samples=True, bootstrap_iters=0)
-    else:
+    if all(Path(task).is_file() for task in tasks):
         # What simple_evaluate calls; it would only add a survey of this machine, which takes longer than scoring a small model.
-        results = lm_eval.evaluate(lm=lm, task_dict=manager.load(list(tasks)), log_samples=True, bootstrap_iters=0)
+        results = lm_eval.evaluate(lm=lm, task_dict=_manager(False).load(list(tasks)), log_samples=True, bootstrap_iters=0)
+    else:
+        results = lm_eval.simple_evaluate(model=lm, tasks=list(tasks), task_manager=_manager(True), log_samples=True, bootstrap_iters=0)
     return results

@@ -41,8 +41,8 @@ def own_records(documents: Sequence[Mapping[str, Any]], samples: Sequence[Mappin
             record["loglikelihoods"] = [round(float(response[0]), DIGITS) for response in sample["filtered_resps"]]
             record |= {"label": document["label"], "sources": list(document.get("sources", ()))}
         else:
-            loglikelihood = sample["filtered_resps"][0]
-            record |= {"bits": round(-float(loglikelihood) / math.log(2), DIGITS), "bytes": len(document["text"].encode())}
+            loglikelihood, size = sample["bits_per_byte"]
+            record |= {"bits": round(-float(loglikelihood) / math.log(2), DIGITS), "bytes": int(size)}
         records.append(record)
     return sorted(records, key=lambda record: str(record["id"]))
 

@@ -281,7 +281,7 @@ class Scorer:
         facts = {}
         for name in one.items.names:
             try:
-                found = run_tasks(self.lm, [name], defaults=True)
+                found = run_tasks(self.lm, [name])
             except Exception as error:  # data sets fail in many ways: gone, gated, script-based, renamed
                 log.warning("harness task %s is skipped: %s", name, error)
                 skipped[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"

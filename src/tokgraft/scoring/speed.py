@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 PROMPTS, PROMPT_BYTES = 3, 200
-OUTPUT_BYTES = {"cpu": 64, "cuda": 512}
+OUTPUT_BYTES = {"cpu": 32, "cuda": 512}
 REPEATS = {"cpu": 1, "cuda": 5}
 WARM_UP = {"cpu": 1, "cuda": 3}
 
