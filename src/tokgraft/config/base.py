@@ -58,8 +58,8 @@ class ConfigFile(Strict):
         return cls.parse(read_yaml(path), str(path))
 
     def canonical(self) -> dict[str, Any]:
-        """The resolved settings as JSON values, defaults included."""
-        return self.model_dump(mode="json")
+        """The resolved settings as JSON values, defaults included; a description is for people and decides nothing."""
+        return self.model_dump(mode="json", exclude={"description"})
 
 
 def slugs(folder: str, root: Path = Path("config")) -> list[str]:

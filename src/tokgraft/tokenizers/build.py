@@ -43,7 +43,7 @@ def build_tokenizer(recipe: TokenizerRecipe, corpus: Path, out: Path, base: Path
     old = load_base(base) if base is not None else None
     trainer.check(recipe, old)
     inputs = {"corpus": corpus} | ({"base": Path(base)} if base else {}) | ({"english": Path(english)} if english else {})
-    settings = {"recipe": {key: value for key, value in recipe.canonical().items() if key != "description"}}
+    settings = {"recipe": recipe.canonical()}
     with artifacts.create(out, "tokenizer", settings, inputs, libraries=("tokenizers", "regex")) as folder:
         train = texts.paragraphs(corpus, "train", recipe.max_train_bytes)
         if not train and trainer.own:
