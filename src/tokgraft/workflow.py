@@ -10,7 +10,9 @@ from tokgraft import methods, resources
 from tokgraft.artifacts import canonical_json
 from tokgraft.config import layout
 from tokgraft.config.base import slugs
+from tokgraft.config.language import Local
 from tokgraft.config.matrix import Matrix, load_matrix
+from tokgraft.config.model import LocalModel
 from tokgraft.errors import unknown
 
 PACKAGE = Path(__file__).parent
@@ -122,6 +124,16 @@ class Workflow:
     def _texts(self, wildcards: Any) -> dict[str, str]:
         return {"corpus": layout.corpus(wildcards.language), "english": layout.corpus(layout.ENGLISH)}
 
+    def local_texts(self, wildcards: Any) -> list[str]:
+        """The user's own files that a corpus is made from: when their content changes, so does the corpus."""
+        sources = self.matrix.languages[wildcards.language].sources
+        return [file for source in sources if isinstance(source, Local) for file in _files(Path(source.path))]
+
+    def local_weights(self, wildcards: Any) -> list[str]:
+        """The user's own model files."""
+        source = self.matrix.models[wildcards.model].source
+        return _files(Path(source.path)) if isinstance(source, LocalModel) else []
+
     # --- source files: a change of their content reruns the stage -----------------------------------------------------
 
     def sources(self, stage: str) -> list[str]:
@@ -210,6 +222,10 @@ class Workflow:
 def _flag(role: str, folder: str) -> str:
     name = role.removeprefix("resource_")
     return f"--resource {name}={folder}" if name != role else f"--{role} {folder}"
+
+
+def _files(path: Path) -> list[str]:
+    return [str(path)] if path.is_file() else sorted(str(file) for file in path.rglob("*") if file.is_file())
 
 
 def _relative(path: Path) -> str:

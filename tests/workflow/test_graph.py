@@ -147,3 +147,17 @@ def test_no_shared_file_lists_methods() -> None:
         for path in [*sources, *(ROOT / "workflow").rglob("*.smk")]:
             code = "\n".join(line for line in Path(path).read_text().splitlines() if "tokgraft transplant" not in line)
             assert f'"{name}"' not in code, f"{path} names the method {name}"
+
+
+def test_a_users_own_files_are_inputs(project: Project) -> None:
+    """Editing a text or replacing weights must not go unnoticed."""
+    project.write("texts/a.txt", "A text of one's own.")
+    project.write("my/model/config.json", "{}")
+    language = {**load("config/languages/deu_Latn.yaml"), "sources": [{"kind": "local", "path": "texts"}]}
+    project.write("config/languages/xxx_Latn.yaml", language)
+    project.write("config/models/dummy.yaml", {"name": "Dummy", "source": {"kind": "local", "path": "my/model"}})
+    project.write("config/experiments/trial.yaml", config_of({**GRID, "languages": ["xxx_Latn"], "models": ["dummy"]}))
+    done = project.snakemake("--dry-run", "--configfile", "config/experiments/trial.yaml")
+    plan_text = done.stdout + done.stderr
+    assert "texts/a.txt" in plan_text
+    assert "my/model/config.json" in plan_text

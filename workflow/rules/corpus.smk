@@ -8,6 +8,7 @@ OUTPUT: results/corpora/<language>/ (pages, parallel pairs, splits, counts, data
 rule corpus_build:
     input:
         unpack(W.inputs("corpus")),
+        texts=W.local_texts,
         src=W.sources("corpus"),
     output:
         "results/corpora/{language}/manifest.json",

@@ -7,6 +7,7 @@ OUTPUT: results/models/<model>/base/ (a complete model folder), results/models/<
 
 rule model_fetch:
     input:
+        files=W.local_weights,
         src=W.sources("model"),
     output:
         "results/models/{model}/base/manifest.json",
