@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.workflow.conftest import Project, cache, copy_project, jobs
+from tests.workflow.conftest import ROOT, Project, cache, copy_project, jobs
 
 pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(1500), pytest.mark.xdist_group("pipeline")]
 
@@ -47,11 +47,11 @@ def test_the_table_has_every_cell_and_no_hole(finished: Project) -> None:
     }
     for row in found:
         assert all(value.strip() for value in row.values()), row
-        assert 0 < float(row["bpb"]) < 20
+        assert 0 < float(row["bits_per_byte"]) < 20
 
 
 def test_training_lowers_bits_per_byte(finished: Project) -> None:
-    by_cell = {(row["method"], row["stage"]): float(row["bpb"]) for row in rows(finished)}
+    by_cell = {(row["method"], row["stage"]): float(row["bits_per_byte"]) for row in rows(finished)}
     for method in ("none", "random", "mean", "focus"):
         assert by_cell[method, "trained"] < by_cell[method, "init"], method
 
@@ -167,3 +167,14 @@ def test_a_language_nobody_has_configured(finished: Project) -> None:
     finished.snakemake("--configfile", "config/experiments/khmer.yaml", "--until", "score_model")
     scores = list((finished.root / "results/scores/pocket-smoke/khm_Khmr").rglob("scores.json"))
     assert len(scores) == 2
+
+
+def test_the_readme_commands_run_as_printed(finished: Project, tmp_path: Path) -> None:
+    """The section "Alone, too", with the small model's names in the place of the demo's."""
+    text = (ROOT / "README.md").read_text().split("<!-- alone:begin -->")[1].split("<!-- alone:end -->")[0]
+    text = text.replace("models/pocket/", "models/pocket-smoke/").replace("bpe8k", "bpe2k").replace("/tmp/tokgraft", str(tmp_path))
+    shell, python = (block.split("\n", 1)[1] for block in text.split("```")[1::2])
+    finished.run("bash", "-euc", shell)
+    done = finished.run(sys.executable, "-c", python + "\nprint(model.config.vocab_size == len(tokenizer) == 2048)")
+    assert done.stdout.split()[-1] == "True"
+    assert (tmp_path / "scores/scores.json").is_file()
