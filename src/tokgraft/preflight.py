@@ -81,13 +81,21 @@ def _corpora(matrix: Matrix, root: Path) -> Iterator[Finding]:
             if shutil.which(tool):
                 yield Finding("ok", f"{tool} is there")
             else:
-                yield Finding("missing", f"{tool} is not there (sources of kind apt_help need Debian or Ubuntu)", "use sources of kind local or hub")
+                yield Finding(
+                    "missing", f"{tool} is not there (sources of kind apt_help need Debian or Ubuntu)", "use sources of kind local or hub"
+                )
     for slug, language in pending.items():
         for source in language.sources:
             if isinstance(source, Local) and not (root / source.path).exists():
-                yield Finding("missing", f"the corpus of {slug}, {source.path}, does not exist", f"put text there or change config/languages/{slug}.yaml")
+                yield Finding(
+                    "missing",
+                    f"the corpus of {slug}, {source.path}, does not exist",
+                    f"put text there or change config/languages/{slug}.yaml",
+                )
             if isinstance(source, Hub) and _offline():
-                yield Finding("missing", f"{slug} streams {source.id}, but HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE, or use a local source")
+                yield Finding(
+                    "missing", f"{slug} streams {source.id}, but HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE, or use a local source"
+                )
 
 
 def _models(matrix: Matrix, root: Path) -> Iterator[Finding]:
@@ -96,9 +104,13 @@ def _models(matrix: Matrix, root: Path) -> Iterator[Finding]:
         if is_artifact(root / layout.base(slug)):
             yield Finding("ok", f"base model {slug} is there")
         elif isinstance(source, LocalModel) and not (root / source.path).exists():
-            yield Finding("missing", f"base model {slug}: {source.path} does not exist", f"put the model there or change config/models/{slug}.yaml")
+            yield Finding(
+                "missing", f"base model {slug}: {source.path} does not exist", f"put the model there or change config/models/{slug}.yaml"
+            )
         elif isinstance(source, HubModel) and _offline():
-            yield Finding("missing", f"base model {slug} comes from the Hub, but HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE, or use a local folder")
+            yield Finding(
+                "missing", f"base model {slug} comes from the Hub, but HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE, or use a local folder"
+            )
         elif isinstance(source, PackageModel) and importlib.util.find_spec("pip") is None:
             yield Finding("missing", f"base model {slug} comes in a Python package, but pip is not installed", "python -m ensurepip")
         else:

@@ -18,7 +18,9 @@ from tokgraft.errors import TokgraftError
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with one sub-command for each module of this package."""
-    parser = argparse.ArgumentParser(prog="tokgraft", description="Move a language model onto a new vocabulary, and measure what it costs and brings.")
+    parser = argparse.ArgumentParser(
+        prog="tokgraft", description="Move a language model onto a new vocabulary, and measure what it costs and brings."
+    )
     parser.add_argument("--version", action="version", version=f"tokgraft {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module_info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):

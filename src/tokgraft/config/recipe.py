@@ -42,6 +42,8 @@ class TrainingRecipe(ConfigFile):
     validation_bytes: int = Field(20_000, gt=0, description="Bytes of dev text per validation.")
     checkpoints: int = Field(5, ge=0, description="How many resumable checkpoints are written, evenly over the run.")
     compile: bool | None = Field(None, description="torch.compile (default: on CUDA only).")
-    gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass: less memory, about a third slower.")
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute activations in the backward pass: less memory, about a third slower."
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 autocast on CUDA, float32 on CPU.")
     description: str = Field("", description="What it is for and where its numbers come from.")

@@ -34,7 +34,9 @@ def reference() -> str:
         "`# yaml-language-server: $schema=../schema.json#/$defs/Language` on a file's first line and your editor completes and checks it.",
     ]
     for kind in KINDS:
-        place = f"`config/{kind.folder}/<slug>.yaml`" if kind is not Experiment else "`config/config.yaml`, `config/experiments/<slug>.yaml`"
+        place = (
+            f"`config/{kind.folder}/<slug>.yaml`" if kind is not Experiment else "`config/config.yaml`, `config/experiments/<slug>.yaml`"
+        )
         lines += ["", f"## {kind.kind}", "", f"{place}. Schema: `#/$defs/{kind.__name__}`.", ""]
         lines += _fields(definitions[kind.__name__])
     own = {kind.__name__ for kind in KINDS}
@@ -47,7 +49,9 @@ def _fields(definition: dict[str, Any]) -> list[str]:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     required = set(definition.get("required", []))
     for name, field in definition.get("properties", {}).items():
-        default = "required" if name in required else f"`{json.dumps(field['default'], ensure_ascii=False)}`" if "default" in field else "empty"
+        default = (
+            "required" if name in required else f"`{json.dumps(field['default'], ensure_ascii=False)}`" if "default" in field else "empty"
+        )
         rows.append(f"| `{name}` | {_type(field)} | {default} | {' '.join(field.get('description', '').split())} |")
     return rows
 

@@ -24,5 +24,7 @@ class Task(ConfigFile):
     max_bytes: int | None = Field(None, ge=1, description="Most bytes of text in all (bits_per_byte).")
     item_bytes: int = Field(500, ge=40, description="Longest text of one item in bytes.")
     names: list[str] = Field(default_factory=list, description="Names of harness tasks (builder hub); empty: those of the language file.")
-    template: str | None = Field(None, description="Harness template in config/lm_eval/ (default: the builder's).", pattern=r"^[A-Za-z0-9_-]+$")
+    template: str | None = Field(
+        None, description="Harness template in config/lm_eval/ (default: the builder's).", pattern=r"^[A-Za-z0-9_-]+$"
+    )
     description: str = Field("", description="What it measures.")

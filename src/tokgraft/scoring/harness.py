@@ -6,7 +6,7 @@
   always, before the context of a choice only when the tokenizer itself would add it;
 - batches are filled by tokens, longest first;
 - the head is applied only to positions whose log-probability is asked for, in slices, so that no |V| x length matrix is held;
-- choices that share a context run the context once and continue from its key/value cache.
+- choices that share a context are one row: the context once, then the choices side by side, none of which sees another.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,32 @@ from tokgraft.models.head import plain_head
 
 LOGIT_BYTES = 64_000_000  # logits held at once
 MIN_SHARED = 8  # tokens of context from which running it once pays
+NOTHING = -100  # label of a position that is not scored
 
 # (what was asked, context ids, continuation ids), as the harness hands them on
 Request = tuple[Any, list[int], list[int]]
 Answer = tuple[float, bool]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One or several requests with a common context, as a sequence for the model.
+
+    Attributes:
+        members: Numbers of the requests.
+        ids: Token ids: the context but its last token, then one branch per request, each led by that last token.
+        labels: What each position must predict; `NOTHING` where it is not scored.
+        owners: Request that each position is scored for.
+        positions: Place of each token in its own text.
+        branches: 0 for the context, 1, 2, ... for the requests.
+    """
+
+    members: tuple[int, ...]
+    ids: list[int]
+    labels: list[int]
+    owners: list[int]
+    positions: list[int]
+    branches: list[int]
 
 
 class ScoredLM(HFLM):  # type: ignore[misc]
@@ -61,7 +84,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]
         self.adds_prefix = _adds_prefix(tokenizer, self.prefix_token_id)
         self.merged_boundaries = 0
         self.windowed = 0
-        self.share_contexts = share_contexts and self._cache_works()
+        self.share_contexts = share_contexts and self._packing_works()
 
     def tok_encode(
         self, string: str, add_special_tokens: bool | None = None, left_truncate_len: int | None = None, **kwargs: Any
@@ -113,110 +136,121 @@ class ScoredLM(HFLM):  # type: ignore[misc]
 
     @torch.no_grad()
     def _loglikelihood_tokens(self, requests: list[Request], disable_tqdm: bool = False, override_bs: int | None = None) -> list[Answer]:
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for number, (_, context, _) in enumerate(requests):
-            groups.setdefault(tuple(context), []).append(number)
-        shared = [numbers for numbers in groups.values() if self._worth_sharing([requests[number] for number in numbers])]
-        taken = {number for numbers in shared for number in numbers}
-        plain = sorted(set(range(len(requests))) - taken, key=lambda number: (-_length(requests[number]), number))
-        answers: list[Answer] = [(0.0, False)] * len(requests)
-        batches = [(numbers, self._run_shared, len(requests[numbers[0]][1])) for numbers in shared]
-        batches += [(numbers, self._run_plain, 0) for numbers in self._batches(plain, requests)]
-        sizes = [sum(_length(requests[number]) for number in numbers) - (len(numbers) - 1) * context for numbers, _, context in batches]
-        beat = Heartbeat("scoring", sum(sizes), "tokens")
+        rows = sorted(self._rows(requests), key=lambda row: (-len(row.ids), row.members))
+        sums = torch.zeros(len(requests), dtype=torch.float64)
+        misses = torch.zeros(len(requests), dtype=torch.long)
+        beat = Heartbeat("scoring", sum(len(row.ids) for row in rows), "tokens")
         done = 0
-        for size, (numbers, run, _) in zip(sizes, batches, strict=True):
-            rows = [requests[number] for number in numbers]
-            for number, answer in zip(numbers, run(rows), strict=True):
-                answers[number] = answer
-            done += size
+        for batch in self._batches(rows):
+            self._run(batch, sums, misses)
+            done += sum(len(row.ids) for row in batch)
             beat.beat(done)
-        return answers
-
-    def _worth_sharing(self, rows: Sequence[Request]) -> bool:
-        context = len(rows[0][1])
-        longest = max(len(continuation) for _, _, continuation in rows)
-        return self.share_contexts and len(rows) > 1 and context >= MIN_SHARED and context + longest <= self.max_length
-
-    def _batches(self, numbers: Sequence[int], requests: Sequence[Request]) -> Iterator[list[int]]:
-        start = 0
-        while start < len(numbers):
-            rows = max(self.batch_tokens // max(_length(requests[numbers[start]]), 1), 1)
-            yield list(numbers[start : start + rows])
-            start += rows
-
-    def _run_plain(self, rows: Sequence[Request]) -> list[Answer]:
-        """Each row from its first token on; padding stands to the right of a causal model's text, so it needs no mask."""
-        inputs = [(context + continuation)[-(self.max_length + 1) :][:-1] for _, context, continuation in rows]
-        targets = [continuation[-len(ids) :] for ids, (_, _, continuation) in zip(inputs, rows, strict=True)]
-        ids, labels = self._pad(inputs, targets)
-        if self.head is not None:
-            states = self.head.hidden(ids)
-            return self._answers(states, labels)
-        return self._answers(self.model(input_ids=ids, use_cache=False).logits, labels)
-
-    def _run_shared(self, rows: Sequence[Request]) -> list[Answer]:
-        """The context once, then every continuation from its cache."""
-        context = torch.tensor([rows[0][1]], device=self.device)
-        body = self.model if self.head is None else self.head.body
-        first = body(input_ids=context, use_cache=True)
-        cache = first.past_key_values
-        cache.batch_repeat_interleave(len(rows))
-        continuations = [continuation for _, _, continuation in rows]
-        ids, labels = self._pad([[0, *continuation[:-1]] for continuation in continuations], continuations)
-        last = (first.logits if self.head is None else first.last_hidden_state)[:, -1:].expand(len(rows), -1, -1)
-        if ids.shape[1] == 1:
-            return self._answers(last, labels)
-        # The context's last state predicts the first token; the continuations' own states predict the rest.
-        second = body(input_ids=ids[:, 1:], past_key_values=cache, use_cache=True)
-        rest = second.logits if self.head is None else second.last_hidden_state
-        return self._answers(torch.cat([last, rest], dim=1), labels)
-
-    def _pad(self, inputs: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Ids and labels, rows x longest; labels stand under the last positions of each input and are -100 elsewhere."""
-        width = max(map(len, inputs))
-        ids = torch.zeros(len(inputs), width, dtype=torch.long)
-        labels = torch.full((len(inputs), width), -100, dtype=torch.long)
-        for row, (given, predicted) in enumerate(zip(inputs, targets, strict=True)):
-            ids[row, : len(given)] = torch.tensor(given)
-            labels[row, len(given) - len(predicted) : len(given)] = torch.tensor(predicted)
-        return ids.to(self.device), labels.to(self.device)
-
-    def _answers(self, outputs: Tensor, labels: Tensor) -> list[Answer]:
-        """Sum of log-probabilities of the labels, in float64, and whether each was the most probable token."""
-        counted = labels != -100
-        picked, targets = outputs[counted], labels[counted]
-        size = outputs.shape[-1] if self.head is None else self.head.weight.shape[0]
-        chunk = max(LOGIT_BYTES // (4 * size), 1)
-        values, greedy = [], []
-        for start in range(0, len(targets), chunk):
-            piece = picked[start : start + chunk]
-            logits = (piece if self.head is None else torch.nn.functional.linear(piece, self.head.weight, self.head.bias)).float()
-            wanted = targets[start : start + chunk]
-            values.append(-torch.nn.functional.cross_entropy(logits, wanted, reduction="none"))
-            greedy.append(logits.gather(1, wanted[:, None])[:, 0] >= logits.amax(1))
-        rows = counted.nonzero()[:, 0].cpu()
-        sums = torch.zeros(len(labels), dtype=torch.float64).index_add_(0, rows, torch.cat(values).double().cpu())
-        misses = torch.zeros(len(labels), dtype=torch.long).index_add_(0, rows, (~torch.cat(greedy)).long().cpu())
         if not bool(torch.isfinite(sums).all()):
             raise ModelError("the model gives NaN or infinite log-probabilities", "check its weights and how it was trained")
         return [(float(value), not missed) for value, missed in zip(sums.tolist(), misses.tolist(), strict=True)]
 
-    def _cache_works(self) -> bool:
-        """Whether this architecture gives the same numbers from a repeated cache; found out by trying."""
+    def _rows(self, requests: Sequence[Request]) -> Iterator[Row]:
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for number, (_, context, _) in enumerate(requests):
+            groups.setdefault(tuple(context), []).append(number)
+        for context, numbers in groups.items():
+            longest = len(context) + max(len(requests[number][2]) for number in numbers)
+            if self.share_contexts and len(numbers) > 1 and len(context) >= MIN_SHARED and longest <= min(self.max_length, self._window()):
+                yield _pack(requests, numbers)
+            else:
+                yield from (self._single(requests, number) for number in numbers)
+
+    def _single(self, requests: Sequence[Request], number: int) -> Row:
+        """A request alone; cut from the left when it is longer than the context, as the harness does."""
+        _, context, continuation = requests[number]
+        ids = (context + continuation)[-(self.max_length + 1) :][:-1]
+        labels = ([NOTHING] * len(ids) + continuation)[-len(ids) :]
+        return Row((number,), ids, labels, [number] * len(ids), list(range(len(ids))), [0] * len(ids))
+
+    def _batches(self, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+        start = 0
+        while start < len(rows):
+            size = max(self.batch_tokens // max(len(rows[start].ids), 1), 1)
+            yield rows[start : start + size]
+            start += size
+
+    def _run(self, batch: Sequence[Row], sums: Tensor, misses: Tensor) -> None:
+        """One forward pass; adds each scored position to its request's sum (float64) and to its count of not-greedy tokens."""
+        ids, labels, owners = (
+            self._tensor([getattr(row, name) for row in batch], pad) for name, pad in (("ids", 0), ("labels", NOTHING), ("owners", 0))
+        )
+        more: dict[str, Tensor] = {}
+        if any(len(row.members) > 1 for row in batch):
+            more["position_ids"] = self._tensor([row.positions for row in batch], 0)
+            more["attention_mask"] = _branch_mask(self._tensor([row.branches for row in batch], -1))
+        # Otherwise padding stands to the right of a causal model's text, and needs no mask.
+        body = self.model if self.head is None else self.head.body
+        out = body(input_ids=ids, use_cache=False, **more)
+        outputs = out.logits if self.head is None else out.last_hidden_state
+        counted = labels != NOTHING
+        values, greedy = self._logprobs(outputs[counted], labels[counted])
+        places = owners[counted].cpu()
+        sums.index_add_(0, places, values.double().cpu())
+        misses.index_add_(0, places, (~greedy).long().cpu())
+
+    def _tensor(self, rows: Sequence[Sequence[int]], pad: int) -> Tensor:
+        width = max(map(len, rows))
+        return torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], dtype=torch.long, device=self.device)
+
+    def _logprobs(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """(log-probability of each target, whether it is the most probable token), the head applied in slices."""
+        size = outputs.shape[-1] if self.head is None else self.head.weight.shape[0]
+        chunk = max(LOGIT_BYTES // (4 * size), 1)
+        values, greedy = [], []
+        for start in range(0, len(targets), chunk):
+            piece, wanted = outputs[start : start + chunk], targets[start : start + chunk]
+            logits = (piece if self.head is None else torch.nn.functional.linear(piece, self.head.weight, self.head.bias)).float()
+            values.append(-torch.nn.functional.cross_entropy(logits, wanted, reduction="none"))
+            greedy.append(logits.gather(1, wanted[:, None])[:, 0] >= logits.amax(1))
+        return torch.cat(values), torch.cat(greedy)
+
+    def _window(self) -> int:
+        """Tokens that every layer sees back: a row of several choices replaces the mask of a sliding window."""
+        return int(getattr(self.config, "sliding_window", None) or self.max_length)
+
+    def _packing_works(self) -> bool:
+        """Whether this architecture honours the mask and the positions of a packed row; found out by trying."""
         size = self.model.get_input_embeddings().weight.shape[0]
         context = [number % size for number in range(1, 1 + MIN_SHARED)]
-        rows: list[Request] = [(None, context, [3 % size, 5 % size, 2 % size]), (None, context, [4 % size])]
-        try:
-            with torch.no_grad():
-                ours, plain = self._run_shared(rows), self._run_plain(rows)
-        except Exception:  # a cache of another kind, or none
-            return False
-        return all(abs(one[0] - two[0]) < 1e-2 + 1e-4 * abs(two[0]) for one, two in zip(ours, plain, strict=True))
+        requests: list[Request] = [(None, context, [3 % size, 5 % size, 2 % size]), (None, context, [4 % size, 1 % size])]
+        results = []
+        for row_set in ([_pack(requests, [0, 1])], [self._single(requests, 0), self._single(requests, 1)]):
+            sums, misses = torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.long)
+            try:
+                with torch.no_grad():
+                    self._run(row_set, sums, misses)
+            except Exception:  # the architecture takes no such mask, or no positions
+                return False
+            results.append(sums)
+        return bool(torch.allclose(results[0], results[1], rtol=1e-4, atol=1e-2))
 
 
-def _length(request: Request) -> int:
-    return len(request[1]) + len(request[2]) - 1
+def _pack(requests: Sequence[Request], numbers: Sequence[int]) -> Row:
+    context = requests[numbers[0]][1]
+    shared = len(context) - 1
+    row = Row(tuple(numbers), context[:-1], [NOTHING] * shared, [0] * shared, list(range(shared)), [0] * shared)
+    for branch, number in enumerate(numbers, start=1):
+        continuation = requests[number][2]
+        size = len(continuation)
+        row.ids.extend([context[-1], *continuation[:-1]])
+        row.labels.extend(continuation)
+        row.owners.extend([number] * size)
+        row.positions.extend(range(shared, shared + size))
+        row.branches.extend([branch] * size)
+    return row
+
+
+def _branch_mask(branches: Tensor) -> Tensor:
+    """Who sees whom, B x 1 x L x L, true where it may: what came before in the same branch or in the context."""
+    length = branches.shape[1]
+    before = torch.ones(length, length, dtype=torch.bool, device=branches.device).tril()
+    same = branches[:, :, None] == branches[:, None, :]
+    return (before & (same | (branches == 0)[:, None, :]))[:, None]
 
 
 def _adds_prefix(tokenizer: Any, prefix: int) -> bool:
