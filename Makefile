@@ -88,6 +88,7 @@ lock:  ## Resolve envs/requirements.in into envs/lock.txt
 	$(VENV)-lock/bin/python -m pip install --quiet -r envs/requirements.in
 	(head -1 envs/lock.txt; $(VENV)-lock/bin/python -m pip freeze | grep -viE '^(torch|fasttext|fasttext-predict)==') > envs/lock.new
 	mv envs/lock.new envs/lock.txt && rm -rf $(VENV)-lock
+	$(PYTHON) envs/conda.py > envs/tokgraft.yaml
 
 clean:  ## Delete results, logs and benchmarks (asks first)
 	@read -p "Delete results/, logs/, benchmarks/? [y/N] " answer && [ "$$answer" = y ] && rm -rf results logs benchmarks

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,13 @@ def test_generated_files_are_in_step() -> None:
     """`make schema` writes both."""
     assert json.loads(Path("config/schema.json").read_text()) == schema()
     assert Path("docs/configuration.md").read_text() == reference() + "\n"
+
+
+def test_the_two_lists_of_pins_are_in_step() -> None:
+    """`make lock` writes both."""
+    made = subprocess.run([sys.executable, "envs/conda.py"], capture_output=True, text=True, check=True).stdout
+    assert Path("envs/tokgraft.yaml").read_text() == made
+    assert "snakemake==9.27.1" in made
 
 
 def test_every_config_file_names_its_schema() -> None:

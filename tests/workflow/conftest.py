@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "workflow", "config", "profiles", "src", "pyproject.toml")
+PARTS = ("Snakefile", "workflow", "config", "profiles", "envs", "src", "pyproject.toml")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ rule corpus_build:
         "logs/corpus_build/{language}.log",
     benchmark:
         "benchmarks/corpus_build/{language}.tsv"
+    conda:
+        "../../envs/tokgraft.yaml"
     threads: 1
     resources:
         mem_mb=2000,

@@ -17,6 +17,8 @@ rule model_fetch:
         "benchmarks/model_fetch/{model}.tsv"
     wildcard_constraints:
         model=W.models(scratch=False),
+    conda:
+        "../../envs/tokgraft.yaml"
     threads: 1
     resources:
         mem_mb=6000,
@@ -41,6 +43,8 @@ rule model_create:
         "benchmarks/model_create/{model}.tsv"
     wildcard_constraints:
         model=W.models(scratch=True),
+    conda:
+        "../../envs/tokgraft.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -66,6 +70,8 @@ rule model_pretrain:
         "benchmarks/model_pretrain/{model}.tsv"
     wildcard_constraints:
         model=W.models(scratch=True),
+    conda:
+        "../../envs/tokgraft.yaml"
     threads: 2
     resources:
         mem_mb=6000,

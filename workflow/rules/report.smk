@@ -14,6 +14,8 @@ rule report_cells:
         "logs/report_cells.log",
     benchmark:
         "benchmarks/report_cells.tsv"
+    conda:
+        "../../envs/tokgraft.yaml"
     threads: 1
     resources:
         mem_mb=500,
@@ -36,6 +38,8 @@ rule report_check:
         "logs/report_check.log",
     benchmark:
         "benchmarks/report_check.tsv"
+    conda:
+        "../../envs/tokgraft.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -71,6 +75,8 @@ rule report_build:
         "logs/report_build.log",
     benchmark:
         "benchmarks/report_build.tsv"
+    conda:
+        "../../envs/tokgraft.yaml"
     threads: 1
     resources:
         mem_mb=3000,
@@ -93,6 +99,8 @@ rule publish_mlflow:
         "logs/publish_mlflow.log",
     benchmark:
         "benchmarks/publish_mlflow.tsv"
+    conda:
+        "../../envs/tokgraft.yaml"
     threads: 1
     resources:
         mem_mb=2000,

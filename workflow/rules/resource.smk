@@ -15,6 +15,8 @@ rule resource_build:
         "logs/resource_build/{resource}/{model}/{language}/{tokenizer}.log",
     benchmark:
         "benchmarks/resource_build/{resource}/{model}/{language}/{tokenizer}.tsv"
+    conda:
+        "../../envs/tokgraft.yaml"
     threads: 1
     resources:
         mem_mb=4000,

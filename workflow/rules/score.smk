@@ -15,6 +15,8 @@ rule score_model:
         "logs/score_model/{model}/{language}/{tokenizer}/{method}/s{seed}/{stage}.log",
     benchmark:
         "benchmarks/score_model/{model}/{language}/{tokenizer}/{method}/s{seed}/{stage}.tsv"
+    conda:
+        "../../envs/tokgraft.yaml"
     threads: 1
     resources:
         mem_mb=5000,

@@ -15,6 +15,8 @@ rule tokenizer_train:
         "logs/tokenizer_train/{model}/{language}/{tokenizer}.log",
     benchmark:
         "benchmarks/tokenizer_train/{model}/{language}/{tokenizer}.tsv"
+    conda:
+        "../../envs/tokgraft.yaml"
     threads: 1
     resources:
         mem_mb=3000,

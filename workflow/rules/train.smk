@@ -16,6 +16,8 @@ rule train_continue:
         "logs/train_continue/{model}/{language}/{tokenizer}/{method}/s{seed}/{recipe}.log",
     benchmark:
         "benchmarks/train_continue/{model}/{language}/{tokenizer}/{method}/s{seed}/{recipe}.tsv"
+    conda:
+        "../../envs/tokgraft.yaml"
     threads: 1
     resources:
         mem_mb=6000,

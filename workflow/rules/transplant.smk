@@ -15,6 +15,8 @@ rule transplant_apply:
         "logs/transplant_apply/{model}/{language}/{tokenizer}/{method}/s{seed}.log",
     benchmark:
         "benchmarks/transplant_apply/{model}/{language}/{tokenizer}/{method}/s{seed}.tsv"
+    conda:
+        "../../envs/tokgraft.yaml"
     threads: 1
     resources:
         mem_mb=4000,

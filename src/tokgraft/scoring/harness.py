@@ -153,9 +153,9 @@ class ScoredLM(HFLM):  # type: ignore[misc]
         groups: dict[tuple[int, ...], list[int]] = {}
         for number, (_, context, _) in enumerate(requests):
             groups.setdefault(tuple(context), []).append(number)
-        for context, numbers in groups.items():
-            longest = len(context) + max(len(requests[number][2]) for number in numbers)
-            if self.share_contexts and len(numbers) > 1 and len(context) >= MIN_SHARED and longest <= min(self.max_length, self._window()):
+        for given, numbers in groups.items():
+            longest = len(given) + max(len(requests[number][2]) for number in numbers)
+            if self.share_contexts and len(numbers) > 1 and len(given) >= MIN_SHARED and longest <= min(self.max_length, self._window()):
                 yield _pack(requests, numbers)
             else:
                 yield from (self._single(requests, number) for number in numbers)
