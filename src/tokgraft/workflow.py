@@ -209,6 +209,10 @@ class Workflow:
         """Regular expression of the slugs that exist as files in config/<folder>/."""
         return "|".join(slugs(folder, self.root))
 
+    def stages(self) -> str:
+        """Regular expression of what is scored: the transplanted model, and what each recipe makes of it."""
+        return "|".join([layout.INIT, *slugs("recipes", self.root)])
+
     def models(self, scratch: bool) -> str:
         """Regular expression of the base models that the pipeline trains itself, or of all others."""
         names = [name for name in self.matrix.models if (name in self.matrix.scratch) == scratch]

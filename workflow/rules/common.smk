@@ -7,6 +7,6 @@ wildcard_constraints:
     model=W.wildcard("models"),
     method=W.methods(),
     recipe=W.wildcard("recipes"),
-    stage="init|" + W.wildcard("recipes"),
+    stage=W.stages(),
     resource="[a-z0-9_]+",
     seed="[0-9]+",
