@@ -60,10 +60,10 @@ ui: setup  ## Compare the runs in the MLflow UI (http://127.0.0.1:5000/#/experim
 
 test: setup  ## All checks and tests: style, types, layers, unit, contract, dry runs, the whole pipeline on a tiny real sample
 	$(MAKE) --no-print-directory checks
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-fast: setup  ## Tests without the slow ones
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not network"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not network"
 
 checks: setup  ## Style, types, layers
 	$(BIN)/ruff check .
