@@ -157,7 +157,8 @@ def test_every_checkpoint_leads_to_the_same_model_and_damaged_ones_are_skipped(
         caplog.clear()
         start(place, place / "again", checkpoints=store)
         assert f"going on from the checkpoint of step {int(found[resumed].name[5:])}" in caplog.text
-        assert caplog.text.count("is damaged") == min(round_, 2)
+        warned = {record.getMessage() for record in caplog.records if "is damaged" in record.getMessage()}
+        assert len(warned) == min(round_, 2)
         assert artifacts.fingerprint(place / "again") == artifacts.fingerprint(place / "whole")
 
 

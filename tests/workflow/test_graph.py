@@ -157,7 +157,6 @@ def test_a_users_own_files_are_inputs(project: Project) -> None:
     project.write("config/languages/xxx_Latn.yaml", language)
     project.write("config/models/dummy.yaml", {"name": "Dummy", "source": {"kind": "local", "path": "my/model"}})
     project.write("config/experiments/trial.yaml", config_of({**GRID, "languages": ["xxx_Latn"], "models": ["dummy"]}))
-    done = project.snakemake("--dry-run", "--configfile", "config/experiments/trial.yaml")
-    plan_text = done.stdout + done.stderr
+    plan_text = project.snakemake("--filegraph", "dot", "--configfile", "config/experiments/trial.yaml").stdout
     assert "texts/a.txt" in plan_text
     assert "my/model/config.json" in plan_text
