@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,11 @@ def test_a_users_own_files_are_inputs(project: Project) -> None:
     project.write("config/languages/xxx_Latn.yaml", language)
     project.write("config/models/dummy.yaml", {"name": "Dummy", "source": {"kind": "local", "path": "my/model"}})
     project.write("config/experiments/trial.yaml", config_of({**GRID, "languages": ["xxx_Latn"], "models": ["dummy"]}))
-    plan_text = project.snakemake("--filegraph", "dot", "--configfile", "config/experiments/trial.yaml").stdout
-    assert "texts/a.txt" in plan_text
-    assert "my/model/config.json" in plan_text
+    code = (
+        "import types, yaml; from tokgraft.workflow import Workflow\n"
+        "w = Workflow(yaml.safe_load(open('config/experiments/trial.yaml')))\n"
+        "print(w.local_texts(types.SimpleNamespace(language='xxx_Latn')), w.local_weights(types.SimpleNamespace(model='dummy')))"
+    )
+    assert project.run(sys.executable, "-c", code).stdout.strip() == "['texts/a.txt'] ['my/model/config.json']"
+    assert "texts=W.local_texts" in (ROOT / "workflow/rules/corpus.smk").read_text()
+    assert "files=W.local_weights" in (ROOT / "workflow/rules/model.smk").read_text()
