@@ -34,7 +34,7 @@ $(VENV)/.ready: envs/lock.txt pyproject.toml
 	  else echo "Python's venv module is missing. Type: sudo apt-get update && sudo apt-get install python3-venv"; exit 1; fi; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
-	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python -r envs/lock.txt \
+	$(BIN)/uv pip install --quiet --no-deps --compile-bytecode --python $(BIN)/python -r envs/lock.txt \
 	  || $(BIN)/python -m pip install --quiet --no-deps -r envs/lock.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH_PIN)"
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python -e . \
