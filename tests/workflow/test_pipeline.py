@@ -144,7 +144,7 @@ def test_a_killed_training_continues_to_the_same_bytes(finished: Project) -> Non
     finished.snakemake("--configfile", SMOKE, f"{out}/manifest.json")
     assert (finished.root / out / "manifest.json").read_bytes() == want
     log = (finished.root / f"logs/train_continue/{PLACE}/bpe2k/mean/s0/smoke.log").read_text()
-    assert "resum" in log.lower()
+    assert "going on from the checkpoint" in log
 
 
 def test_a_language_nobody_has_configured(finished: Project) -> None:
