@@ -17,7 +17,8 @@ export MLFLOW_DISABLE_TELEMETRY := true
 # on a CPU too; torch===2.13.0 matches the registry's CUDA build only.
 TORCH_PIN := $(if $(filter cuda,$(TORCH)),torch===2.13.0,torch==2.13.0)
 
-SNAKEMAKE := snakemake $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
+# Targets go before these: --configfile takes every word that follows.
+FLAGS := $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
 .PHONY: help setup demo run report snakemake-report ui test test-fast checks format lock schema clean
 
@@ -43,17 +44,17 @@ $(VENV)/.ready: envs/lock.txt pyproject.toml
 
 demo: setup  ## The default experiment, end to end: two languages, two base models (no GPU, no hub needed)
 	$(BIN)/tokgraft doctor --brief
-	$(SNAKEMAKE)
+	snakemake $(FLAGS)
 	@echo; echo "Leaderboard: results/tables/leaderboard.csv"; echo "Report:      results/tables/report.html"; echo "MLflow:      make ui"
 
 run: setup  ## Another experiment: make run CONFIG=config/experiments/smoke.yaml [ARGS="--cores 8"]
-	$(SNAKEMAKE)
+	snakemake $(FLAGS)
 
 report: setup  ## Tables and report from the scores at hand: results/tables/report.html
-	$(SNAKEMAKE) results/tables/manifest.json
+	snakemake results/tables/manifest.json $(FLAGS)
 
 snakemake-report: setup  ## Snakemake's own report with run times and provenance (fetches its page assets from the web once)
-	$(SNAKEMAKE) --report results/snakemake-report.html
+	snakemake --report results/snakemake-report.html $(FLAGS)
 
 ui: setup  ## Compare the runs in the MLflow UI (http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning)
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --host 127.0.0.1 --port 5000

@@ -127,7 +127,7 @@ def test_a_killed_training_continues_to_the_same_bytes(finished: Project) -> Non
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "TOKGRAFT_CACHE": str(cache()),
     }
-    command = ["snakemake", "--configfile", SMOKE, f"{out}/manifest.json"]
+    command = ["snakemake", f"{out}/manifest.json", "--configfile", SMOKE]
     running = subprocess.Popen(
         command, cwd=finished.root, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -141,7 +141,7 @@ def test_a_killed_training_continues_to_the_same_bytes(finished: Project) -> Non
     running.wait()
     assert not (finished.root / out / "manifest.json").exists(), "a half-written artifact looks whole"
     finished.snakemake("--unlock", "--configfile", SMOKE)
-    finished.snakemake("--configfile", SMOKE, f"{out}/manifest.json")
+    finished.snakemake(f"{out}/manifest.json", "--configfile", SMOKE)
     assert (finished.root / out / "manifest.json").read_bytes() == want
     log = (finished.root / f"logs/train_continue/{PLACE}/bpe2k/mean/s0/smoke.log").read_text()
     assert "going on from the checkpoint" in log
