@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import toytasks
 from tokgraft import artifacts, resources
 from tokgraft.cli import main
 from tokgraft.errors import ArtifactError, ConfigError, DataError
-from tokgraft.resources.token_vectors import TokenVectors, buckets, token_names
+from tokgraft.resources.token_vectors import token_names
 from tokgraft.vocab import Vocabulary
 
 SMALL = {"dim": 8, "min_count": 3, "epochs": 1}
@@ -51,13 +54,11 @@ def test_exactly_the_frequent_tokens_have_vectors(place: Path, kind: str) -> Non
     assert facts["tokens"] == sum(counts.values()) and facts["vectors"] == len(known)
 
 
-def test_names_are_single_words_of_fasttext() -> None:
+def test_names_are_single_words() -> None:
     for kind in toys.KINDS:
         names = token_names(Vocabulary.from_tokenizer(toys.tokenizer(kind, 600, "both")))
         assert len(set(names.values())) == len(names)
         assert all(name and not any(character.isspace() for character in name) and name.isprintable() for name in names.values())
-        assert "</s>" not in names.values()
-        assert not any(name.startswith("__label__") for name in names.values())
 
 
 def test_same_inputs_same_bytes(place: Path) -> None:
@@ -66,16 +67,16 @@ def test_same_inputs_same_bytes(place: Path) -> None:
     assert artifacts.verify(first) == []
 
 
-def test_fasttext_starts_from_defined_numbers(place: Path) -> None:
-    """Its table is garbage behind the first tenth when it is small and one thread is used: a small one must not be asked for."""
-    memory = [np.full(50_000, np.nan, dtype=np.float32) for _ in range(400)]
-    del memory[::2]  # holes in the heap, full of NaN
-    first = make(place, "unigram", "a", buckets=1)
-    del memory
-    assert artifacts.fingerprint(first) == artifacts.fingerprint(make(place, "unigram", "b", buckets=1))
-    assert np.abs(np.load(first / "vectors.npy")).max() < 10
-    params = TokenVectors(dim=8, buckets=1)
-    assert (buckets(600, params) + 600) * 4 * 8 >= 2**25 and buckets(10**6, params) >= 9 * 10**6
+def test_seed_and_only_the_seed_decides(place: Path) -> None:
+    """Neither Python's hash seed nor what the memory held before changes a byte; another seed does."""
+    first, seeded = make(place, "unigram", "a"), make(place, "unigram", "c", seed=1)
+    given = ["--corpus", str(place / "corpus"), "--tokenizer", str(place / "unigram"), "--out", str(place / "b")]
+    settings = [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")]
+    command = [sys.executable, "-m", "tokgraft", "resource", "--name", "token_vectors", *given, *settings]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": "7", "MALLOC_PERTURB_": "128"})
+    arrays = [np.load(folder / "vectors.npy") for folder in (first, place / "b", seeded)]
+    assert np.array_equal(arrays[0], arrays[1]) and not np.array_equal(arrays[0], arrays[2])
+    assert np.abs(arrays[0]).max() < 10
 
 
 def test_vectors_know_what_stands_beside_what(tmp_path: Path) -> None:

@@ -19,15 +19,16 @@ from tokgraft.resources._contract import Inputs, Params, resource
 from tokgraft.vocab import Vocabulary
 
 BATCH = 256
-LARGE = 64 * 2**20
 LIMIT = 1e3
+SAMPLE = 1e-4  # the threshold above which frequent tokens are down-sampled: fastText's default, not gensim's
 
 
-@resource("token_vectors", version=1, needs={"corpus", "tokenizer"}, libraries=["fasttext-numpy2-wheel", "tokenizers"])
+@resource("token_vectors", version=2, needs={"corpus", "tokenizer"}, libraries=["gensim", "tokenizers"])
 class TokenVectors(Params):
     """fastText CBOW vectors of target tokens, with the defaults of the reference implementation of FOCUS.
 
-    One thread and fastText's fixed seed (its Python interface takes none): equal inputs give equal vectors.
+    Trained by gensim with one thread and a seed: equal inputs give equal vectors. (fastText's own program, asked for one thread, fills
+    only the first tenth of its table and leaves the rest as the allocator gave it.)
     """
 
     dim: int = Field(100, ge=2, description="Width (reference code 100; 300 in the paper's runs).")
@@ -39,9 +40,8 @@ class TokenVectors(Params):
     ngrams: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(
         (3, 6), description="Shortest and longest character n-gram of a token that counts."
     )
-    buckets: int = Field(
-        2_000_000, ge=1, description="Hash buckets of the n-grams; more are used where fastText needs them (see the docs)."
-    )
+    buckets: int = Field(2_000_000, ge=1, description="Hash buckets of the n-grams.")
+    seed: int = Field(0, ge=0, description="Seed of the first numbers and of the negative samples.")
 
 
 def build(inputs: Inputs, params: TokenVectors, folder: Path) -> Mapping[str, Any]:
@@ -94,18 +94,18 @@ def load(folder: Path, size: int) -> npt.NDArray[np.float32]:
 
 
 def token_names(vocabulary: Vocabulary) -> dict[int, str]:
-    """A name for every token that fastText reads as exactly one word, close to the token's text so that its n-grams mean something.
+    """A name for every token that is read as exactly one word, close to the token's text so that its n-grams mean something.
 
-    A space is written "▁"; bytes that are other white space, control characters or part of no character are written in hexadecimal. What
-    fastText would take for its own marks, and names that several tokens would share, get a number before them.
+    A space is written "▁"; bytes that are other white space, control characters or part of no character are written in hexadecimal.
+    Names that several tokens would share get a number before them.
     """
     names: dict[int, str] = {}
-    taken: set[str] = {"", "</s>"}
+    taken: set[str] = {""}
     for number in vocabulary.canonical_order:
         token = vocabulary[number]
         name = token.surface if token.kind == "byte" else _readable(token.text)
         unique, copies = name, 0
-        while unique in taken or unique.startswith("__label__"):
+        while unique in taken:
             copies += 1
             unique = f"⟨{copies}⟩{name}"
         names[number] = unique
@@ -157,28 +157,18 @@ def _tokenized(corpus: Path, tokenizer: Any) -> Iterator[list[int]]:
 
 
 def _train(text: Path, words: list[str], params: TokenVectors) -> npt.NDArray[np.float32]:
-    import fasttext
+    from gensim.models import FastText
 
-    try:
-        model = fasttext.train_unsupervised(
-            str(text), model="cbow", dim=params.dim, epoch=params.epochs, minCount=params.min_count, neg=params.negatives, ws=params.window,
-            lr=params.rate, minn=params.ngrams[0], maxn=params.ngrams[1], bucket=buckets(len(words), params), thread=1, verbose=0,
-        )  # fmt: skip
-    except RuntimeError as error:
-        raise DataError(f"fastText failed: {error}", "lower rate of token_vectors") from error
-    known = set(model.get_words())
+    shortest, longest = params.ngrams
+    model = FastText(
+        corpus_file=str(text), sg=0, vector_size=params.dim, window=params.window, min_count=params.min_count, negative=params.negatives,
+        epochs=params.epochs, alpha=params.rate, sample=SAMPLE, min_n=shortest, max_n=longest, bucket=params.buckets,
+        seed=params.seed, workers=1,
+    )  # fmt: skip
+    known = model.wv.key_to_index
     if lost := [word for word in words if word not in known]:
-        raise DataError(f"fastText split or dropped {len(lost)} tokens, among them {lost[0]!r}", "this is a defect; please report it")
-    vectors = np.stack([model.get_word_vector(word) for word in words]).astype(np.float32)
+        raise DataError(f"gensim split or dropped {len(lost)} tokens, among them {lost[0]!r}", "this is a defect; please report it")
+    vectors = np.stack([model.wv.vectors[known[word]] for word in words]).astype(np.float32)
     if not np.abs(vectors).max() < LIMIT:
         raise DataError("the token vectors diverged", "lower rate of token_vectors")
     return vectors
-
-
-def buckets(words: int, params: TokenVectors) -> int:
-    """Buckets with which fastText starts from defined numbers.
-
-    With one thread it fills only the first tenth of its table (words, then buckets) with random numbers and leaves the rest as the
-    allocator gave it. So the words must lie in the first tenth, and the table must be large enough to come from fresh pages, which are zero.
-    """
-    return max(params.buckets, 10 * words, LARGE // (4 * params.dim))
