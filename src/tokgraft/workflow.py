@@ -137,8 +137,10 @@ class Workflow:
     # --- source files: a change of their content reruns the stage -----------------------------------------------------
 
     def sources(self, stage: str) -> list[str]:
-        """Source files of a stage."""
-        return sorted(_relative(path) for pattern in SOURCES[stage] for path in PACKAGE.glob(pattern) if _is_source(path))
+        """Source files of a stage; of scoring, the harness templates too."""
+        templates = (self.root / "lm_eval").glob("*.yaml") if stage == "score" else ()
+        found = [*templates, *(path for pattern in SOURCES[stage] for path in PACKAGE.glob(pattern) if _is_source(path))]
+        return sorted(map(_relative, found))
 
     def transplant_sources(self, wildcards: Any) -> list[str]:
         """The shared ground and the one file of each method in the chain."""

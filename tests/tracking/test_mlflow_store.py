@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def store(project, empty_store):
 def test_every_cell_becomes_one_flat_run_with_all_that_is_known(store):
     client, runs = store
     done = publish(load_cells(CELLS))
+    assert "MLFLOW_TRACKING_URI" not in os.environ, "publishing leaves the process's own MLflow settings alone"
     assert len(done.created) == 3 and done.uri == f"sqlite:///{Path('mlflow.db').resolve()}"
     found = {run.info.run_name: run for run in runs()}
     assert set(found) == {"deu_Latn/none", "deu_Latn/random", "deu_Latn/mean"}

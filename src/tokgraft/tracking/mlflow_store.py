@@ -162,13 +162,11 @@ class Store:
 
 def _connect(uri: str, name: str) -> Store:
     try:
-        import mlflow
         from mlflow.tracking import MlflowClient
     except ImportError as error:
         raise TrackingError(f"mlflow cannot be imported: {error}", "install the locked environment (make setup)") from None
     _check_local(uri)
     try:
-        mlflow.set_tracking_uri(uri)
         client = MlflowClient(tracking_uri=uri)
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
