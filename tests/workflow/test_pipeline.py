@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import signal
 import subprocess
@@ -12,9 +13,14 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.workflow.conftest import ROOT, Project, cache, copy_project, jobs
+from tokgraft.config.task import Task
+from tokgraft.scoring.heldout import read_held
+from tokgraft.scoring.tasks import TASKS
 
 pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(1500), pytest.mark.xdist_group("pipeline")]
 
@@ -69,6 +75,30 @@ def test_products_are_checked_and_published(finished: Project) -> None:
     assert (finished.root / "mlflow.db").is_file()
     report = (finished.root / "results/tables/report.html").read_text()
     assert "focus" in report and "<svg" in report
+
+
+@pytest.mark.parametrize("stage", ["init", "smoke"])
+def test_plain_transformers_agrees_with_the_table(finished: Project, stage: str) -> None:
+    """The model folder stands alone: stock classes load it, and a sum of log-probabilities gives the table's bits per byte."""
+    results = finished.root / "results"
+    folder, scores = (results / kind / PLACE / "bpe2k/mean/s0" / stage for kind in ("models", "scores"))
+    found = json.loads((scores / "scores.json").read_text())["tasks"]["bpb-small"]
+    texts = [item["text"] for item in TASKS.get("bits_per_byte").build(Task.load("bpb-small"), read_held(results / "corpora/deu_Latn")).documents]
+    assert len(texts) == found["n"] > 3
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    prefix = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    nats = 0.0
+    for text in texts:
+        ids = torch.tensor([[prefix, *tokenizer.encode(text, add_special_tokens=False)]])
+        assert tokenizer.decode(ids[0, 1:]) == text
+        with torch.no_grad():
+            nats += float(torch.nn.functional.cross_entropy(model(ids).logits[0, :-1].double(), ids[0, 1:], reduction="sum"))
+    bits = nats / math.log(2) / sum(len(text.encode()) for text in texts)
+    assert bits == pytest.approx(found["metrics"]["bits_per_byte"], rel=1e-5)
+    prompt = tokenizer("Klicken Sie auf", return_tensors="pt")
+    written = model.generate(**prompt, max_new_tokens=8, do_sample=False)
+    assert written.shape[1] > prompt["input_ids"].shape[1] and int(written.max()) < len(tokenizer)
 
 
 def test_everything_verifies(finished: Project) -> None:

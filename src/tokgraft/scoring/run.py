@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tokgraft.logs import log
 from tokgraft.scoring.heldout import Held, read_held
 from tokgraft.scoring.offline import guard, hub_reachable
 from tokgraft.scoring.tasks import TASKS, Builder, Items, SkipTask
+from tokgraft.scoring.tasks.bits_per_byte import cut_text
 
 LIBRARIES = ("lm_eval", "torch", "transformers", "tokenizers")
 BATCH_TOKENS = {"cpu": 1024, "cuda": 32_768}
@@ -253,20 +255,16 @@ class Scorer:
     def speed(self, plans: list[Plan]) -> dict[str, Any]:
         """Generation and prefill in bytes per second on fixed prompts from test pages of the language."""
         from tokgraft.scoring import speed
-        from tokgraft.scoring.tasks.bits_per_byte import cut_text
 
-        texts = [
-            document.get("text") or document["context"]
-            for one in plans
-            if one.task.language == "target"
-            for document in one.items.documents
-        ]
-        texts = texts or [document.get("text") or document["context"] for one in plans for document in one.items.documents]
-        prompts = [next(cut_text(text, speed.PROMPT_BYTES)) for text in texts[: speed.PROMPTS]]
-        if not prompts:
+        documents = [(one.task.language, document) for one in plans for document in one.items.documents]
+        own = [document for language, document in documents if language == "target"] or [document for _, document in documents]
+        text = "\n".join(document.get("text") or document["context"] for document in own)
+        pieces = islice(cut_text(text, speed.PROMPT_BYTES + max(speed.OUTPUT_BYTES.values())), speed.PROMPTS)
+        texts = [piece for piece in pieces if len(piece.encode()) > speed.PROMPT_BYTES + min(speed.OUTPUT_BYTES.values())]
+        if not texts:
             return {}
         limit = self.lm.max_length
-        return speed.measure(self.model, self.tokenizer, prompts, prefix=self.lm.prefix_token_id, max_tokens=limit).canonical()
+        return speed.measure(self.model, self.tokenizer, texts, prefix=self.lm.prefix_token_id, max_tokens=limit).canonical()
 
     def _harness(self, configurations: list[str]) -> dict[str, Any]:
         from tokgraft.scoring.harness import run_tasks

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tokgraft.scoring.tasks.bits_per_byte import cut_text
+
 PROMPTS, PROMPT_BYTES = 3, 200
 OUTPUT_BYTES = {"cpu": 32, "cuda": 512}
 REPEATS = {"cpu": 1, "cuda": 5}
@@ -19,10 +21,10 @@ class Speed:
     """Throughput at batch size 1; depends on the machine, so it never enters a hashed file.
 
     Attributes:
-        generation_bytes_per_second: Median over prompts and repeats of bytes written per second, greedily, prompt time left out.
+        generation_bytes_per_second: Median over texts and repeats of bytes written per second, time of the prompt left out.
         prefill_bytes_per_second: Median of bytes of prompt read per second.
-        generation_tokens_per_second: The same text in tokens.
-        prompts, output_bytes, repeats: What was measured.
+        generation_tokens_per_second: The same in tokens.
+        prompts, output_bytes, repeats: What was measured: texts, bytes written in all of them together, and how often.
         device, threads: Where.
     """
 
@@ -40,13 +42,16 @@ class Speed:
         return asdict(self)
 
 
-def measure(model: Any, tokenizer: Any, prompts: Sequence[str], *, prefix: int, max_tokens: int) -> Speed:
-    """Greedy generation from fixed prompts until a number of bytes, not of tokens, is written; EOS does not stop it.
+def measure(model: Any, tokenizer: Any, texts: Sequence[str], *, prefix: int, max_tokens: int) -> Speed:
+    """Read the beginning of each text, then write what follows, token by token as in generation.
+
+    What is written is the text itself, not what the model would say: a model that has just got a new vocabulary may repeat a token of
+    one byte, or stop, and its speed would then be that of its mistakes.
 
     Args:
         model: Causal language model in eval mode.
         tokenizer: Its tokenizer.
-        prompts: Texts; the prefix token is put in front of each.
+        texts: Each longer than `PROMPT_BYTES` + `OUTPUT_BYTES`; the prefix token is put in front.
         prefix: The prefix token.
         max_tokens: The model's context.
     """
@@ -55,44 +60,50 @@ def measure(model: Any, tokenizer: Any, prompts: Sequence[str], *, prefix: int, 
     device = model.device.type
     budget, repeats = OUTPUT_BYTES.get(device, OUTPUT_BYTES["cuda"]), REPEATS.get(device, REPEATS["cuda"])
     sync: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else lambda: None
-    encoded = [[prefix, *tokenizer.encode(text, add_special_tokens=False, verbose=False)] for text in prompts]
-    reading, writing, tokens = [], [], []
+    passages = [_passage(tokenizer, text, budget, prefix, max_tokens) for text in texts]
     for _ in range(WARM_UP.get(device, 1)):
-        _generate(model, tokenizer, encoded[0], budget // 4, max_tokens, sync)
-    for _ in range(repeats):
-        for text, ids in zip(prompts, encoded, strict=True):
-            prefill, seconds, steps, written = _generate(model, tokenizer, ids, budget, max_tokens, sync)
-            reading.append(len(text.encode()) / prefill)
-            if steps:
-                writing.append(written / seconds)
-                tokens.append(steps / seconds)
+        _run(model, passages[0], sync)
+    reading, writing, tokens = [], [], []
+    for passage in passages * repeats:
+        prefill, seconds = _run(model, passage, sync)
+        reading.append(passage.prompt_bytes / prefill)
+        writing.append(passage.output_bytes / seconds)
+        tokens.append(len(passage.output) / seconds)
     return Speed(
-        round(statistics.median(writing or [0.0]), 2), round(statistics.median(reading), 2), round(statistics.median(tokens or [0.0]), 2),
-        len(prompts), budget, repeats, device, torch.get_num_threads(),
+        round(statistics.median(writing), 2), round(statistics.median(reading), 2), round(statistics.median(tokens), 2),
+        len(texts), sum(passage.output_bytes for passage in passages), repeats, device, torch.get_num_threads(),
     )  # fmt: skip
 
 
-def _generate(
-    model: Any, tokenizer: Any, ids: list[int], budget: int, max_tokens: int, sync: Callable[[], None]
-) -> tuple[float, float, int, int]:  # fmt: skip
-    """(seconds of prefill, seconds of decoding, tokens decoded, bytes decoded)."""
+@dataclass(frozen=True)
+class _Passage:
+    prompt: list[int]
+    output: list[int]
+    prompt_bytes: int
+    output_bytes: int
+
+
+def _passage(tokenizer: Any, text: str, budget: int, prefix: int, max_tokens: int) -> _Passage:
+    prompt = next(cut_text(text, min(PROMPT_BYTES, max_tokens // 2)))
+    ids = [prefix, *tokenizer.encode(prompt, add_special_tokens=False, verbose=False)]
+    room = min(budget, max_tokens - len(ids))  # a token is at least one byte
+    output = text.strip()[len(prompt) :].encode()[:room].decode(errors="ignore")
+    return _Passage(ids, tokenizer.encode(output, add_special_tokens=False, verbose=False), len(prompt.encode()), len(output.encode()))
+
+
+def _run(model: Any, passage: _Passage, sync: Callable[[], None]) -> tuple[float, float]:
+    """Seconds of prefill, seconds of decoding."""
     import torch
 
     with torch.no_grad():
         sync()
         start = time.perf_counter()
-        out = model(input_ids=torch.tensor([ids], device=model.device), use_cache=True)
-        token = out.logits[:, -1:].argmax(-1)
+        out = model(input_ids=torch.tensor([passage.prompt], device=model.device), use_cache=True)
+        out.logits[:, -1:].argmax(-1)
         sync()
         middle = time.perf_counter()
-        produced: list[int] = []
-        written = 0
-        # A token that is a part of a character adds nothing to the text until the character is whole, so the number of steps has a limit.
-        while written < budget and len(produced) < 2 * budget and len(ids) + len(produced) + 1 < max_tokens:
-            out = model(input_ids=token, past_key_values=out.past_key_values, use_cache=True)
-            token = out.logits[:, -1:].argmax(-1)
-            produced.append(int(token))
-            written = len(tokenizer.decode(produced, skip_special_tokens=True).encode())
-        sync()
+        for token in passage.output:
+            out = model(input_ids=torch.tensor([[token]], device=model.device), past_key_values=out.past_key_values, use_cache=True)
+            int(out.logits[:, -1:].argmax(-1))  # generation looks at each token before it goes on
         end = time.perf_counter()
-    return middle - start, max(end - middle, 1e-9), len(produced), written
+    return middle - start, max(end - middle, 1e-9)
