@@ -83,7 +83,9 @@ def test_plain_transformers_agrees_with_the_table(finished: Project, stage: str)
     results = finished.root / "results"
     folder, scores = (results / kind / PLACE / "bpe2k/mean/s0" / stage for kind in ("models", "scores"))
     found = json.loads((scores / "scores.json").read_text())["tasks"]["bpb-small"]
-    texts = [item["text"] for item in TASKS.get("bits_per_byte").build(Task.load("bpb-small"), read_held(results / "corpora/deu_Latn")).documents]
+    texts = [
+        item["text"] for item in TASKS.get("bits_per_byte").build(Task.load("bpb-small"), read_held(results / "corpora/deu_Latn")).documents
+    ]
     assert len(texts) == found["n"] > 3
 
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
