@@ -9,6 +9,8 @@ Files that depend on time (throughput, timings) are named as *volatile*: the man
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -20,7 +22,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,35 +64,36 @@ def create(
         out: Folder of the artifact. What is there is replaced in the end.
         kind: What the artifact is ("corpus", "tokenizer", "model", "scores", ...).
         settings: The resolved settings that decide its content; JSON values, no paths of this machine.
-        inputs: Role -> folder of each artifact it is made from.
+        inputs: Role -> folder of each artifact it is made from; its files are compared with its manifest first.
         libraries: Distribution names whose versions the content depends on.
         volatile: Names of files (relative to `out`) that differ from run to run.
         run_facts: More facts about how it was made here (threads, device), for run.json; never hashed.
 
     Raises:
-        ArtifactError: The place cannot be written, or an input is not a whole artifact.
+        ArtifactError: The place cannot be written, the disk is full, or an input is not a whole artifact or was altered.
     """
     out = Path(out)
-    fingerprints = {role: fingerprint(Path(path)) for role, path in sorted((inputs or {}).items())}
+    fingerprints = {role: _trusted(role, Path(path)) for role, path in sorted((inputs or {}).items())}
     started = time.time()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+        _clear_leftovers(out)
+        temporary, alive = _temporary(out)
     except OSError as error:
         raise ArtifactError(f"cannot write to {out.parent}: {error.strerror}", "free space or choose another folder") from error
     try:
         yield temporary
         _finish(temporary, kind, settings, fingerprints, libraries, set(volatile), started, run_facts or {})
+        made = fingerprint(temporary)
         _swap(temporary, out)
-    except OSError as error:
-        if error.errno in (28, 30, 122):  # ENOSPC, EROFS, EDQUOT
-            raise ArtifactError(
-                f"cannot finish {out}: {error.strerror}", "free space and run again; nothing half-written is left"
-            ) from error
+    except Exception as error:
+        if reason := _refused_by_disk(error):
+            raise ArtifactError(f"cannot finish {out}: {reason}", "free space and run again; nothing half-written is left") from error
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    log.info("wrote %s (%s)", out, fingerprint(out)[:12])
+        os.close(alive)
+    log.info("wrote %s (%s)", out, made[:12])
 
 
 def _finish(
@@ -128,15 +132,81 @@ def _finish(
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
+def _refused_by_disk(error: Exception) -> str | None:
+    """What a full or read-only disk says; libraries written in Rust and C++ raise errors of their own with the number in the text."""
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        text = os.strerror(number)
+        if getattr(error, "errno", None) == number or text in str(error) or f"code: {number}," in str(error):
+            return text
+    return None
+
+
 def _swap(temporary: Path, out: Path) -> None:
-    """Put `temporary` in the place of `out`, which may exist; `temporary` then holds what was there."""
-    if out.exists():
-        old = temporary.with_suffix(".old")
-        os.rename(out, old)
-        os.rename(temporary, out)
+    """Put `temporary` in the place of `out`, which may exist, and which another process may put there at the same moment."""
+    old = temporary.with_name(f"{temporary.name.removesuffix('.part')}.old.part")
+    for attempt in range(10):
         shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.rename(temporary, out)
+        try:
+            if out.exists():
+                os.rename(out, old)
+            os.rename(temporary, out)
+            break
+        except OSError as error:
+            if attempt == 9 or error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT) or not temporary.exists():
+                raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _temporary(out: Path) -> tuple[Path, int]:
+    """A new folder beside `out`, and the descriptor that holds it."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+        with suppress(OSError):  # another process took it for a leftover before it was held
+            held = _hold(folder)
+            if folder.is_dir():
+                return folder, held
+            os.close(held)
+
+
+def _hold(folder: Path) -> int:
+    """Lock a folder until the descriptor is closed or the process ends, however it ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def _clear_leftovers(out: Path) -> None:
+    """Delete what killed jobs left of this artifact: temporary folders that no living process holds."""
+    for left in out.parent.glob(f".{out.name}.*.part"):
+        try:
+            descriptor = _hold(left)
+        except OSError:
+            continue  # another process is at work there
+        shutil.rmtree(left, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _trusted(role: str, folder: Path) -> str:
+    """Fingerprint of an input whose files are those of its manifest."""
+    if is_artifact(folder) and (problems := _altered(folder, read(folder))):
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise ArtifactError(f"the {role} is damaged: {problems[0]}{more}", f"delete {folder} and make or pull it again")
+    return fingerprint(folder)
+
+
+def _altered(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """One sentence for each file of the manifest that is missing or has other bytes."""
+
+    def problem(item: tuple[str, Mapping[str, Any]]) -> str | None:
+        path, facts = folder / item[0], item[1]
+        if not path.is_file():
+            return f"{path}: missing"
+        if (size := path.stat().st_size) != facts["bytes"]:
+            return f"{path}: {size} bytes, the manifest says {facts['bytes']}"
+        return None if file_sha256(path) == facts["sha256"] else f"{path}: content altered (sha256 differs)"
+
+    with ThreadPoolExecutor(max_workers=4) as pool:  # hashing leaves the interpreter's lock
+        return [found for found in pool.map(problem, manifest["files"].items()) if found]
 
 
 def _files(folder: Path) -> list[Path]:
@@ -195,24 +265,8 @@ def verify(folder: Path) -> list[str]:
     """Recompute every hash; one sentence for each thing that does not match (none: the artifact is whole)."""
     folder = Path(folder)
     manifest = read(folder)
-    problems = []
+    problems = _altered(folder, manifest)
     present = {path.relative_to(folder).as_posix() for path in _files(folder)}
-    for name, facts in manifest["files"].items():
-        if name not in present:
-            problems.append(f"{folder / name}: missing")
-        elif (size := (folder / name).stat().st_size) != facts["bytes"]:
-            problems.append(f"{folder / name}: {size} bytes, the manifest says {facts['bytes']}")
-        elif file_sha256(folder / name) != facts["sha256"]:
-            problems.append(f"{folder / name}: content altered (sha256 differs)")
     extra = present - set(manifest["files"]) - set(manifest["volatile"])
     problems.extend(f"{folder / name}: not in the manifest" for name in sorted(extra))
     return problems
-
-
-def clear_leftovers(root: Path) -> int:
-    """Delete temporary folders that killed jobs left below `root`; how many there were."""
-    left = [path for path in Path(root).rglob(".*.part") if path.is_dir()]
-    left += [path for path in Path(root).rglob(".*.old") if path.is_dir()]
-    for path in left:
-        shutil.rmtree(path, ignore_errors=True)
-    return len(left)

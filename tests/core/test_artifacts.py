@@ -67,8 +67,13 @@ def test_a_killed_job_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], check=False)
     assert done.returncode == -9
     assert not (tmp_path / "a").exists()
-    assert artifacts.clear_leftovers(tmp_path) == 1
-    assert list(tmp_path.iterdir()) == []
+    assert len(list(tmp_path.iterdir())) == 1
+    with artifacts.create(tmp_path / "a", "corpus", {}) as first, artifacts.create(tmp_path / "a", "corpus", {}) as second:
+        (first / "data.txt").write_text("one")
+        (second / "data.txt").write_text("two")
+        assert {path.name for path in tmp_path.iterdir()} == {first.name, second.name}, "the dead job's folder goes, a living one's stays"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert artifacts.verify(tmp_path / "a") == []
 
 
 def test_verify_names_what_does_not_match(tmp_path: Path) -> None:
@@ -95,6 +100,32 @@ def test_damaged_or_missing_manifest_is_refused(tmp_path: Path) -> None:
         artifacts.read(folder)
     with pytest.raises(ArtifactError, match="is a corpus, not a model"):
         artifacts.expect(make(tmp_path / "b"), "model")
+
+
+def test_a_damaged_input_stops_before_work(tmp_path: Path) -> None:
+    source = make(tmp_path / "source")
+    (source / "notes.txt").write_text("a user's own file does no harm")
+    make(tmp_path / "a", inputs={"corpus": source})
+    (source / "data.txt").write_text("hellO")
+    with pytest.raises(ArtifactError, match=r"the corpus is damaged: .*data.txt: content altered(.|\n)*make or pull it again"):
+        make(tmp_path / "b", inputs={"corpus": source})
+    (source / "data.txt").write_text("hell")
+    with pytest.raises(ArtifactError, match="4 bytes, the manifest says 5"):
+        make(tmp_path / "b", inputs={"corpus": source})
+    assert not (tmp_path / "b").exists()
+
+
+def test_writers_at_once_leave_one_whole_artifact(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from tokgraft import artifacts\n"
+        "for number in range(40):\n"
+        f"    with artifacts.create(pathlib.Path({str(tmp_path / 'a')!r}), 'corpus', {{}}) as out:\n"
+        "        (out / 'data.txt').write_text(sys.argv[1] * 1000)\n"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code, name]) for name in "xyz"]
+    assert [one.wait() for one in running] == [0, 0, 0]
+    assert artifacts.verify(tmp_path / "a") == []
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_an_input_that_is_not_there_stops_before_work(tmp_path: Path) -> None:
