@@ -87,7 +87,7 @@ def create(
         made = fingerprint(temporary)
         _swap(temporary, out)
     except Exception as error:
-        if reason := _refused_by_disk(error):
+        if reason := _refused_by_disk(error, temporary):
             raise ArtifactError(f"cannot finish {out}: {reason}", "free space and run again; nothing half-written is left") from error
         raise
     finally:
@@ -132,12 +132,17 @@ def _finish(
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
-def _refused_by_disk(error: Exception) -> str | None:
-    """What a full or read-only disk says; libraries written in Rust and C++ raise errors of their own with the number in the text."""
+def _refused_by_disk(error: Exception, folder: Path) -> str | None:
+    """What a full or read-only disk says.
+
+    Libraries written in Rust and C++ raise errors of their own with the number in the text, numpy an OSError without one.
+    """
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         text = os.strerror(number)
         if getattr(error, "errno", None) == number or text in str(error) or f"code: {number}," in str(error):
             return text
+    if isinstance(error, OSError) and error.errno is None and shutil.disk_usage(folder).free < 2**20:
+        return os.strerror(errno.ENOSPC)
     return None
 
 
