@@ -20,7 +20,7 @@ TORCH_PIN := $(if $(filter cuda,$(TORCH)),torch===2.13.0,torch==2.13.0)
 # Targets go before these: --configfile takes every word that follows.
 FLAGS := $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
-.PHONY: help setup demo run report snakemake-report ui test test-fast checks format lock schema clean
+.PHONY: help setup demo run report snakemake-report ui test test-fast test-integration checks format lock schema clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -64,7 +64,12 @@ test: setup  ## All checks and tests: style, types, layers, unit, contract, dry 
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-fast: setup  ## Tests without the slow ones
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not network"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not network and not integration"
+
+test-integration: setup  ## Tests with real parts: DVC stores, MLflow on PostgreSQL, Slurm, injected faults
+	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python -r envs/integration.txt \
+	  || $(BIN)/python -m pip install --quiet --no-deps -r envs/integration.txt
+	$(BIN)/python -m pytest -m integration tests/integration
 
 checks: setup  ## Style, types, layers
 	$(BIN)/ruff check .
