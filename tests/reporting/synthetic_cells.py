@@ -128,7 +128,10 @@ def _cell(root: Path, model: str, language: str, tokenizer: str, method: str, re
     }
     files = {"model.safetensors": weights + "+", "metrics.jsonl": "".join(json.dumps(row) + "\n" for row in curve),
              "training.json": json.dumps(totals)}  # fmt: skip
-    _write(trained, "model", files, {"model": init}, {"timing.jsonl": json.dumps({"step": 250, "tokens_per_second": 1234.5}) + "\n"})
+    usage = [{"time": 1_790_000_000_000 + 1000 * i, "step": 50 * i, "cpu_utilization_percentage": 80.0 + i} for i in range(5)]
+    changing = {"timing.jsonl": json.dumps({"step": 250, "tokens_per_second": 1234.5}) + "\n",
+                "system.jsonl": "".join(json.dumps(row) + "\n" for row in usage)}  # fmt: skip
+    _write(trained, "model", files, {"model": init}, changing)
     name = f"{model}/{language}"
     for stage, (folder, slug) in enumerate(((init, layout.INIT), (trained, recipe))):
         write_scores(root / layout.scores(*place, slug), folder, name, method, tokenizer, stage, seed, pages)

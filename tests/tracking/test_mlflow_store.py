@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import shutil
+import subprocess
+import sys
+import time
+import urllib.parse
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +17,10 @@ from tokgraft import artifacts
 from tokgraft.cells import load_cells
 from tokgraft.cli import main
 from tokgraft.config import layout
-from tokgraft.tracking.mlflow_store import FINGERPRINT, LIVE, TrackingError, default_uri, publish
+from tokgraft.tracking import mlflow_store
+from tokgraft.tracking.lock import LockError, alone
+from tokgraft.tracking.mlflow_store import FINGERPRINT, LIVE, TrackingError, default_uri
+from tokgraft.tracking.publishing import Published, Publisher, publish
 from tokgraft.tracking.record import fingerprint, record
 
 CELLS = Path("results/cells.json")
@@ -62,6 +71,17 @@ def test_every_cell_becomes_one_flat_run_with_all_that_is_known(store):
     assert run.data.tags["manifest.trained"] == artifacts.fingerprint(Path(trained))
     curve = client.get_metric_history(run.info.run_id, "curve/val_bpb")
     assert [point.step for point in sorted(curve, key=lambda point: point.step)] == [0, 50, 100, 150, 200, 250]
+    busy = client.get_metric_history(run.info.run_id, "system/cpu_utilization_percentage")
+    assert sorted((point.timestamp, point.step, point.value) for point in busy) == [
+        (1_790_000_000_000 + 1000 * i, 50 * i, 80.0 + i) for i in range(5)
+    ]
+    how = json.loads(Path(trained, "run.json").read_text())
+    assert run.info.start_time == calendar.timegm(time.strptime(how["started"], "%Y-%m-%dT%H:%M:%SZ")) * 1000
+    assert run.info.end_time >= run.info.start_time
+    texts = {text.dataset.name: (text.dataset.digest, json.loads(text.dataset.source)["uri"]) for text in run.inputs.dataset_inputs}
+    assert texts == {
+        slug: (artifacts.fingerprint(Path(layout.corpus(slug)))[:36], layout.corpus(slug)) for slug in ("deu_Latn", layout.ENGLISH)
+    }
     assert {file.path for file in client.list_artifacts(run.info.run_id, "score_trained")} == {
         "score_trained/scores.json",
         "score_trained/manifest.json",
@@ -107,6 +127,150 @@ def test_a_killed_publisher_leaves_nothing_live_and_is_superseded(store, monkeyp
     assert len(done.created) == 3 and done.superseded == [cells.cells[0].key]
     assert client.get_run(half.info.run_id).info.status == "KILLED"
     assert len(runs()) == 3 and len(runs("pending")) == 0
+
+
+def pass_over(sleep=None, patience=0.0):
+    """One pass of a publisher that has to reckon with others, as on a server."""
+    cells = load_cells(CELLS)
+    done = Published("", "demo")
+    Publisher(mlflow_store.connect(default_uri(), "demo"), cells, done, True, patience, sleep or (lambda seconds: None)).work()
+    return done
+
+
+def test_what_another_publisher_has_begun_is_left_to_it(store):
+    _, runs = store
+    cells = load_cells(CELLS)
+    other = mlflow_store.connect(default_uri(), "demo")
+    content = record(cells, cells.cells[0])
+    begun = other.begin(content, 1)
+    done = pass_over(sleep=lambda seconds: other.fill(begun, content), patience=3.0)
+    assert cells.cells[0].key in done.unchanged and len(done.created) == 2 and not done.superseded
+    assert len(runs()) == 3 and begun in {run.info.run_id for run in runs()}
+
+
+def test_what_another_publisher_has_left_is_taken_over(store):
+    client, runs = store
+    cells = load_cells(CELLS)
+    begun = mlflow_store.connect(default_uri(), "demo").begin(record(cells, cells.cells[0]), 1)
+    waited = []
+    done = pass_over(sleep=waited.append, patience=3.0)
+    assert len(waited) == 3 and len(done.created) == 3 and done.superseded == [cells.cells[0].key]
+    assert len(runs()) == 3 and client.get_run(begun).info.status == "KILLED" and begun not in {run.info.run_id for run in runs()}
+
+
+@pytest.mark.parametrize("first_to_begin", [True, False])
+def test_two_that_begin_a_cell_in_the_same_moment_leave_one_run(store, monkeypatch, first_to_begin):
+    """The other one begins between this one's look and its own run, and writes to the end whatever happens."""
+    _, runs = store
+    cells = load_cells(CELLS)
+    other = mlflow_store.connect(default_uri(), "demo")
+    content, begin = record(cells, cells.cells[0]), mlflow_store.Store.begin
+    theirs: list[str] = []
+
+    def both(self, mine, generation):
+        if mine.key != content.key or theirs:
+            return begin(self, mine, generation)
+        ids = sorted(begin(other, content, 1) for _ in range(2))  # ids are random: decide who has the lower one
+        theirs.append(ids[not first_to_begin])
+        other.fill(theirs[0], content)
+        return ids[first_to_begin]
+
+    monkeypatch.setattr(mlflow_store.Store, "begin", both)
+    done = pass_over(patience=3.0)
+    live = [run.info.run_id for run in runs() if run.data.tags["pipeline.key"] == content.key]
+    assert len(live) == 1 and len(runs()) == 3 and not runs("pending") and not runs("false")
+    assert (live == theirs) == first_to_begin
+    assert sorted(done.created + done.unchanged) == sorted(cell.key for cell in cells.cells)
+
+
+def test_of_two_live_runs_with_other_content_the_newer_generation_stays(store, monkeypatch):
+    """Two publishers with different artifacts at once must not hide each other's run."""
+    from synthetic_cells import write_scores
+
+    _, runs = store
+    publish(load_cells(CELLS))
+    place = ("pocket", "deu_Latn", "bpe8k", "mean", 0)
+    write_scores(
+        Path(layout.scores(*place, "init")), Path(layout.adapted(*place, "init")), "pocket/deu_Latn", "mean", "bpe8k", 0, shift=0.1
+    )
+    cells = load_cells(CELLS)
+    newer, fill = mlflow_store.connect(default_uri(), "demo"), mlflow_store.Store.fill
+
+    def meanwhile(self, run, content):
+        monkeypatch.setattr(mlflow_store.Store, "fill", fill)
+        later = newer.begin(replace(content, fingerprint="other", tags={**content.tags, FINGERPRINT: "other"}), 9)
+        newer.fill(later, content)
+        fill(self, run, content)
+
+    monkeypatch.setattr(mlflow_store.Store, "fill", meanwhile)
+    pass_over()
+    (left,) = [run for run in runs() if run.data.tags["pipeline.key"] == MEAN]
+    assert left.data.tags[FINGERPRINT] == "other"
+    publish(cells)
+    (left,) = [run for run in runs() if run.data.tags["pipeline.key"] == MEAN]
+    assert left.data.tags[FINGERPRINT] == fingerprint(next(cell for cell in cells.cells if cell.key == MEAN)), "the next one settles it"
+
+
+def test_publishers_of_one_file_wait_for_each_other(store):
+    """Real processes: what one has written the others find."""
+    _, runs = store
+    command = [sys.executable, "-m", "tokgraft", "publish", "--cells", str(CELLS)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    told = [one.communicate(timeout=120) for one in started]
+    assert all(one.returncode == 0 for one in started), told
+    done = [json.loads(out) for out, _ in told]
+    assert sorted(len(one["created"]) for one in done) == [0, 0, 3]
+    assert len(runs(None)) == 3
+
+
+def test_a_lock_that_is_never_free_is_an_error_and_a_dead_holder_frees_it(tmp_path):
+    path = tmp_path / "lock"
+    code = f"from pathlib import Path; from tokgraft.tracking.lock import alone\nwith alone(Path({str(path)!r})): print('held', flush=True); input()"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout and holder.stdout.readline() == "held\n"
+    with pytest.raises(LockError, match=f"held by process {holder.pid} on "), alone(path, wait=0.3):
+        pass
+    holder.kill()
+    holder.wait()
+    with alone(path, wait=5.0):
+        pass
+
+
+def test_comparisons_are_saved_with_the_experiment(store):
+    client, runs = store
+    done = publish(load_cells(CELLS))
+    experiment = client.get_experiment_by_name("demo")
+    assert experiment.tags["pipeline.comparison"] == done.comparison and done.comparison[22:] in experiment.tags["mlflow.note.content"]
+    address = urllib.parse.urlparse(done.comparison.replace("/#", ""))
+    assert urllib.parse.parse_qs(address.query)["searchFilter"] == ["tags.`pipeline.live` = 'true'"]
+    query = urllib.parse.parse_qs(urllib.parse.urlparse(done.comparisons["deu_Latn"].replace("/#", "")).query)
+    assert set(json.loads(query["runs"][0])) == {run.info.run_id for run in runs()}
+    assert json.loads(query["experiments"][0]) == [experiment.experiment_id]
+
+
+def test_models_are_registered_once_with_their_card_and_the_best_has_a_name(store):
+    from synthetic_cells import write_scores
+
+    client, _ = store
+    held = publish(load_cells(CELLS), which="all").registered
+    assert set(held) == {"demo-deu_Latn"} and held["demo-deu_Latn"].added == [MEAN.replace("mean", "random"), MEAN][::-1]
+    best = client.get_model_version_by_alias("demo-deu_Latn", "best")
+    assert best.tags["method"] == "mean" and client.get_model_version_by_alias("demo-deu_Latn", "best-pocket").version == best.version
+    trained = layout.adapted("pocket", "deu_Latn", "bpe8k", "mean", 0, "pocket-demo")
+    assert best.tags["artifact"] == trained and best.tags["manifest"] == artifacts.fingerprint(Path(trained))
+    assert f'from_pretrained("{trained}")' in best.description and "bits_per_byte" in best.description
+    run = client.get_run(best.run_id)
+    assert run.data.tags["pipeline.key"] == MEAN and best.source == f"runs:/{run.info.run_id}/trained"
+    assert {file.path for file in client.list_artifacts(best.run_id, "trained")} >= {"trained/card.md", "trained/manifest.json"}
+    again = publish(load_cells(CELLS), which="best").registered["demo-deu_Latn"]
+    assert not again.added and len(client.search_model_versions("name = 'demo-deu_Latn'")) == 2
+    # Other scores of the same model: the same version with another card, and another one is the best now.
+    place = ("pocket", "deu_Latn", "bpe8k", "mean", 0, "pocket-demo")
+    write_scores(Path(layout.scores(*place)), Path(layout.adapted(*place)), "pocket/deu_Latn", "mean", "bpe8k", 1, shift=2.0)
+    publish(load_cells(CELLS), which="all")
+    assert len(client.search_model_versions("name = 'demo-deu_Latn'")) == 2
+    assert client.get_model_version_by_alias("demo-deu_Latn", "best").tags["method"] == "random"
+    assert client.get_model_version("demo-deu_Latn", best.version).description != best.description
 
 
 def test_an_unfinished_cell_is_skipped_with_its_reason(store):

@@ -1,29 +1,31 @@
-"""MLflow as a view of the artifacts: one flat run per cell, safe to publish again, rebuilt at any time. The only module that imports it."""
+"""An experiment in an MLflow store: runs, and versions in the model registry. The only module that imports MLflow."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tokgraft.cells import CellList
 from tokgraft.errors import TokgraftError
-from tokgraft.logs import Heartbeat, log
-from tokgraft.tracking.record import Record, fingerprint, record, why_not
+from tokgraft.tracking.record import Record
 
-LIVE, KEY, FINGERPRINT = "pipeline.live", "pipeline.key", "pipeline.fingerprint"
+LIVE, KEY, FINGERPRINT, GENERATION = "pipeline.live", "pipeline.key", "pipeline.fingerprint", "pipeline.generation"
 # Limits of one log_batch request, and of names and values, as MLflow states them.
-BATCH_METRICS, BATCH_PARAMS, BATCH_TAGS = 900, 100, 100
-KEY_LENGTH, VALUE_LENGTH = 250, 6000
+BATCH_METRICS, BATCH_PARAMS = 900, 100
+KEY_LENGTH, VALUE_LENGTH, DIGEST_LENGTH, NOTE_LENGTH = 250, 6000, 36, 5000
+ENDED = {"FINISHED", "FAILED", "KILLED"}
 
 # The client is quiet and gives up soon: its defaults wait minutes for a server that is not there.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_REMOTE_ASSISTANT": "false", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }  # fmt: skip
 
 T = TypeVar("T")
@@ -33,18 +35,36 @@ class TrackingError(TokgraftError):
     """The tracking store cannot be reached or written."""
 
 
-@dataclass
-class Published:
-    """What publishing did, by cell; `page` is where the UI (`make ui`) shows the runs."""
+@dataclass(frozen=True)
+class Run:
+    """A run as the store tells it."""
 
-    uri: str
-    experiment: str
-    page: str = ""
-    created: list[str] = field(default_factory=list)
-    unchanged: list[str] = field(default_factory=list)
-    superseded: list[str] = field(default_factory=list)
-    retired: list[str] = field(default_factory=list)
-    skipped: dict[str, str] = field(default_factory=dict)
+    id: str
+    key: str
+    fingerprint: str
+    live: str
+    status: str
+    generation: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is live and was written to its end."""
+        return self.live == "true" and self.status == "FINISHED"
+
+    @property
+    def rank(self) -> tuple[int, str]:
+        """Of several whole runs of a cell the lowest counts: the newest generation, then the lowest id, so that all publishers agree."""
+        return (-self.generation, self.id)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a registered model."""
+
+    number: str
+    manifest: str
+    live: bool
+    description: str
 
 
 def default_uri() -> str:
@@ -52,58 +72,66 @@ def default_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
 
 
-def publish(cells: CellList, uri: str | None = None) -> Published:
-    """Bring the store in step with the artifacts.
-
-    A cell whose finished run carries the fingerprint of its artifacts is left alone. Otherwise a new run is written, and only when it is
-    whole does it become the live one of its cell; the one before it stays in the store with `pipeline.live = false`.
-
-    Args:
-        cells: The cells of the experiment.
-        uri: Tracking store (default: `default_uri()`).
+def file_of(uri: str) -> Path | None:
+    """The file of a SQLite store; None for any other.
 
     Raises:
-        TrackingError: The store cannot be reached or written. Nothing is lost: the artifacts hold everything.
+        TrackingError: Its folder is missing or read-only (SQLAlchemy would say `unable to open database file`).
     """
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    uri = uri or default_uri()
-    store = _connect(uri, cells.experiment)
-    done = Published(_without_password(uri), cells.experiment, f"/#/experiments/{store.experiment}/runs?workflowType=machine_learning")
-    heart = Heartbeat("publish", len(cells.cells), "cells")
+    if not uri.startswith("sqlite:///"):
+        return None
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise TrackingError(
+            f"the tracking store {path} cannot be written",
+            "choose another with --uri sqlite:////path/mlflow.db; the artifacts are untouched",
+        )
+    return path
+
+
+def without_password(uri: str) -> str:
+    """An address that may be shown."""
+    return re.sub(r"//([^:/@]+):[^@/]*@", r"//\1:***@", uri)
+
+
+@contextmanager
+def named_errors(uri: str) -> Iterator[None]:
+    """Whatever MLflow raises becomes a TrackingError that says what to do."""
     try:
-        store.describe(cells)
-        runs = store.runs()
-        for number, cell in enumerate(cells.cells, 1):
-            if reason := why_not(cell):
-                done.skipped[cell.key] = reason
-            else:
-                of_cell = runs.get(cell.key, [])
-                current = fingerprint(cell)
-                if any(_is_current(run, current) for run in of_cell):
-                    done.unchanged.append(cell.key)
-                else:
-                    store.write(record(cells, cell))
-                    done.created.append(cell.key)
-                done.superseded += store.retire([run for run in of_cell if not _is_current(run, current)])
-            heart.beat(number)
-        listed = {cell.key for cell in cells.cells}
-        for key, old in runs.items():
-            if key not in listed:
-                done.retired += [key] if store.retire(old) else []
+        yield
     except TokgraftError:
         raise
     except Exception as error:
-        raise _unreachable(uri, error) from error
-    log.info("%d runs written, %d unchanged, %d cells skipped in %s", len(done.created), len(done.unchanged), len(done.skipped),
-             _without_password(uri))  # fmt: skip
-    log.info("to see them: make ui, then open http://127.0.0.1:5000%s", done.page)
-    return done
+        first = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+        raise TrackingError(
+            f"the tracking store {without_password(uri)} cannot be used: {without_password(first)}",
+            "start or name the server (--uri), then publish again; nothing is lost, every run is rebuilt from the artifacts",
+        ) from error
 
 
-def _is_current(run: Any, current: str) -> bool:
-    tags: dict[str, str] = run.data.tags
-    return tags.get(FINGERPRINT) == current and tags.get(LIVE) == "true" and str(run.info.status) == "FINISHED"
+def connect(uri: str, name: str) -> Store:
+    """Open an experiment; it is made, or brought back from the trash, where that is needed."""
+    for variable, value in ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
+    try:
+        from mlflow.exceptions import MlflowException
+        from mlflow.tracking import MlflowClient
+    except ImportError as error:
+        raise TrackingError(f"mlflow cannot be imported: {error}", "install the locked environment (make setup)") from None
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        file = file_of(uri)
+        place = (file.resolve().parent / "mlruns" / name).as_uri() if file else None  # a server has a place of its own
+        try:
+            return Store(client, client.create_experiment(name, artifact_location=place))
+        except MlflowException:  # somebody else has just made it
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+    if experiment.lifecycle_stage != "active":
+        client.restore_experiment(experiment.experiment_id)
+    return Store(client, experiment.experiment_id)
 
 
 @dataclass(frozen=True)
@@ -113,101 +141,130 @@ class Store:
     client: Any
     experiment: str
 
-    def describe(self, cells: CellList) -> None:
+    def describe(self, note: str, tags: dict[str, str]) -> None:
         """Say what the experiment is, and make the UI open it as model training."""
-        note = f"{cells.description}\n\nOne run a cell. Filter `tags.\"{LIVE}\" = 'true'` for the current ones; `bits_per_byte/init` and "
-        note += "`bits_per_byte/trained` are the headline, `curve/...` the learning curves, tags `artifact.*` and `manifest.*` the sources."
-        self.client.set_experiment_tag(self.experiment, "mlflow.experimentKind", "custom_model_development")
-        self.client.set_experiment_tag(self.experiment, "mlflow.note.content", note)
+        for name, value in {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": note, **tags}.items():
+            self.client.set_experiment_tag(self.experiment, name, value[:NOTE_LENGTH])
 
-    def runs(self) -> dict[str, list[Any]]:
-        """Runs of ours that are live or were left unfinished, by cell."""
-        found: dict[str, list[Any]] = {}
+    def runs(self, key: str | None = None) -> list[Run]:
+        """Runs of ours that are live or were left unfinished, of all cells or of one."""
+        found: list[Run] = []
+        query = f"tags.`{LIVE}` != 'false'" + (f" and tags.`{KEY}` = '{key}'" if key else "")
         token = None
         while True:
-            page = self.client.search_runs([self.experiment], f"tags.`{LIVE}` != 'false'", max_results=1000, page_token=token)
+            page = self.client.search_runs([self.experiment], query, max_results=1000, page_token=token)
             for run in page:
-                if KEY in run.data.tags:
-                    found.setdefault(run.data.tags[KEY], []).append(run)
+                tags = run.data.tags
+                if KEY in tags:
+                    found.append(Run(
+                        run.info.run_id, tags[KEY], tags.get(FINGERPRINT, ""), tags[LIVE], str(run.info.status), int(tags.get(GENERATION, 0)),
+                    ))  # fmt: skip
             token = page.token
             if not token:
                 return found
 
-    def retire(self, runs: Sequence[Any]) -> list[str]:
-        """Take runs out of the live view; one that a killed publisher left behind is ended as well."""
-        for run in runs:
-            self.client.set_tag(run.info.run_id, LIVE, "false")
-            if run.info.status not in {"FINISHED", "FAILED", "KILLED"}:
-                self.client.set_terminated(run.info.run_id, "KILLED")
-        return [run.data.tags[KEY] for run in runs]
+    def retire(self, run: Run) -> None:
+        """Take a run out of the live view; one that a killed publisher left behind is ended as well."""
+        self.client.set_tag(run.id, LIVE, "false")
+        if run.status not in ENDED:
+            self.client.set_terminated(run.id, "KILLED")
 
-    def write(self, content: Record) -> None:
+    def discard(self, run_id: str) -> None:
+        """Put a run into the trash: another publisher wrote the same."""
+        self.client.delete_run(run_id)
+
+    def begin(self, content: Record, generation: int) -> str:
+        """A new run that is not live yet; its id."""
+        tags = {**content.tags, LIVE: "pending", GENERATION: str(generation)}
+        start = content.span[0] if content.span else None
+        return str(self.client.create_run(self.experiment, start_time=start, tags=tags, run_name=content.name).info.run_id)
+
+    def fill(self, run_id: str, content: Record) -> None:
         """Write a run; it becomes live with the last call."""
         from mlflow.entities import Metric, Param, RunTag
 
-        run = self.client.create_run(self.experiment, tags={**content.tags, LIVE: "pending"}, run_name=content.name).info.run_id
-        params = [Param(_key(name), value[:VALUE_LENGTH]) for name, value in content.params.items()]
         now = int(time.time() * 1000)
+        params = [Param(_key(name), value[:VALUE_LENGTH]) for name, value in content.params.items()]
         metrics = [Metric(_key(name), value, now, 0) for name, value in content.metrics.items()]
-        metrics += [Metric(_key(point.name), point.value, now, point.step) for point in content.curve]
-        for part in _chunks(params, BATCH_PARAMS):
-            self.client.log_batch(run, params=part)
-        for part in _chunks(metrics, BATCH_METRICS):
-            self.client.log_batch(run, metrics=part)
+        metrics += [Metric(_key(point.name), point.value, point.time or now, point.step) for point in content.curve]
+        for some, more in zip_longest(_chunks(params, BATCH_PARAMS), _chunks(metrics, BATCH_METRICS), fillvalue=()):
+            self.client.log_batch(run_id, params=some, metrics=more)
+        self._texts(run_id, content)
         for file, folder in content.files:
-            self.client.log_artifact(run, str(file), folder)
-        self.client.set_terminated(run, "FINISHED")
-        self.client.log_batch(run, tags=[RunTag(LIVE, "true")])
+            self.client.log_artifact(run_id, str(file), folder)
+        self.client.set_terminated(run_id, "FINISHED", end_time=content.span[1] if content.span else None)
+        self.client.log_batch(run_id, tags=[RunTag(LIVE, "true")])
 
+    def _texts(self, run_id: str, content: Record) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
 
-def _connect(uri: str, name: str) -> Store:
-    try:
-        from mlflow.tracking import MlflowClient
-    except ImportError as error:
-        raise TrackingError(f"mlflow cannot be imported: {error}", "install the locked environment (make setup)") from None
-    _check_local(uri)
-    try:
-        client = MlflowClient(tracking_uri=uri)
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            return Store(client, client.create_experiment(name, artifact_location=_artifact_location(uri, name)))
-        if experiment.lifecycle_stage != "active":
-            client.restore_experiment(experiment.experiment_id)
-        return Store(client, experiment.experiment_id)
-    except Exception as error:
-        raise _unreachable(uri, error) from error
+        self.client.log_inputs(run_id, [
+            DatasetInput(
+                Dataset(text.name, text.digest[:DIGEST_LENGTH], "local", json.dumps({"uri": text.folder}), profile=json.dumps(text.facts)),
+                [InputTag("mlflow.data.context", text.context)],
+            )
+            for text in content.texts
+        ])  # fmt: skip
 
+    def write_text(self, run_id: str, text: str, path: str) -> None:
+        """A text among the files of a run."""
+        self.client.log_text(run_id, text, path)
 
-def _check_local(uri: str) -> None:
-    """Say plainly that the folder of a SQLite store is missing or read-only; SQLAlchemy would say `unable to open database file`."""
-    if not uri.startswith("sqlite:///"):
-        return
-    path = Path(uri.removeprefix("sqlite:///"))
-    target = path if path.exists() else path.parent
-    if not os.access(target, os.W_OK):
-        raise TrackingError(
-            f"the tracking store {path} cannot be written",
-            "choose another with --uri sqlite:////path/mlflow.db; the artifacts are untouched",
+    # --- model registry
+
+    def versions(self, model: str) -> list[Version]:
+        """Versions of a registered model, oldest first; the model is made where it is not there."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.get_registered_model(model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            try:
+                self.client.create_registered_model(model)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+        found: list[Version] = []
+        token = None
+        while True:
+            page = self.client.search_model_versions(f"name = '{model}'", max_results=1000, page_token=token)
+            found += [
+                Version(str(one.version), one.tags.get("manifest", ""), one.tags.get(LIVE) == "true", one.description or "") for one in page
+            ]
+            token = page.token
+            if not token:
+                return sorted(found, key=lambda one: int(one.number))
+
+    def add_version(self, model: str, run_id: str, folder: str, tags: dict[str, str], description: str) -> str:
+        """A new version that points to a folder of a run; its number."""
+        made = self.client.create_model_version(
+            model, f"runs:/{run_id}/{folder}", run_id, tags=tags, description=description, await_creation_for=15
         )
+        return str(made.version)
 
+    def remove_version(self, model: str, number: str) -> None:
+        """Delete a version: another publisher registered the same."""
+        self.client.delete_model_version(model, number)
 
-def _artifact_location(uri: str, name: str) -> str | None:
-    """`mlruns/` beside a SQLite store; a server has a place of its own."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    return (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlruns" / name).as_uri()
+    def mark_version(self, model: str, number: str, live: bool) -> None:
+        """Say whether a version belongs to the current artifacts."""
+        self.client.set_model_version_tag(model, number, LIVE, str(live).lower())
 
+    def describe_version(self, model: str, number: str, description: str) -> None:
+        """Replace the text of a version."""
+        self.client.update_model_version(model, number, description)
 
-def _unreachable(uri: str, error: Exception) -> TrackingError:
-    first = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
-    return TrackingError(
-        f"the tracking store {_without_password(uri)} cannot be used: {first}",
-        "start or name the server (--uri), then publish again; nothing is lost, every run is rebuilt from the artifacts",
-    )
+    def describe_model(self, model: str, description: str, tags: dict[str, str]) -> None:
+        """Text and tags of a registered model."""
+        self.client.update_registered_model(model, description)
+        for name, value in tags.items():
+            self.client.set_registered_model_tag(model, name, value)
 
-
-def _without_password(uri: str) -> str:
-    return re.sub(r"//([^:/@]+):[^@/]*@", r"//\1:***@", uri)
+    def point(self, model: str, alias: str, number: str) -> None:
+        """Let an alias name a version."""
+        self.client.set_registered_model_alias(model, alias, number)
 
 
 def _key(name: str) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from tokgraft import artifacts
 from tokgraft.artifacts import canonical_json
 from tokgraft.cells import STAGES, CellList, RunCell, Score, flatten, identity, missing, read_jsonl, read_score
 
-FORM = 1  # raised when records of the same artifacts change, so that they are published again
+FORM = 2  # raised when records of the same artifacts change, so that they are published again
 ROLES = ("base", "corpus", "english", "tokenizer", "init", "trained", "score_init", "score_trained")
 NEEDED = ("init", "trained", "score_init", "score_trained")
+USAGE = "system.jsonl"  # of the training job; what it holds differs from run to run, so it counts for no fingerprint
 SETTINGS = ("base", "corpus", "tokenizer", "init", "trained", "score_trained")
 SMALL_FILES = {
     "init": ("manifest.json", "transplant.json"), "trained": ("manifest.json", "training.json"), "tokenizer": ("manifest.json", "metrics.json"),
@@ -25,11 +27,31 @@ SMALL_FILES = {
 
 @dataclass(frozen=True)
 class Point:
-    """A value of a curve."""
+    """A value of a curve; `time` in milliseconds since 1970 where it was noted."""
 
     name: str
     step: int
     value: float
+    time: int | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Text that a cell was trained on.
+
+    Attributes:
+        name: Slug of the language.
+        digest: Manifest hash of the corpus.
+        folder: Folder of the corpus.
+        context: What it was used for.
+        facts: Bytes, pages and licence of its splits.
+    """
+
+    name: str
+    digest: str
+    folder: str
+    context: str
+    facts: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -43,8 +65,10 @@ class Record:
         params: All resolved settings, flat.
         tags: What runs are filtered by, and the folder and manifest hash of every artifact.
         metrics: Final scores and costs.
-        curve: Learning curve.
+        curve: Learning curve, and the use of the machine while training.
+        texts: The corpora.
         files: (file, folder in the store) of small files worth keeping beside it.
+        span: Begin and end of the training in milliseconds since 1970; None where it is not known here.
     """
 
     key: str
@@ -54,7 +78,9 @@ class Record:
     tags: dict[str, str]
     metrics: dict[str, float]
     curve: list[Point]
+    texts: list[Source]
     files: list[tuple[Path, str]]
+    span: tuple[int, int] | None = None
 
 
 def why_not(cell: RunCell) -> str | None:
@@ -83,7 +109,7 @@ def record(cells: CellList, cell: RunCell) -> Record:
     training = artifacts.read(cell.paths.trained)
     return Record(
         cell.key, fingerprint(cell), _name(cells, cell), _params(cell), _tags(cells, cell), dict(_metrics(cell, scores)),
-        _curve(cell, set(training["volatile"])), _files(cell),
+        [*_curve(cell, set(training["volatile"])), *_usage(cell)], _texts(cell), _files(cell), _span(cell),
     )  # fmt: skip
 
 
@@ -166,6 +192,34 @@ def _curve(cell: RunCell, volatile: set[str]) -> list[Point]:
                 if name != "step" and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
                     points.append(Point(f"curve/{name}", int(row.get("step", 0)), float(value)))
     return points
+
+
+def _usage(cell: RunCell) -> Iterator[Point]:
+    """What the training job noted of its machine, under the names that MLflow gives its own system metrics."""
+    for row in read_jsonl(cell.paths.trained / USAGE):
+        for name, value in row.items():
+            if name not in {"time", "step"} and isinstance(value, int | float) and math.isfinite(value):
+                yield Point(f"system/{name}", int(row["step"]), float(value), int(row["time"]))
+
+
+def _texts(cell: RunCell) -> list[Source]:
+    found = []
+    for role, context in (("corpus", "training"), ("english", "English: replay and forgetting")):
+        folder = getattr(cell.paths, role)
+        card = artifacts_json(folder / "card.json") if (folder / "card.json").is_file() else {}
+        facts: dict[str, Any] = {name: card[name] for name in ("name", "licence", "splits") if name in card}
+        found.append(Source(folder.name, identity(folder), str(folder), context, facts))
+    return found
+
+
+def _span(cell: RunCell) -> tuple[int, int] | None:
+    path = cell.paths.trained / artifacts.RUN
+    how = artifacts_json(path) if path.is_file() else {}
+    try:
+        begin = datetime.strptime(how["started"], "%Y-%m-%dT%H:%M:%S%z")
+        return int(begin.timestamp() * 1000), int((begin.timestamp() + how["wall_seconds"]) * 1000)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _files(cell: RunCell) -> list[tuple[Path, str]]:

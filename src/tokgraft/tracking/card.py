@@ -1,0 +1,67 @@
+"""The card of an adapted model: what it is, how good, made from what, how to load it. Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tokgraft import artifacts
+from tokgraft.cells import STAGES, CellList, RunCell, Score, identity, missing, read_json, read_score
+from tokgraft.config.layout import CONTROL
+
+
+def card(cells: CellList, cell: RunCell) -> str:
+    """The card of a cell's trained model."""
+    language, model = cells.name("languages", cell.language), cells.name("models", cell.model)
+    lines = [
+        f"# {language}: {model} with the vocabulary {cell.tokenizer}",
+        "",
+        f"{model} was moved onto the tokenizer `{cell.tokenizer}` by `{cell.method}` (seed {cell.seed}) and trained on {language} text by the"
+        f" recipe `{cell.recipe}`, in the experiment `{cells.experiment}`.",
+        "",
+        *_scores(cells, cell),
+        "",
+        "```python",
+        f'AutoModelForCausalLM.from_pretrained("{cell.paths.trained}")',
+        "```",
+        "",
+        "| made from | folder | manifest |",
+        "|---|---|---|",
+        *(
+            f"| {role} | `{folder}` | `{identity(folder)[:16]}` |"
+            for role, folder in (
+                ("this model", cell.paths.trained), ("after the transplant", cell.paths.init), ("base model", cell.paths.base),
+                ("tokenizer", cell.paths.tokenizer), ("text", cell.paths.corpus), ("English text", cell.paths.english),
+            )
+        ),
+        "",
+        *_licences(cell),
+    ]  # fmt: skip
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _scores(cells: CellList, cell: RunCell) -> Iterator[str]:
+    """A row for each task, before and after training, beside the original model with the same training."""
+    control = next(
+        (one for one in cells.cells if one.method == CONTROL and (one.model, one.language, one.recipe, one.seed)
+         == (cell.model, cell.language, cell.recipe, cell.seed) and missing(one.paths.score_trained) is None), None,
+    )  # fmt: skip
+    columns: list[Score] = [read_score(cell.score_folder(stage)) for stage in STAGES]
+    heads = ["after the transplant", "after training"]
+    if control:
+        columns.append(read_score(control.paths.score_trained))
+        heads.append("own vocabulary, trained alike")
+    yield f"| held-out score | {' | '.join(heads)} |"
+    yield "|---" * (len(heads) + 1) + "|"
+    for task in columns[1].tasks:
+        values = [next((f"{one.value:.4g}" for one in column.tasks if one.slug == task.slug), "n/a") for column in columns]
+        yield f"| {task.slug} ({task.metric}{f', chance {task.chance:.2g}' if task.chance is not None else ''}) | {' | '.join(values)} |"
+
+
+def _licences(cell: RunCell) -> Iterator[str]:
+    for role, folder in (("text", cell.paths.corpus), ("English text", cell.paths.english)):
+        if (
+            artifacts.is_artifact(folder)
+            and (folder / "card.json").is_file()
+            and (licence := read_json(folder / "card.json").get("licence"))
+        ):
+            yield f"- licence of the {role}: {licence}"

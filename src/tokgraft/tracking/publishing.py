@@ -1,0 +1,219 @@
+"""Bring a tracking store in step with the artifacts: one live run for each finished cell, whoever else publishes at the same time.
+
+A SQLite store is locked. A server has no lock, so publishers agree there: each writes a pending run, looks again, and leaves the cell to
+the run with the lowest rank (`Run.rank`); the others are discarded. What another publisher has begun is left to it, and looked after in
+the end: where nothing moves any more it is written here. Whenever a publisher dies, the next one puts things right.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+
+from tokgraft.cells import CellList, RunCell
+from tokgraft.logs import Heartbeat, log
+from tokgraft.tracking import links, register
+from tokgraft.tracking.lock import alone
+from tokgraft.tracking.mlflow_store import LIVE, Run, Store, connect, default_uri, file_of, named_errors, without_password
+from tokgraft.tracking.record import fingerprint, record, why_not
+
+PATIENCE = 20.0  # seconds in which another publisher must finish something, before its work is taken over
+
+
+@dataclass
+class Published:
+    """What publishing did, by cell, and where to look at it.
+
+    Attributes:
+        uri: The store, without password.
+        experiment: Its experiment.
+        page: Where the UI (`make ui`) shows the runs.
+        comparison: Address of the charts over all current runs.
+        comparisons: Language -> address of its current runs side by side.
+        created, unchanged: Cells whose run was written, or is current already.
+        superseded: Cells of which an older run was hidden.
+        retired: Cells that the experiment no longer has.
+        skipped: Cell -> why it cannot be published.
+        registered: Registered model -> versions, and what aliases name; empty unless it was asked for.
+    """
+
+    uri: str
+    experiment: str
+    page: str = ""
+    comparison: str = ""
+    comparisons: dict[str, str] = field(default_factory=dict)
+    created: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    superseded: list[str] = field(default_factory=list)
+    retired: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    registered: dict[str, register.Registered] = field(default_factory=dict)
+
+
+def publish(cells: CellList, uri: str | None = None, which: register.Which | None = None) -> Published:
+    """Bring the store in step with the artifacts.
+
+    A cell whose finished run carries the fingerprint of its artifacts is left alone. Otherwise a new run is written, and only when it is
+    whole does it become the live one of its cell; the one before it stays in the store with `pipeline.live = false`.
+
+    Args:
+        cells: The cells of the experiment.
+        uri: Tracking store (default: `default_uri()`).
+        which: Models to put into the registry; None: none.
+
+    Raises:
+        TrackingError: The store cannot be reached or written. Nothing is lost: the artifacts hold everything.
+        LockError: Another publisher holds a SQLite store for too long.
+    """
+    uri = uri or default_uri()
+    file = file_of(uri)
+    with alone(file.with_name(f"{file.name}.lock")) if file else nullcontext(), named_errors(uri):
+        store = connect(uri, cells.experiment)
+        done = Published(without_password(uri), cells.experiment, links.runs(store.experiment))
+        Publisher(store, cells, done, shared=file is None).work()
+        live = {run.key: run for run in sorted(store.runs(), key=lambda run: run.rank, reverse=True) if run.whole}
+        _describe(store, cells, live, done, links.home(uri))
+        if which:
+            done.registered = register.register(store, cells, {key: run.id for key, run in live.items()}, which)
+    log.info("%d runs written, %d unchanged, %d cells skipped in %s", len(done.created), len(done.unchanged), len(done.skipped), done.uri)
+    log.info("to compare them%s: %s", "" if file is None else " (make ui)", done.comparison)
+    return done
+
+
+def _describe(store: Store, cells: CellList, live: dict[str, Run], done: Published, home: str) -> None:
+    """Save the addresses of the comparisons, here and in the store."""
+    by_language: dict[str, list[str]] = {}
+    for cell in cells.cells:
+        if cell.key in live:
+            by_language.setdefault(cell.language, []).append(live[cell.key].id)
+    current = f"tags.`{LIVE}` = 'true'"
+    comparison = links.charts(store.experiment, current)
+    done.comparison = home + comparison
+    done.comparisons = {language: home + links.compare(store.experiment, found) for language, found in by_language.items()}
+    note = [
+        cells.description,
+        f"One run a cell. `{current}` finds the current ones; `bits_per_byte/init` and `bits_per_byte/trained` are the headline,"
+        " `curve/...` the learning curves, `system/...` the use of the machine, tags `artifact.*` and `manifest.*` the sources.",
+        f"[Charts of all current runs]({comparison[1:]})",
+        *(
+            f"- [{cells.name('languages', language)}]({links.charts(store.experiment, current, f'tags.language = {language!r}')[1:]})"
+            for language in by_language
+        ),
+    ]
+    store.describe("\n\n".join(note), {"pipeline.comparison": done.comparison})
+
+
+@dataclass
+class Publisher:
+    """One pass over the cells.
+
+    Attributes:
+        store: The experiment.
+        cells: Its cells.
+        done: What was done, filled on the way.
+        shared: Whether others may write at the same time.
+        patience: Seconds without any progress of the others after which their cells are written here.
+        sleep: Waits so many seconds.
+    """
+
+    store: Store
+    cells: CellList
+    done: Published
+    shared: bool
+    patience: float = PATIENCE
+    sleep: Callable[[float], None] = time.sleep
+    _waiting: list[RunCell] = field(default_factory=list)
+
+    def work(self) -> None:
+        """Publish every cell, then retire the runs of cells that are no longer listed."""
+        runs = _by_key(self.store.runs())
+        heart = Heartbeat("publish", len(self.cells.cells), "cells")
+        for number, cell in enumerate(self.cells.cells, 1):
+            if reason := why_not(cell):
+                self.done.skipped[cell.key] = reason
+            else:
+                self._cell(cell, runs.get(cell.key, []))
+            heart.beat(number)
+        self._await_others()
+        listed = {cell.key for cell in self.cells.cells}
+        for key in runs.keys() - listed:
+            for run in runs[key]:
+                self.store.retire(run)
+            self.done.retired.append(key)
+        self.done.retired.sort()
+
+    def _cell(self, cell: RunCell, known: list[Run], takeover: bool = False) -> None:
+        current = fingerprint(cell)
+        if self.shared and not _is_current(known, current):
+            known = self.store.runs(cell.key)  # some may have come since the work began
+        if _is_current(known, current):
+            self.done.unchanged.append(cell.key)
+            if len(known) > 1:
+                self._settle(cell.key, current)
+            return
+        begun = [run for run in known if run.live == "pending" and run.fingerprint == current]
+        if self.shared and begun and not takeover:
+            self._waiting.append(cell)
+            return
+        content = record(self.cells, cell)
+        mine = self.store.begin(content, 1 + max((run.generation for run in known), default=0))
+        if self.shared and not takeover and not self._first(cell.key, current, mine):
+            self.store.discard(mine)
+            self._waiting.append(cell)
+            return
+        self.store.fill(mine, content)
+        self.done.created.append(cell.key)
+        self._settle(cell.key, current)
+
+    def _first(self, key: str, current: str, mine: str) -> bool:
+        """Whether my pending run has the lowest rank of those with this content."""
+        rivals = [run for run in self.store.runs(key) if run.fingerprint == current]
+        return not rivals or min(rivals, key=lambda run: run.rank).id == mine
+
+    def _settle(self, key: str, current: str) -> None:
+        """Leave one live run of a cell: all publishers choose the same one, and each looks after it has made its own live."""
+        runs = self.store.runs(key)
+        best = min((run for run in runs if run.whole), key=lambda run: run.rank)
+        older = False
+        for run in runs:
+            if run.id == best.id or run.generation > best.generation:
+                continue
+            if run.whole and run.fingerprint == best.fingerprint:
+                self.store.discard(run.id)
+            else:
+                self.store.retire(run)
+                older = True
+        if older:
+            self.done.superseded.append(key)
+
+    def _await_others(self) -> None:
+        """See that what other publishers have begun becomes whole; write it here when they no longer do."""
+        quiet, left = 0.0, len(self._waiting)
+        while self._waiting:
+            runs = _by_key(self.store.runs())
+            finished = [cell for cell in self._waiting if _is_current(runs.get(cell.key, []), fingerprint(cell))]
+            self.done.unchanged += [cell.key for cell in finished]
+            self._waiting = [cell for cell in self._waiting if cell not in finished]
+            if len(self._waiting) < left:
+                quiet, left = 0.0, len(self._waiting)
+            elif quiet >= self.patience:
+                log.info("%d cells that another publisher has begun are not finished; writing them here", left)
+                cell = self._waiting.pop()
+                self._cell(cell, runs.get(cell.key, []), takeover=True)
+                left = len(self._waiting)
+            else:
+                self.sleep(1.0)
+                quiet += 1.0
+
+
+def _is_current(runs: list[Run], current: str) -> bool:
+    return any(run.whole and run.fingerprint == current for run in runs)
+
+
+def _by_key(runs: list[Run]) -> dict[str, list[Run]]:
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.key, []).append(run)
+    return found

@@ -1,0 +1,120 @@
+"""Adapted models in the MLflow model registry: a registered model for each language of an experiment, a version for each trained cell.
+
+A version points to the small files of the cell's run (its card, manifest, totals of the training); the weights stay where the artifacts
+are, and the tags say which folder and manifest that is. A model that is there already gets no second version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tokgraft.cells import CellList, RunCell, identity, read_score
+from tokgraft.config.layout import CONTROL
+from tokgraft.tracking.card import card
+from tokgraft.tracking.mlflow_store import LIVE, Store, Version
+
+Which = Literal["best", "all"]
+BEST = "best"
+FOLDER = "trained"  # of a run's files
+TEXT_LENGTH = 5000  # of a description, as MLflow's tables hold it
+
+
+@dataclass
+class Registered:
+    """A registered model.
+
+    Attributes:
+        versions: Cell -> number of its version.
+        added: Cells whose version is new.
+        aliases: Alias -> number.
+    """
+
+    versions: dict[str, str] = field(default_factory=dict)
+    added: list[str] = field(default_factory=list)
+    aliases: dict[str, str] = field(default_factory=dict)
+
+
+def name_of(experiment: str, language: str) -> str:
+    """Name of a registered model: `demo-deu_Latn`."""
+    return f"{experiment}-{language}"
+
+
+def register(store: Store, cells: CellList, runs: Mapping[str, str], which: Which) -> dict[str, Registered]:
+    """Register trained models.
+
+    Args:
+        store: The experiment.
+        cells: Its cells.
+        runs: Cell -> its live run; cells without one are left out, and so is the control, which has no new vocabulary.
+        which: The best cell of each base model and language, or all cells.
+
+    Returns:
+        Name of the registered model -> what it holds.
+    """
+    found: dict[str, Registered] = {}
+    scored = [(_bits(cell), cell) for cell in cells.cells if cell.key in runs and cell.method != CONTROL]
+    for language in dict.fromkeys(cell.language for _, cell in scored):
+        ranking = [
+            cell for _, cell in sorted((pair for pair in scored if pair[1].language == language), key=lambda pair: (pair[0], pair[1].key))
+        ]
+        firsts = {model: next(cell for cell in ranking if cell.model == model) for model in dict.fromkeys(cell.model for cell in ranking)}
+        chosen = ranking if which == "all" else list(firsts.values())
+        name = name_of(cells.experiment, language)
+        held = Registered()
+        versions = store.versions(name)
+        for cell in chosen:
+            held.versions[cell.key] = _version(store, cells, cell, runs[cell.key], name, versions, held)
+        store.describe_model(
+            name,
+            f"{cells.name('languages', language)}: models of the experiment {cells.experiment}, adapted to a vocabulary of their own."
+            f" `{BEST}` has the fewest bits per byte after training, `{BEST}-<model>` those of one base model.",
+            {"experiment": cells.experiment, "language": language},
+        )
+        held.aliases = {
+            BEST: held.versions[ranking[0].key],
+            **{f"{BEST}-{model}": held.versions[cell.key] for model, cell in firsts.items()},
+        }
+        for alias, number in held.aliases.items():
+            store.point(name, alias, number)
+        for version in versions:
+            if version.live and version.number not in held.versions.values() and _is_stale(version, ranking):
+                store.mark_version(name, version.number, live=False)
+        found[name] = held
+    return found
+
+
+def _version(store: Store, cells: CellList, cell: RunCell, run: str, name: str, versions: list[Version], held: Registered) -> str:
+    """Number of the version of a cell's trained model, which is made where there is none."""
+    manifest = identity(cell.paths.trained)
+    text = card(cells, cell)
+    same = [version for version in versions if version.manifest == manifest]
+    if not same:
+        tags = {
+            "manifest": manifest, "artifact": str(cell.paths.trained), "model": cell.model, "tokenizer": cell.tokenizer, "method": cell.method,
+            "recipe": cell.recipe, "seed": str(cell.seed), "bits_per_byte": f"{_bits(cell):.6g}", "pipeline.key": cell.key, LIVE: "true",
+        }  # fmt: skip
+        store.write_text(run, text, f"{FOLDER}/card.md")
+        number = store.add_version(name, run, FOLDER, tags, text[:TEXT_LENGTH])
+        # Somebody else may have registered it between looking and adding: the lowest number stays.
+        same = [version for version in store.versions(name) if version.manifest == manifest]
+        if same[0].number != number:
+            store.remove_version(name, number)
+        else:
+            held.added.append(cell.key)
+    else:
+        if same[0].description != text[:TEXT_LENGTH]:
+            store.describe_version(name, same[0].number, text[:TEXT_LENGTH])
+        if not same[0].live:
+            store.mark_version(name, same[0].number, live=True)
+    return same[0].number
+
+
+def _is_stale(version: Version, ranking: list[RunCell]) -> bool:
+    return version.manifest not in {identity(cell.paths.trained) for cell in ranking}
+
+
+def _bits(cell: RunCell) -> float:
+    task = read_score(cell.paths.score_trained).bits_per_byte()
+    return task.value if task else float("inf")
