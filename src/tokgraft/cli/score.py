@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from tokgraft import launch
+
 HELP = "score a model: bits per byte, choice tasks and generation speed on held-out pages"
 EXAMPLES = """  tokgraft score --model results/models/pocket/base --corpus results/corpora/deu_Latn --english results/corpora/eng_Latn \\
       --tasks bpb bpb-english heading --out results/scores/alone
@@ -26,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--templates", type=Path, metavar="DIR", help="folder of harness templates (default: config/lm_eval)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
+    launch.add_arguments(parser)
     parser.add_argument("--batch-tokens", type=int, metavar="N", help="tokens of one forward pass (default: 1024 on CPU, 32768 on a GPU)")
     parser.add_argument("--online", action="store_true", help="let harness tasks reach the Hub; otherwise they are skipped")
     parser.add_argument("--no-speed", action="store_true", help="do not measure generation speed")
@@ -50,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         tasks = {Path(name).stem: Task.load(name, args.config) for name in args.tasks}
     templates = args.templates or (args.config / "lm_eval" if (args.config / "lm_eval").is_dir() else None)
+    launch.begin(launch.Request(gpus=args.gpus))
     logs.opening({"tasks": {name: task.canonical() for name, task in tasks.items()}, "device": args.device, "threads": args.threads})
     result = score(
         args.model, args.corpus, tasks, args.out, english=args.english, device=args.device, threads=args.threads, templates=templates,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from tokgraft import launch
+
 HELP = "train a model folder on a corpus by a recipe"
 EXAMPLES = """  tokgraft train --model MODEL --corpus results/corpora/deu_Latn --english results/corpora/eng_Latn --recipe pocket-demo --out TRAINED
   tokgraft train --model MODEL --corpus CORPUS --recipe my-recipe.yaml --seed 1 --threads 2 --out TRAINED
-  accelerate launch --num_processes 8 -m tokgraft train --model MODEL --corpus CORPUS --english ENGLISH --recipe lapt-1gb --out TRAINED
+  tokgraft train --gpus 8 --model MODEL --corpus CORPUS --english ENGLISH --recipe lapt-1gb --out TRAINED
 """
 
 
@@ -26,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: CUDA if there is one)"
     )
     parser.add_argument("--threads", type=int, metavar="N", help="threads on the processor (default: OMP_NUM_THREADS, else all cores)")
+    launch.add_arguments(parser, several=True)
     parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that the model folder brings")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the trained model")
 
@@ -36,12 +39,13 @@ def run(args: argparse.Namespace) -> int:
     from tokgraft.config.recipe import TrainingRecipe
 
     recipe = TrainingRecipe.load(args.settings or args.recipe)
-    logs.opening({"recipe": recipe.canonical(), "seed": args.seed, "threads": args.threads, "device": args.device})
+    threads = launch.begin(launch.Request(args.gpus, args.processes, args.nodes, args.threads))
+    logs.opening({"recipe": recipe.canonical(), "seed": args.seed, "threads": threads, "device": args.device})
     from tokgraft.training.run import train
 
     train(
         args.model, args.corpus, recipe, args.out,
-        english=args.english, seed=args.seed, checkpoints=args.checkpoints, device=args.device, threads=args.threads,
+        english=args.english, seed=args.seed, checkpoints=args.checkpoints, device=args.device, threads=threads,
         trust_remote_code=args.trust_remote_code,
     )  # fmt: skip
     return 0
