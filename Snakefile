@@ -39,6 +39,13 @@ include: "workflow/rules/score.smk"
 include: "workflow/rules/report.smk"
 
 
+# On a cluster these run where Snakemake runs: one is done in a second, the other writes the tracking store, which one process must own.
+localrules:
+    all,
+    report_cells,
+    publish_mlflow,
+
+
 rule all:
     default_target: True
     input:

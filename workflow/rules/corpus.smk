@@ -20,7 +20,8 @@ rule corpus_build:
         "../../envs/tokgraft.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         flags=W.flags("corpus"),
         settings=W.corpus_settings,

@@ -21,7 +21,8 @@ rule model_fetch:
         "../../envs/tokgraft.yaml"
     threads: 1
     resources:
-        mem_mb=6000,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=W.model_settings,
         out=subpath(output[0], parent=True),
@@ -47,7 +48,8 @@ rule model_create:
         "../../envs/tokgraft.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 20 * attempt,
     params:
         flags=W.flags("model"),
         settings=W.model_settings,
@@ -74,8 +76,11 @@ rule model_pretrain:
         "../../envs/tokgraft.yaml"
     threads: 2
     resources:
-        mem_mb=6000,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
         gpu=0,
+        processes=0,
+        nodes=1,
     params:
         flags=W.flags("pretrain"),
         settings=W.scratch_recipe,
@@ -84,4 +89,5 @@ rule model_pretrain:
         "Pretraining base model {wildcards.model} from random weights"
     shell:
         "tokgraft train {params.flags} --settings {params.settings:q} --threads {threads}"
+        " --gpus {resources.gpu} --processes {resources.processes} --nodes {resources.nodes}"
         " --out {params.out} > {log} 2>&1"

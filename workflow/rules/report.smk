@@ -18,7 +18,8 @@ rule report_cells:
         "../../envs/tokgraft.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=lambda wildcards, attempt: 500 * attempt,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         settings=W.config,
     message:
@@ -42,7 +43,8 @@ rule report_check:
         "../../envs/tokgraft.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 20 * attempt,
     message:
         "Checking the products: all cells present, no NaN, random near chance, training lowers bits per byte"
     shell:
@@ -79,7 +81,8 @@ rule report_build:
         "../../envs/tokgraft.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         out=subpath(output[0], parent=True),
     message:
@@ -103,7 +106,8 @@ rule publish_mlflow:
         "../../envs/tokgraft.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
     message:
         "Publishing every cell to MLflow"
     shell:

@@ -19,7 +19,8 @@ rule resource_build:
         "../../envs/tokgraft.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         flags=W.flags("resource"),
         settings=W.resource_settings,

@@ -19,7 +19,8 @@ rule score_model:
         "../../envs/tokgraft.yaml"
     threads: 1
     resources:
-        mem_mb=5000,
+        mem_mb=lambda wildcards, attempt: 5000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
         gpu=0,
     params:
         flags=W.flags("score"),
@@ -28,4 +29,4 @@ rule score_model:
     message:
         "Scoring {wildcards.model} {wildcards.language} {wildcards.tokenizer} {wildcards.method} ({wildcards.stage}), seed {wildcards.seed}"
     shell:
-        "tokgraft score {params.flags} --settings {params.settings:q} --threads {threads} --out {params.out} > {log} 2>&1"
+        "tokgraft score {params.flags} --settings {params.settings:q} --threads {threads} --gpus {resources.gpu} --out {params.out} > {log} 2>&1"

@@ -19,7 +19,8 @@ rule tokenizer_train:
         "../../envs/tokgraft.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         flags=W.flags("tokenizer"),
         settings=W.tokenizer_settings,

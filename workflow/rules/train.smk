@@ -20,8 +20,11 @@ rule train_continue:
         "../../envs/tokgraft.yaml"
     threads: 1
     resources:
-        mem_mb=6000,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        runtime=lambda wildcards, attempt: 480 * attempt,
         gpu=0,
+        processes=0,
+        nodes=1,
     params:
         flags=W.flags("train"),
         settings=W.recipe_settings,
@@ -30,4 +33,5 @@ rule train_continue:
         "Training {wildcards.model} {wildcards.language} {wildcards.tokenizer} {wildcards.method} by {wildcards.recipe}, seed {wildcards.seed}"
     shell:
         "tokgraft train {params.flags} --settings {params.settings:q} --seed {wildcards.seed} --threads {threads}"
+        " --gpus {resources.gpu} --processes {resources.processes} --nodes {resources.nodes}"
         " --out {params.out} > {log} 2>&1"

@@ -19,7 +19,8 @@ rule transplant_apply:
         "../../envs/tokgraft.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         flags=W.flags("transplant"),
         chain=W.method_chain,
