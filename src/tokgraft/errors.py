@@ -36,6 +36,10 @@ class TokenizerError(TokgraftError):
     """A tokenizer cannot be built or breaks one of the hard gates."""
 
 
+class ProcessError(TokgraftError):
+    """One of several processes that train together is gone or has stopped answering."""
+
+
 class ArtifactError(TokgraftError):
     """An artifact is missing, incomplete or altered."""
 

@@ -1,6 +1,6 @@
 """Checkpoints from which a killed run goes on as if nothing had happened.
 
-    <folder>/<key>/step-00000123/tensors.safetensors   trained parameters, optimizer moments, states of random generators
+    <folder>/<key>/step-00000123/tensors.safetensors   trained parameters, optimizer moments
     <folder>/<key>/step-00000123/state.json            position, curves so far, SHA-256 of the tensors
 
 `key` is a hash of everything that decides the run, so a checkpoint of another setting is never taken up. A checkpoint appears by rename

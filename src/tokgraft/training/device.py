@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import datetime
 import os
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -79,10 +79,26 @@ def _join(cuda: bool) -> tuple[int, int]:
         return 0, 1
     from accelerate import PartialState
 
-    state = PartialState(cpu=not cuda)
+    state = PartialState(cpu=not cuda, timeout=timeout())
     if state.device.type == "cuda":
         torch.cuda.set_device(state.device)
     return int(state.process_index), int(state.num_processes)
+
+
+def timeout() -> datetime.timedelta:
+    """How long a process waits for the others: the first one validates and writes meanwhile (TOKGRAFT_PROCESS_TIMEOUT, in seconds).
+
+    Raises:
+        ConfigError: The variable is no number of seconds.
+    """
+    text = os.environ.get("TOKGRAFT_PROCESS_TIMEOUT", "1800")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise ConfigError(f"TOKGRAFT_PROCESS_TIMEOUT is {text!r}", "give a number of seconds, or unset it")
+    return datetime.timedelta(seconds=seconds)
 
 
 def keep_memory() -> None:
@@ -93,42 +109,3 @@ def keep_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 << 20)):
             mallopt(option, value)
-
-
-def average_gradients(parameters: Iterable[torch.nn.Parameter], where: Place) -> None:
-    """Sum gradients over processes, in buckets (each process has divided its loss by the tokens of the whole step)."""
-    if where.world == 1:
-        return
-    import torch.distributed as dist
-
-    bucket: list[torch.Tensor] = []
-    size = 0
-    for gradient in [*(p.grad for p in parameters if p.grad is not None), None]:
-        if bucket and (gradient is None or size + gradient.numel() > 25_000_000):
-            flat = torch.cat([gradient.flatten() for gradient in bucket])
-            dist.all_reduce(flat)
-            for old, new in zip(bucket, torch.split(flat, [gradient.numel() for gradient in bucket])):
-                old.copy_(new.view_as(old))
-            bucket, size = [], 0
-        if gradient is not None:
-            bucket.append(gradient)
-            size += gradient.numel()
-
-
-def sum_over_processes(value: float, where: Place) -> float:
-    """Sum of a number over all processes."""
-    if where.world == 1:
-        return value
-    import torch.distributed as dist
-
-    total = torch.tensor(value, dtype=torch.float64, device=where.device)
-    dist.all_reduce(total)
-    return float(total)
-
-
-def wait(where: Place) -> None:
-    """Let the processes meet."""
-    if where.world > 1:
-        import torch.distributed as dist
-
-        dist.barrier()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import signal
 import time
@@ -17,11 +18,12 @@ from tokgraft.config.recipe import TrainingRecipe
 from tokgraft.errors import ModelError
 from tokgraft.logs import Heartbeat, log
 from tokgraft.models.head import PlainHead, plain_head
-from tokgraft.training import parts
+from tokgraft.training import parts, processes
 from tokgraft.training.checkpoints import Checkpoints
 from tokgraft.training.data import Packed
-from tokgraft.training.device import Place, average_gradients, sum_over_processes
+from tokgraft.training.device import Place
 from tokgraft.training.loss import IGNORE, chunked_cross_entropy
+from tokgraft.training.usage import Usage
 
 ROWS = 2000  # at most so many rows of the loss curve
 
@@ -35,12 +37,14 @@ class Plan:
         packed: Tokens of each stage.
         selections: Parameters of each stage.
         validate: Returns bits per byte by column ("val_bpb", "val_bpb_english").
+        seed: Of dropout, where a model has it.
     """
 
     recipe: TrainingRecipe
     packed: list[Packed]
     selections: list[parts.Selection]
     validate: Callable[[], dict[str, float]]
+    seed: int = 0
 
     @property
     def steps(self) -> int:
@@ -79,6 +83,7 @@ class Progress:
     step: int = 0
     metrics: list[dict[str, Any]] = field(default_factory=list)
     timing: list[dict[str, Any]] = field(default_factory=list)
+    system: list[dict[str, Any]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -88,9 +93,10 @@ def run(model: Any, plan: Plan, where: Place, checkpoints: Checkpoints) -> Progr
 
     Raises:
         ModelError: The loss is not a number.
-        SystemExit: The process was told to end (SIGTERM); a checkpoint is written first.
+        ProcessError: One of several processes is gone.
+        SystemExit: A process was told to end (SIGTERM); a checkpoint is written first.
     """
-    progress, moments = _resume(model, checkpoints)
+    progress, moments = _resume(model, checkpoints, where)
     head = _head(model, plan.recipe, where)
     validations = _points(plan.steps, plan.recipe.validations)
     saves = set(_points(plan.steps, plan.recipe.checkpoints + 1)) - {plan.steps}
@@ -98,6 +104,7 @@ def run(model: Any, plan: Plan, where: Place, checkpoints: Checkpoints) -> Progr
     heart = Heartbeat("training", plan.bytes, "bytes")
     heart.resume_at(plan.seen(progress.step)[1])
     started = time.monotonic() - progress.seconds
+    usage = Usage(where) if where.main else None
     if progress.step == 0:
         _validate(plan, progress, where)
     optimizer: torch.optim.Optimizer | None = None
@@ -114,8 +121,11 @@ def run(model: Any, plan: Plan, where: Place, checkpoints: Checkpoints) -> Progr
                 log.info("stage %s: %d steps, %d bytes, %d parameter tensors learn", stage.name, packed.steps, packed.bytes, len(chosen))
             clock = time.monotonic()
             rate = parts.learning_rate(stage, inner, packed.steps)
+            # Of each step and process by itself: the same after a resume, and processes do not drop the same units.
+            torch.manual_seed(_mixed(plan.seed, progress.step, where.rank))
             loss = _gradients(model, head, packed, inner, plan.recipe, where)
-            average_gradients(chosen, where)
+            loss, told, *holders = processes.total([loss, len(ending), *(parameter.grad is not None for parameter in chosen)], where)
+            processes.sum_gradients(chosen, holders, where)
             parts.mask_gradients(model, selection)
             norm = float(torch.nn.utils.clip_grad_norm_(chosen, plan.recipe.clip))
             if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -144,9 +154,14 @@ def run(model: Any, plan: Plan, where: Place, checkpoints: Checkpoints) -> Progr
             if progress.step in validations:
                 _validate(plan, progress, where)
             progress.seconds = time.monotonic() - started
-            if (progress.step in saves or ending) and where.main:
+            if usage is not None and (usage.due() or progress.step == plan.steps):
+                progress.system.append(usage.sample(progress.step))
+            # All end after the same step, whichever was told and when: one that went on alone would wait for the others.
+            leaving = (told or (ending and where.world == 1)) and progress.step < plan.steps
+            if (progress.step in saves or leaving) and where.main:
                 _checkpoint(model, optimizer, plan, progress, checkpoints)
-            if ending:
+            if leaving:
+                processes.wait(where)  # a launcher that sees one process end may end the one that writes
                 log.warning("told to end: stopped after step %d with a checkpoint; the same command goes on from there", progress.step)
                 raise SystemExit(143)
     return progress
@@ -171,7 +186,7 @@ def _head(model: Any, recipe: TrainingRecipe, where: Place) -> PlainHead | None:
 
 
 def _gradients(model: Any, head: PlainHead | None, packed: Packed, step: int, recipe: TrainingRecipe, where: Place) -> float:
-    """Accumulate the gradients of one step; the mean loss per predicted token over all processes."""
+    """Accumulate the gradients of one step; this process's share of the mean loss per predicted token of all processes."""
     model.train()
     inputs, labels = (torch.from_numpy(part) for part in packed.rows(step, where.rank, where.world))
     micro = recipe.micro_batch_size or len(inputs)
@@ -183,7 +198,12 @@ def _gradients(model: Any, head: PlainHead | None, packed: Packed, step: int, re
             loss = _loss(model, head, ids, goals) / packed.targets(step)
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
-    return sum_over_processes(total, where)
+    return total
+
+
+def _mixed(*numbers: int) -> int:
+    """One number for a generator from several."""
+    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:7], "big")
 
 
 def _loss(model: Any, head: PlainHead | None, ids: Tensor, goals: Tensor) -> Tensor:
@@ -205,36 +225,32 @@ def _validate(plan: Plan, progress: Progress, where: Place) -> None:
 
 
 def _checkpoint(model: Any, optimizer: torch.optim.Optimizer, plan: Plan, progress: Progress, checkpoints: Checkpoints) -> None:
-    """Keep every parameter that has learned so far, the optimizer's moments, and the random generators."""
+    """Keep every parameter that has learned so far and the optimizer's moments."""
     index = plan.locate(progress.step - 1)[0]
     trained = {name for selection in plan.selections[: index + 1] for name in selection.trainable}
     tensors = {f"weight/{name}": parameter for name, parameter in model.named_parameters() if name in trained}
-    tensors["random/cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["random/cuda"] = torch.cuda.get_rng_state()
     stage_goes_on = progress.step < plan.steps and plan.locate(progress.step)[0] == index
     if stage_goes_on:
         for name, parameter in model.named_parameters():
             for key, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"moment/{key}/{name}"] = value
-    state = {key: getattr(progress, key) for key in ("metrics", "timing", "losses", "seconds")}
+    state = {key: getattr(progress, key) for key in ("metrics", "timing", "system", "losses", "seconds")}
     checkpoints.write(progress.step, tensors, state)
 
 
-def _resume(model: Any, checkpoints: Checkpoints) -> tuple[Progress, dict[str, Tensor]]:
-    found = checkpoints.newest()
-    if found is None:
+def _resume(model: Any, checkpoints: Checkpoints, where: Place) -> tuple[Progress, dict[str, Tensor]]:
+    """The newest checkpoint as the first process finds it; a run may go on with another number of processes."""
+    newest = checkpoints.newest() if where.main else None
+    kept_state, kept_tensors = newest or (None, {})
+    state, tensors = processes.from_first(kept_state, kept_tensors, where)
+    if state is None:
         return Progress(), {}
-    state, tensors = found
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if (kept := tensors.get(f"weight/{name}")) is not None:
                 parameter.copy_(kept)
-    torch.set_rng_state(tensors["random/cpu"])
-    if "random/cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random/cuda"])
     log.info("going on from the checkpoint of step %d", state["step"])
-    progress = Progress(state["step"], state["metrics"], state["timing"], state["losses"], state["seconds"])
+    progress = Progress(state["step"], state["metrics"], state["timing"], state.get("system", []), state["losses"], state["seconds"])
     return progress, {name: tensor for name, tensor in tensors.items() if name.startswith("moment/")}
 
 

@@ -19,7 +19,7 @@ from tokgraft.logs import log
 from tokgraft.models.bits import bits_per_byte, document_bits
 from tokgraft.models.io import check_model, load_model, load_tokenizer, save_model
 from tokgraft.training import device as devices
-from tokgraft.training import loop, parts
+from tokgraft.training import loop, parts, processes, usage
 from tokgraft.training.checkpoints import Checkpoints, default_folder
 from tokgraft.training.cost import flops_per_token
 from tokgraft.training.data import Packed, Pages, Stream, pack, stage_documents
@@ -65,12 +65,15 @@ def train(
         ConfigError: Device or recipe do not fit this machine or model.
         DataError: A corpus is missing, damaged or too small, or replay is asked for without English.
         ModelError: The weights cannot be used, or the loss stops being a number.
+        ProcessError: One of several processes is gone.
     """
     where = devices.place(recipe, device, threads)
     if not where.main:
         log.setLevel(logging.WARNING)  # what the first process says holds for all
     log.info("device %s, %d threads, process %d of %d, %s", where.device, where.threads, where.rank + 1, where.world,
              "bfloat16 autocast" if where.bfloat16 else "float32")  # fmt: skip
+    if where.world > recipe.batch_size:
+        log.warning("%d processes share %d sequences a step: some have nothing to do", where.world, recipe.batch_size)
     torch.manual_seed(seed)
     # --- everything that can be wrong is looked at before anything is computed
     texts = _Texts(corpus, english, recipe)
@@ -85,31 +88,33 @@ def train(
     packed = texts.pack(tokenizer, recipe, seed)
     _attention(network, where)
     network.to(where.device)
-    plan = loop.Plan(recipe, packed, selections, texts.validator(network, tokenizer, recipe, where))
+    plan = loop.Plan(recipe, packed, selections, texts.validator(network, tokenizer, recipe, where), seed)
     identity = {
         "settings": settings, "inputs": {role: artifacts.fingerprint(folder) for role, folder in inputs.items()},
-        "libraries": {"torch": torch.__version__}, "processes": where.world,
+        "libraries": {"torch": torch.__version__},
     }  # fmt: skip
+    processes.demand_same(canonical_json(identity), where)
     store = Checkpoints(checkpoints or default_folder(out), identity)
     if not where.main:
         loop.run(network, plan, where, store)
-        devices.wait(where)
+        processes.wait(where)
         return {}
     facts = {"threads": where.threads, "device": str(where.device), "processes": where.world}
     with artifacts.create(
-        out, "model", settings, inputs, LIBRARIES, volatile=["timing.jsonl"], run_facts=facts,
+        out, "model", settings, inputs, LIBRARIES, volatile=["timing.jsonl", usage.FILE], run_facts=facts,
     ) as folder:  # fmt: skip
         progress = loop.run(network, plan, where, store)
         summary = _summary(network, plan, progress, texts)
         save_model(network.cpu(), tokenizer, folder)
         _write_rows(folder / "metrics.jsonl", progress.metrics)
         _write_rows(folder / "timing.jsonl", progress.timing)
+        _write_rows(folder / usage.FILE, progress.system)
         (folder / "training.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         for name in CARRIED:
             if (Path(model) / name).is_file():
                 shutil.copyfile(Path(model) / name, folder / name)
     store.clear()
-    devices.wait(where)
+    processes.wait(where)
     return summary
 
 
