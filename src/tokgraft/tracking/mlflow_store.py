@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,11 +13,16 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from tokgraft.errors import TokgraftError
 from tokgraft.tracking.record import Record
 
-LIVE, KEY, FINGERPRINT, GENERATION = "pipeline.live", "pipeline.key", "pipeline.fingerprint", "pipeline.generation"
+LIVE, KEY, FINGERPRINT = "pipeline.live", "pipeline.key", "pipeline.fingerprint"
+GENERATION, BEGUN = "pipeline.generation", "pipeline.begun"
+PENDING = "pending"
+OLD = 3600.0  # seconds after which a run that is still pending was left by a publisher that is gone
+PAGE = 100  # runs in one answer: each comes with all its metrics and settings, and a busy server is slow
 # Limits of one log_batch request, and of names and values, as MLflow states them.
 BATCH_METRICS, BATCH_PARAMS = 900, 100
 KEY_LENGTH, VALUE_LENGTH, DIGEST_LENGTH, NOTE_LENGTH = 250, 6000, 36, 5000
@@ -24,9 +30,13 @@ ENDED = {"FINISHED", "FAILED", "KILLED"}
 
 # The client is quiet and gives up soon: its defaults wait minutes for a server that is not there.
 ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_REMOTE_ASSISTANT": "false", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_REMOTE_ASSISTANT": "false", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # standard output is for what was done, as JSON
 }  # fmt: skip
+
+REACH = 5.0  # seconds to wait for a server to take the connection
+PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 
 T = TypeVar("T")
 
@@ -45,11 +55,17 @@ class Run:
     live: str
     status: str
     generation: int
+    begun: float = 0.0
 
     @property
     def whole(self) -> bool:
         """Whether it is live and was written to its end."""
         return self.live == "true" and self.status == "FINISHED"
+
+    @property
+    def old(self) -> bool:
+        """Whether nobody can still be writing it."""
+        return time.time() - self.begun > OLD
 
     @property
     def rank(self) -> tuple[int, str]:
@@ -118,6 +134,7 @@ def connect(uri: str, name: str) -> Store:
         from mlflow.tracking import MlflowClient
     except ImportError as error:
         raise TrackingError(f"mlflow cannot be imported: {error}", "install the locked environment (make setup)") from None
+    _reach(uri)
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
@@ -132,6 +149,17 @@ def connect(uri: str, name: str) -> Store:
     if experiment.lifecycle_stage != "active":
         client.restore_experiment(experiment.experiment_id)
     return Store(client, experiment.experiment_id)
+
+
+def _reach(uri: str) -> None:
+    """Try the address of a server: a host that swallows packets would else cost the long time that a busy server may take to answer.
+
+    Raises:
+        OSError: Nobody listens there.
+    """
+    address = urlsplit(uri)
+    if address.scheme in {"http", "https"} and address.hostname and not any(os.environ.get(name) for name in PROXIES):
+        socket.create_connection((address.hostname, address.port or (443 if address.scheme == "https" else 80)), timeout=REACH).close()
 
 
 @dataclass(frozen=True)
@@ -152,12 +180,13 @@ class Store:
         query = f"tags.`{LIVE}` != 'false'" + (f" and tags.`{KEY}` = '{key}'" if key else "")
         token = None
         while True:
-            page = self.client.search_runs([self.experiment], query, max_results=1000, page_token=token)
+            page = self.client.search_runs([self.experiment], query, max_results=PAGE, page_token=token)
             for run in page:
                 tags = run.data.tags
                 if KEY in tags:
                     found.append(Run(
                         run.info.run_id, tags[KEY], tags.get(FINGERPRINT, ""), tags[LIVE], str(run.info.status), int(tags.get(GENERATION, 0)),
+                        float(tags.get(BEGUN, 0)),
                     ))  # fmt: skip
             token = page.token
             if not token:
@@ -165,17 +194,30 @@ class Store:
 
     def retire(self, run: Run) -> None:
         """Take a run out of the live view; one that a killed publisher left behind is ended as well."""
-        self.client.set_tag(run.id, LIVE, "false")
-        if run.status not in ENDED:
-            self.client.set_terminated(run.id, "KILLED")
+        with self._gone():
+            self.client.set_tag(run.id, LIVE, "false")
+            if run.status not in ENDED:
+                self.client.set_terminated(run.id, "KILLED")
 
     def discard(self, run_id: str) -> None:
         """Put a run into the trash: another publisher wrote the same."""
-        self.client.delete_run(run_id)
+        with self._gone():
+            self.client.delete_run(run_id)
+
+    @contextmanager
+    def _gone(self) -> Iterator[None]:
+        """A run that another publisher has put into the trash already is no error."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except MlflowException as error:
+            if "active" not in str(error):
+                raise
 
     def begin(self, content: Record, generation: int) -> str:
         """A new run that is not live yet; its id."""
-        tags = {**content.tags, LIVE: "pending", GENERATION: str(generation)}
+        tags = {**content.tags, LIVE: PENDING, GENERATION: str(generation), BEGUN: f"{time.time():.0f}"}
         start = content.span[0] if content.span else None
         return str(self.client.create_run(self.experiment, start_time=start, tags=tags, run_name=content.name).info.run_id)
 

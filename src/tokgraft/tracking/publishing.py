@@ -7,8 +7,9 @@ the end: where nothing moves any more it is written here. Whenever a publisher d
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ from tokgraft.cells import CellList, RunCell
 from tokgraft.logs import Heartbeat, log
 from tokgraft.tracking import links, register
 from tokgraft.tracking.lock import alone
-from tokgraft.tracking.mlflow_store import LIVE, Run, Store, connect, default_uri, file_of, named_errors, without_password
+from tokgraft.tracking.mlflow_store import LIVE, PENDING, Run, Store, connect, default_uri, file_of, named_errors, without_password
 from tokgraft.tracking.record import fingerprint, record, why_not
 
 PATIENCE = 20.0  # seconds in which another publisher must finish something, before its work is taken over
@@ -129,19 +130,23 @@ class Publisher:
     def work(self) -> None:
         """Publish every cell, then retire the runs of cells that are no longer listed."""
         runs = _by_key(self.store.runs())
-        heart = Heartbeat("publish", len(self.cells.cells), "cells")
-        for number, cell in enumerate(self.cells.cells, 1):
+        order = list(self.cells.cells)
+        if self.shared:
+            random.shuffle(order)  # publishers that start together then seldom meet at a cell
+        heart = Heartbeat("publish", len(order), "cells")
+        for number, cell in enumerate(order, 1):
             if reason := why_not(cell):
                 self.done.skipped[cell.key] = reason
             else:
                 self._cell(cell, runs.get(cell.key, []))
             heart.beat(number)
         self._await_others()
-        listed = {cell.key for cell in self.cells.cells}
-        for key in runs.keys() - listed:
-            for run in runs[key]:
-                self.store.retire(run)
+        listed = [cell.key for cell in self.cells.cells]
+        for key in runs.keys() - set(listed):
+            self._hide(runs[key])
             self.done.retired.append(key)
+        for keys in (self.done.created, self.done.unchanged, self.done.superseded):
+            keys.sort(key=listed.index)
         self.done.retired.sort()
 
     def _cell(self, cell: RunCell, known: list[Run], takeover: bool = False) -> None:
@@ -151,59 +156,68 @@ class Publisher:
         if _is_current(known, current):
             self.done.unchanged.append(cell.key)
             if len(known) > 1:
-                self._settle(cell.key, current)
+                self._settle(cell.key)
             return
-        begun = [run for run in known if run.live == "pending" and run.fingerprint == current]
-        if self.shared and begun and not takeover:
+        alone = takeover or not self.shared
+        if not alone and any(run.live == PENDING and run.fingerprint == current for run in known):
             self._waiting.append(cell)
             return
         content = record(self.cells, cell)
         mine = self.store.begin(content, 1 + max((run.generation for run in known), default=0))
-        if self.shared and not takeover and not self._first(cell.key, current, mine):
+        if not alone and not self._first(cell.key, current, mine):
             self.store.discard(mine)
             self._waiting.append(cell)
             return
         self.store.fill(mine, content)
         self.done.created.append(cell.key)
-        self._settle(cell.key, current)
+        self._settle(cell.key, left=known if alone else ())
 
     def _first(self, key: str, current: str, mine: str) -> bool:
         """Whether my pending run has the lowest rank of those with this content."""
         rivals = [run for run in self.store.runs(key) if run.fingerprint == current]
         return not rivals or min(rivals, key=lambda run: run.rank).id == mine
 
-    def _settle(self, key: str, current: str) -> None:
-        """Leave one live run of a cell: all publishers choose the same one, and each looks after it has made its own live."""
+    def _settle(self, key: str, left: Iterable[Run] = ()) -> None:
+        """Leave one live run of a cell: all publishers choose the same one, and each looks after it has made its own live.
+
+        Runs that are being written are not touched, but for those in `left`, whose publisher is gone, and those begun long ago.
+        """
         runs = self.store.runs(key)
-        best = min((run for run in runs if run.whole), key=lambda run: run.rank)
-        older = False
-        for run in runs:
-            if run.id == best.id or run.generation > best.generation:
-                continue
-            if run.whole and run.fingerprint == best.fingerprint:
-                self.store.discard(run.id)
-            else:
-                self.store.retire(run)
-                older = True
+        best = min((run for run in runs if run.whole), key=lambda run: run.rank, default=None)
+        if best is None:
+            return  # another publisher has just replaced mine by its own
+        gone = {run.id for run in left}
+        others = [run for run in runs if run.id != best.id and (run.live != PENDING or run.id in gone or not self.shared or run.old)]
+        same = [run for run in others if run.whole and run.fingerprint == best.fingerprint]
+        for run in same:
+            self.store.discard(run.id)
+        older = [run for run in others if run not in same]
+        self._hide(older)
         if older:
             self.done.superseded.append(key)
 
+    def _hide(self, runs: Iterable[Run]) -> None:
+        for run in runs:
+            self.store.retire(run)
+
     def _await_others(self) -> None:
-        """See that what other publishers have begun becomes whole; write it here when they no longer do."""
-        quiet, left = 0.0, len(self._waiting)
+        """See that what other publishers have begun becomes whole; write it here when they no longer go on."""
+        quiet = 0.0
         while self._waiting:
-            runs = _by_key(self.store.runs())
-            finished = [cell for cell in self._waiting if _is_current(runs.get(cell.key, []), fingerprint(cell))]
-            self.done.unchanged += [cell.key for cell in finished]
-            self._waiting = [cell for cell in self._waiting if cell not in finished]
-            if len(self._waiting) < left:
-                quiet, left = 0.0, len(self._waiting)
-            elif quiet >= self.patience:
-                log.info("%d cells that another publisher has begun are not finished; writing them here", left)
-                cell = self._waiting.pop()
-                self._cell(cell, runs.get(cell.key, []), takeover=True)
-                left = len(self._waiting)
-            else:
+            left = []
+            for cell in self._waiting:
+                if _is_current(self.store.runs(cell.key), fingerprint(cell)):
+                    self.done.unchanged.append(cell.key)
+                else:
+                    left.append(cell)
+            quiet = 0.0 if len(left) < len(self._waiting) else quiet
+            self._waiting = left
+            if quiet >= self.patience:
+                self._waiting = []
+                log.info("%d cells that another publisher has begun are not finished; writing them here", len(left))
+                for cell in left:
+                    self._cell(cell, [], takeover=True)
+            elif left:
                 self.sleep(1.0)
                 quiet += 1.0
 
