@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,9 @@ class Workflow:
         self.config = canonical_json(dict(config))
         self.matrix: Matrix = load_matrix(self.config, root)
         self.root = Path(root)
+        # Asked for every cell, or for every cell by several rules, with the same answer.
+        self._chain_sources = cache(_chain_sources)
+        self._edges = cache(self._find_edges)
         self._validate()
 
     def _validate(self) -> None:
@@ -144,14 +148,7 @@ class Workflow:
 
     def transplant_sources(self, wildcards: Any) -> list[str]:
         """The shared ground and the one file of each method in the chain."""
-        chain = self.matrix.method(wildcards.method)[0]
-        shared = [
-            PACKAGE / "vocab.py",
-            *(PACKAGE / name for name in MODEL_IO),
-            *PACKAGE.glob("transplant/*.py"),
-            *PACKAGE.glob("methods/_*.py"),
-        ]
-        return sorted(_relative(path) for path in [*shared, *methods.files(chain)])
+        return self._chain_sources(self.method_chain(wildcards))
 
     def resource_sources(self, wildcards: Any) -> list[str]:
         """The shared ground and the one file of the resource."""
@@ -205,7 +202,11 @@ class Workflow:
 
     def edges(self, *parts: str) -> list[str]:
         """Manifests of the named artifacts of every cell ("corpus", "init", "score_trained", ...)."""
-        return sorted({layout.manifest(cell.paths()[part]) for cell in self.matrix.cells for part in parts})
+        return self._edges(parts)
+
+    def _find_edges(self, parts: tuple[str, ...]) -> list[str]:
+        folders = {paths[part] for paths in (cell.paths() for cell in self.matrix.cells) for part in parts}
+        return sorted(map(layout.manifest, folders))
 
     def wildcard(self, folder: str) -> str:
         """Regular expression of the slugs that exist as files in config/<folder>/."""
@@ -223,6 +224,16 @@ class Workflow:
     def methods(self) -> str:
         """Regular expression of the method names the experiment uses."""
         return "|".join(sorted({cell.method.replace("+", r"\+") for cell in self.matrix.cells}, key=len, reverse=True))
+
+
+def _chain_sources(chain: str) -> list[str]:
+    shared = [
+        PACKAGE / "vocab.py",
+        *(PACKAGE / name for name in MODEL_IO),
+        *PACKAGE.glob("transplant/*.py"),
+        *PACKAGE.glob("methods/_*.py"),
+    ]
+    return sorted(_relative(path) for path in [*shared, *methods.files(chain)])
 
 
 def _flag(role: str, folder: str) -> str:
