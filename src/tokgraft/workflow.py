@@ -82,6 +82,19 @@ class Workflow:
         # English first: other languages are aligned with it and split like it.
         return {} if wildcards.language == layout.ENGLISH else {"english": layout.corpus(layout.ENGLISH)}
 
+    def _shard_count(self, wildcards: Any) -> int:
+        count = self.matrix.languages[wildcards.language].shards
+        return count if count > 1 else 0
+
+    def shards(self, wildcards: Any) -> list[str]:
+        """Manifests of the shards that a corpus is merged from; none when one job makes it."""
+        return [layout.manifest(layout.shard(wildcards.language, number)) for number in range(self._shard_count(wildcards))]
+
+    def shard_flags(self, wildcards: Any) -> str:
+        """The same as a flag."""
+        folders = [layout.shard(wildcards.language, number) for number in range(self._shard_count(wildcards))]
+        return " ".join(["--shards", *folders]) if folders else ""
+
     def _tokenizer_folders(self, wildcards: Any) -> dict[str, str]:
         found = {"corpus": layout.corpus(wildcards.language), "english": layout.corpus(layout.ENGLISH)}
         if not self.matrix.owns_tokenizer(wildcards.model, wildcards.language, wildcards.tokenizer):

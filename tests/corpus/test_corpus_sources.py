@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tokgraft.config.language import Hub, Local
-from tokgraft.corpus.sources import SOURCES, Place, hub, local
+from tokgraft.corpus.ledger import Drops
+from tokgraft.corpus.sources import SOURCES, Part, Place, hub, local
 from tokgraft.errors import ConfigError, DataError
 
 PLACE = Place(Path("nowhere"), Path("nowhere"))
@@ -110,12 +111,13 @@ def test_streamed_rows_up_to_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"text": f"row {number}\n\nmore", "id": number}) + "\n" for number in range(100)))
     rows = datasets.load_dataset("json", data_files=str(path), split="train", streaming=True)
-    pages, drops = hub.documents(rows, "text", 50, "rows")
+    drops = Drops()
+    pages = list(hub.documents(hub.named_rows(rows, Part()), "text", 50, "rows", drops))
     assert [page.id for page in pages] == [f"row{number:09d}" for number in range(6)]
     assert [paragraph.text for paragraph in pages[1].paragraphs] == ["row 1", "more"]
     assert not drops.pages
-    with pytest.raises(DataError, match=r"row 0 of rows has no text under 'body' \(found: id, text\)"):
-        hub.documents(rows, "body", 50, "rows")
+    with pytest.raises(DataError, match=r"row000000000 of rows has no text under 'body' \(found: id, text\)"):
+        list(hub.documents(hub.named_rows(rows, Part()), "body", 50, "rows", drops))
 
 
 def test_the_kinds_are_found() -> None:

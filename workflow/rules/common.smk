@@ -10,3 +10,4 @@ wildcard_constraints:
     stage=W.stages(),
     resource="[a-z0-9_]+",
     seed="[0-9]+",
+    shard="[0-9]+",

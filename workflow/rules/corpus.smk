@@ -2,13 +2,43 @@
 
 REQUIRED: a file in config/languages/.
 OUTPUT: results/corpora/<language>/ (pages, parallel pairs, splits, counts, data card).
+A language with `shards` is read and cleaned by that many jobs, into results/shards/<language>/<shard>/; corpus_build merges them.
 """
+
+
+rule corpus_shard:
+    input:
+        unpack(W.inputs("corpus")),
+        texts=W.local_texts,
+        src=W.sources("corpus"),
+    output:
+        "results/shards/{language}/{shard}/manifest.json",
+    log:
+        "logs/corpus_shard/{language}/{shard}.log",
+    benchmark:
+        "benchmarks/corpus_shard/{language}/{shard}.tsv"
+    conda:
+        "../../envs/tokgraft.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        flags=W.flags("corpus"),
+        settings=W.corpus_settings,
+        out=subpath(output[0], parent=True),
+    message:
+        "Preparing shard {wildcards.shard} of the {wildcards.language} corpus"
+    shell:
+        "tokgraft corpus {params.flags} --settings {params.settings:q} --shard {wildcards.shard}"
+        " --out {params.out} > {log} 2>&1"
 
 
 rule corpus_build:
     input:
         unpack(W.inputs("corpus")),
         texts=W.local_texts,
+        shards=W.shards,
         src=W.sources("corpus"),
     output:
         "results/corpora/{language}/manifest.json",
@@ -24,9 +54,10 @@ rule corpus_build:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         flags=W.flags("corpus"),
+        shards=W.shard_flags,
         settings=W.corpus_settings,
         out=subpath(output[0], parent=True),
     message:
         "Preparing the {wildcards.language} corpus"
     shell:
-        "tokgraft corpus {params.flags} --settings {params.settings:q} --out {params.out} > {log} 2>&1"
+        "tokgraft corpus {params.flags} {params.shards} --settings {params.settings:q} --out {params.out} > {log} 2>&1"

@@ -10,6 +10,8 @@ HELP = "prepare the text of a language: fetch, clean, deduplicate, split, align 
 EXAMPLES = """  tokgraft corpus --language eng_Latn --out results/corpora/eng_Latn
   tokgraft corpus --language deu_Latn --english results/corpora/eng_Latn --out results/corpora/deu_Latn
   tokgraft corpus --language my_language.yaml --out results/corpora/my_language
+  tokgraft corpus --language big.yaml --shard 3 --out shards/3                           # one of the language's `shards`, as a job of its own
+  tokgraft corpus --language big.yaml --shards shards/0 shards/1 ... --out results/corpora/big
 """
 
 
@@ -20,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--settings", metavar="JSON", help="full settings of the stage, as the workflow gives them (JSON text or file)")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the corpus")
     parser.add_argument("--english", type=Path, metavar="DIR", help="the English corpus (needed for help pages in another language)")
+    step = parser.add_mutually_exclusive_group()
+    step.add_argument("--shard", type=int, metavar="N", help="prepare only this shard of the language's `shards`, numbered from 0")
+    step.add_argument("--shards", type=Path, nargs="+", metavar="DIR", help="make the corpus of these shards, which must be all")
     parser.add_argument("--max-bytes", type=int, metavar="N", help="keep at most so many bytes of text (with --language)")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="folder for downloads (default: $TOKGRAFT_CACHE, else .cache/downloads)")
     parser.add_argument("--config", type=Path, default=Path("config"), metavar="DIR", help="configuration folder (default: config)")
@@ -29,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Prepare the corpus."""
     from tokgraft import logs
     from tokgraft.config.language import CorpusSettings, Language
-    from tokgraft.corpus.build import build_corpus
+    from tokgraft.corpus.build import build_corpus, build_shard, merge_corpus
 
     if args.settings:
         settings = CorpusSettings.load(args.settings, args.config)
@@ -39,5 +44,11 @@ def run(args: argparse.Namespace) -> int:
         settings = CorpusSettings.parse(facts, f"corpus of {args.language}")
     logs.opening(settings.canonical())
     cache = args.cache or os.environ.get("TOKGRAFT_CACHE")
-    build_corpus(settings, args.out, args.english, Path(cache) if cache else None, args.config / "sources.csv")
+    folder, pins = Path(cache) if cache else None, args.config / "sources.csv"
+    if args.shards:
+        merge_corpus(settings, args.shards, args.out, args.english)
+    elif args.shard is not None:
+        build_shard(settings, args.shard, args.out, args.english, folder, pins)
+    else:
+        build_corpus(settings, args.out, args.english, folder, pins)
     return 0

@@ -69,6 +69,7 @@ class Language(ConfigFile):
     words: Literal["space", "none"] = Field("space", description="Whether spaces separate words (none: characters serve as words).")
     parent: str | None = Field(None, description="Slug of the language it is a dialect or domain of.")
     sources: list[Source] = Field(min_length=1, description="Where the text comes from.")
+    shards: int = Field(1, ge=1, le=500, description="Jobs that prepare the text side by side, for big sources of kind hub or local.")
     filters: Filters = Field(default_factory=Filters, description="Quality rules.")
     hub_tasks: list[str] = Field(default_factory=list, description="lm-eval tasks by name, scored only when the Hub can be reached.")
     licence: str = Field("", description="Licence of the text.")

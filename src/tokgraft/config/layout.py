@@ -18,6 +18,11 @@ def corpus(language: str) -> str:
     return str(RESULTS / "corpora" / language)
 
 
+def shard(language: str, number: int | str) -> str:
+    """One shard of a corpus that several jobs prepare."""
+    return str(RESULTS / "shards" / language / str(number))
+
+
 def tokenizer(model: str, language: str, recipe: str) -> str:
     """Tokenizer artifact: a recipe applied to a base model and a language."""
     return str(RESULTS / "tokenizers" / model / language / recipe)

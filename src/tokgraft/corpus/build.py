@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -12,15 +13,17 @@ from typing import Any
 from tokgraft import artifacts
 from tokgraft.config.language import CorpusSettings
 from tokgraft.corpus import card as cards
+from tokgraft.corpus import shard as sharding
 from tokgraft.corpus import splits as splitting
 from tokgraft.corpus.clean import normalise_pages, replace_personal_pages
 from tokgraft.corpus.english import PARAGRAPHS, English, open_english, pairs, write_paragraphs
 from tokgraft.corpus.ledger import Drops, Ledger, drop_pages, drop_paragraphs
+from tokgraft.corpus.merge import Merge, check_shards
 from tokgraft.corpus.pages import SPLITS, Page, Paragraph, digest, in_order, normal, write_jsonl, write_pages
 from tokgraft.corpus.quality import broken_rule, known_labels, language_rule
 from tokgraft.corpus.similar import cluster_sizes, exact_duplicates, near_duplicates
 from tokgraft.corpus.sources import SOURCES, Loaded, Place
-from tokgraft.errors import ConfigError, DataError, unknown
+from tokgraft.errors import ArtifactError, ConfigError, DataError, unknown
 from tokgraft.logs import Heartbeat
 
 ENGLISH = "eng_Latn"
@@ -71,6 +74,12 @@ def build_corpus(settings: CorpusSettings, out: Path, english: Path | None = Non
     """
     out, place = Path(out), Place(Path(cache or CACHE), Path(pins))
     work = Work(settings, _check(settings, english, place))
+    if settings.language.shards > 1:
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-shards.", suffix=".part", dir=_parent(out)) as scratch:
+            shards = [Path(scratch) / str(number) for number in range(settings.language.shards)]
+            for number, shard in enumerate(shards):
+                sharding.build_shard(settings, number, shard, work.english, place, _recorded(settings))
+            return merge_corpus(settings, shards, out, english)
     inputs = {"english": Path(english)} if english else {}
     with artifacts.create(out, "corpus", _recorded(settings), inputs, LIBRARIES) as folder:
         _read(work, place)
@@ -80,6 +89,48 @@ def build_corpus(settings: CorpusSettings, out: Path, english: Path | None = Non
         _separate(work)
         _demand(work)
         _write(work, folder)
+    return out
+
+
+def build_shard(
+    settings: CorpusSettings, number: int, out: Path, english: Path | None = None, cache: Path | None = None, pins: Path = PINS
+) -> Path:  # fmt: skip
+    """Prepare one shard of a corpus whose language has several; `merge_corpus` makes the corpus of all.
+
+    Args and errors are those of `build_corpus`; `number` says which shard, from 0.
+    """
+    place = Place(Path(cache or CACHE), Path(pins))
+    return sharding.build_shard(settings, number, out, _check(settings, english, place), place, _recorded(settings))
+
+
+def merge_corpus(settings: CorpusSettings, shards: list[Path], out: Path, english: Path | None = None) -> Path:
+    """The corpus of a language from its shards.
+
+    Args:
+        settings: As for the shards.
+        shards: Their folders.
+        out: Folder of the artifact.
+        english: The English corpus, as for the shards.
+
+    Raises:
+        ArtifactError: A shard is missing or does not fit, or `out` cannot be written.
+        DataError: Nothing is left of the text.
+    """
+    out = Path(out)
+    work = Work(settings, open_english(Path(english), settings.splits, False) if english else None)
+    shards = check_shards(settings, shards, _recorded(settings), work.english)
+    inputs = {f"shard_{number:03d}": shard for number, shard in enumerate(shards)} | ({"english": Path(english)} if english else {})
+    with (
+        artifacts.create(out, "corpus", _recorded(settings), inputs, LIBRARIES) as folder,
+        tempfile.TemporaryDirectory(prefix=".tables", dir=folder) as scratch,
+    ):
+        merged = Merge(settings, shards, Path(scratch), work.english).run(folder)
+        work.ledger, work.facts, work.sources = merged.ledger, merged.facts, merged.sources
+        work.facts["pairs"] = dict.fromkeys(SPLITS, 0)
+        _demand(work)
+        for split in SPLITS:
+            write_jsonl(folder / f"pairs_{split}.jsonl", [])
+        _write_card(work, folder)
     return out
 
 
@@ -107,13 +158,25 @@ def _check(settings: CorpusSettings, english: Path | None, place: Place) -> Engl
     opened = open_english(Path(english), settings.splits, aligned) if english else None
     for source in language.sources:
         SOURCES.get(source.kind, where).check(source, place)
+    if language.shards > 1:
+        sharding.check_sources(settings)
     return opened
+
+
+def _parent(out: Path) -> Path:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"cannot write to {out.parent}: {error.strerror}", "free space or choose another folder") from error
+    return out.parent
 
 
 def _recorded(settings: CorpusSettings) -> dict[str, Any]:
     """The settings that decide the content: of a local path only the name (its content's hash is in the card), and no tasks."""
     found = settings.canonical()
     del found["language"]["hub_tasks"]
+    if found["language"]["shards"] == 1:
+        del found["language"]["shards"]  # a corpus made by one job does not depend on it
     for source in found["language"]["sources"]:
         if source["kind"] == "local":
             source["path"] = Path(source["path"]).name
@@ -164,7 +227,7 @@ def _english_rule(work: Work, english: English) -> Callable[[Page, Paragraph], s
     def reason_of(page: Page, paragraph: Paragraph) -> str | None:
         if page.id in aligned:
             return "untranslated" if normal(paragraph.text) in english.paragraphs else None
-        return "english_held_out" if digest(paragraph.text) in english.held_out else None
+        return english.rule(page, paragraph)
 
     return reason_of
 
@@ -249,9 +312,13 @@ def _write(work: Work, folder: Path) -> None:
     shares = settings.splits
     _write_json(folder / "splits.json", {"seed": shares.seed, "K": shares.max_pages, "test": shares.test, "dev": shares.dev,
                                          "inputs": [source.get("sha256") for source in work.sources], "pages": split_of})  # fmt: skip
+    _write_card(work, folder)
+
+
+def _write_card(work: Work, folder: Path) -> None:
     steps = work.ledger.steps
     _write_json(folder / "counts.json", {"steps": steps, "personal_data_replaced": work.facts["personal_data_replaced"]})
-    card = cards.card(settings, work.sources, steps, work.facts)
+    card = cards.card(work.settings, work.sources, steps, work.facts)
     _write_json(folder / "card.json", card)
     (folder / "card.md").write_text(cards.as_markdown(card, steps), encoding="utf-8", newline="\n")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tokgraft import artifacts
 from tokgraft.config.language import Splits
-from tokgraft.corpus.pages import SPLITS, Page, digest, normal, read_pages
+from tokgraft.corpus.pages import SPLITS, Page, Paragraph, digest, normal, read_pages
 from tokgraft.errors import ArtifactError
 
 PARAGRAPHS = "all_paragraphs.txt"
@@ -50,6 +50,10 @@ class English:
         """Digests of the paragraphs of its test and dev pages."""
         pages = [page for split in ("test", "dev") for page in read_pages(self.folder / f"{split}.jsonl")]
         return {digest(paragraph.text) for page in pages for paragraph in page.paragraphs}
+
+    def rule(self, _: Page, paragraph: Paragraph) -> str | None:
+        """Of text that is not aligned: what stands on a held-out English page stays out."""
+        return "english_held_out" if digest(paragraph.text) in self.held_out else None
 
 
 def open_english(folder: Path, splits: Splits, aligned: bool) -> English:

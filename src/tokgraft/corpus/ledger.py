@@ -43,6 +43,51 @@ def totals(pages: Iterable[Page]) -> dict[str, int]:
     return found
 
 
+class Accounts:
+    """What steps have kept and dropped, summed over batches of pages and over shards.
+
+    Attributes:
+        kept: Step -> pages, paragraphs and bytes that it left.
+        drops: Step -> what it dropped.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Counter[str]] = {}
+        self.drops: dict[str, Drops] = {}
+
+    def step(self, name: str, pages: list[Page], drops: Drops) -> list[Page]:
+        """Add what a step did to a batch; its pages are given back."""
+        self._add(name, totals(pages), drops)
+        return pages
+
+    def _add(self, name: str, kept: dict[str, int], drops: Drops) -> None:
+        self.kept.setdefault(name, Counter()).update(kept)
+        mine = self.drops.setdefault(name, Drops())
+        for unit in UNITS:
+            getattr(mine, unit).update(getattr(drops, unit))
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values from which `add_json` adds the same."""
+        return {
+            name: {"kept": dict(kept), "dropped": {unit: dict(sorted(getattr(self.drops[name], unit).items())) for unit in UNITS}}
+            for name, kept in self.kept.items()
+        }
+
+    def add_json(self, values: dict[str, Any]) -> None:
+        """Add what another shard has counted."""
+        for name, found in values.items():
+            self._add(name, found["kept"], Drops(**{unit: Counter(found["dropped"][unit]) for unit in UNITS}))
+
+    def tell(self, ledger: Ledger, rewrites: frozenset[str]) -> None:
+        """Write all steps to a ledger, in order; `rewrites` are those that may change texts."""
+        for number, (name, kept) in enumerate(self.kept.items()):
+            left = {unit: kept[unit] for unit in UNITS}
+            if number == 0 and not ledger.steps:
+                ledger.begin(name, left, self.drops[name])
+            else:
+                ledger.count(name, left, self.drops[name], name in rewrites)
+
+
 class Ledger:
     """The steps so far, each with what came in, what was kept and what was dropped."""
 
@@ -52,7 +97,11 @@ class Ledger:
 
     def open(self, name: str, pages: list[Page], drops: Drops) -> None:
         """Record what a source kept of the elements it found; bytes are counted from here on."""
-        self._now = totals(pages)
+        self.begin(name, totals(pages), drops)
+
+    def begin(self, name: str, kept: dict[str, int], drops: Drops) -> None:
+        """`open`, with totals instead of pages."""
+        self._now = kept
         came = {unit: self._now[unit] + sum(getattr(drops, unit).values()) for unit in UNITS}
         self._record(name, came, self._now, drops, {})
 
@@ -68,7 +117,12 @@ class Ledger:
         Raises:
             AssertionError: In is not kept plus dropped: the step lost something without a reason.
         """
-        came, kept = self._now, totals(pages)
+        self.count(name, totals(pages), drops, rewrites)
+        return pages
+
+    def count(self, name: str, kept: dict[str, int], drops: Drops, rewrites: bool = False) -> None:
+        """`step`, with totals instead of pages."""
+        came = self._now
         rewritten = came["bytes"] - kept["bytes"] - sum(drops.bytes.values())
         for unit in UNITS:
             dropped = sum(getattr(drops, unit).values())
@@ -76,7 +130,6 @@ class Ledger:
                 raise AssertionError(f"corpus step {name}: {came[unit]} {unit} in, {kept[unit]} kept, {dropped} dropped")
         self._record(name, came, kept, drops, {"bytes_rewritten_away": rewritten} if rewrites else {})
         self._now = kept
-        return pages
 
     def _record(self, name: str, came: dict[str, int], kept: dict[str, int], drops: Drops, more: dict[str, int]) -> None:
         units = {unit: {"in": came[unit], "kept": kept[unit], "dropped": dict(sorted(getattr(drops, unit).items()))} for unit in UNITS}

@@ -87,7 +87,15 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 def write_pages(path: Path, pages: Iterable[Page]) -> None:
     """One page a line."""
-    write_jsonl(path, ({"id": page.id, "paragraphs": [_row(paragraph) for paragraph in page.paragraphs]} for page in pages))
+    with path.open("wb") as handle:
+        for page in pages:
+            handle.write(as_row(page))
+
+
+def as_row(page: Page) -> bytes:
+    """A page as the line that stands for it in a file."""
+    row = {"id": page.id, "paragraphs": [_row(paragraph) for paragraph in page.paragraphs]}
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 def read_pages(path: Path) -> Iterator[Page]:

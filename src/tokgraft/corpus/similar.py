@@ -6,7 +6,8 @@ import math
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
 from tokgraft.corpus.pages import Page, Paragraph, digest, normal
 
@@ -34,6 +35,20 @@ def exact_duplicates(pages: Iterable[Page]) -> dict[str, str]:
     return {page.id: original for page in pages if (original := first.setdefault(digest(page.text), page.id)) != page.id}
 
 
+@cache
+def _template() -> Any:
+    from datasketch import MinHash
+
+    return MinHash(num_perm=BANDS * ROWS, seed=SEED, hashfunc=lambda run: zlib.crc32(run.encode()))
+
+
+def minhash(text: str, words: Words) -> Any:
+    """The MinHash sketch of a text: 112 permutations of its shingles."""
+    sketch = _template().copy()
+    sketch.update_batch(shingles(text, words))
+    return sketch
+
+
 def near_duplicates(
     pages: Sequence[Page], words: Words, threshold: float, beat: Callable[[int], None] = lambda done: None
 ) -> dict[str, str]:
@@ -42,16 +57,14 @@ def near_duplicates(
     MinHash with 112 permutations and a fixed seed; candidates by LSH with 14 bands of 8 (as FineWeb-2's recipe, arXiv:2506.20920),
     which finds a pair of similarity .8 with probability .92, then the estimated Jaccard similarity must reach `threshold`.
     """
-    from datasketch import MinHash, MinHashLSH
+    from datasketch import MinHashLSH
 
-    template = MinHash(num_perm=BANDS * ROWS, seed=SEED, hashfunc=lambda run: zlib.crc32(run.encode()))
     index = MinHashLSH(num_perm=BANDS * ROWS, params=(BANDS, ROWS))
-    sketches: dict[str, MinHash] = {}
+    sketches: dict[str, Any] = {}
     found: dict[str, str] = {}
     rank: dict[str, int] = {}
     for done, page in enumerate(pages, 1):
-        sketch = template.copy()
-        sketch.update_batch(shingles(page.text, words))
+        sketch = minhash(page.text, words)
         near = [other for other in index.query(sketch) if sketch.jaccard(sketches[other]) >= threshold]
         if near:
             found[page.id] = min(near, key=rank.__getitem__)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tokgraft.config.language import Splits
-from tokgraft.corpus.ledger import Drops, drop_paragraphs
+from tokgraft.corpus.ledger import UNITS, Drops, drop_paragraphs
 from tokgraft.corpus.pages import SPLITS, Page, Paragraph, digest
 from tokgraft.corpus.similar import Words, shared
 
@@ -44,7 +44,24 @@ def components(pages: Sequence[Page], max_pages: int) -> dict[str, str]:
     return {page.id: root(page.id) for page in pages}
 
 
-def _place(component: str, seed: int) -> float:
+def fill_empty(sizes: Counter[str], ends: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Components that change their split so that none is empty.
+
+    Args:
+        sizes: Split -> components in it.
+        ends: (component, its split) of those with the smallest hashes, one for each held-out split, and of the one with the largest.
+    """
+    sizes = Counter(sizes)
+    moved: dict[str, str] = {}
+    for split, (name, now) in (*zip(HELD, ends), ("train", ends[-1])):
+        if not sizes[split]:
+            sizes.subtract([moved.get(name, now)])
+            sizes[split] += 1
+            moved[name] = split
+    return moved
+
+
+def place(component: str, seed: int) -> float:
     """A number in [0, 1) that depends on the component's name and the seed only."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{component}".encode()).digest()[:8], "big") / 2**64
 
@@ -54,19 +71,16 @@ def assign(component_of: Mapping[str, str], splits: Splits) -> dict[str, str]:
 
     Where chance leaves test or dev empty (few components), the components with the smallest hashes fill them.
     """
-    places = {name: _place(name, splits.seed) for name in set(component_of.values())}
-    chosen = {name: _split(place, splits) for name, place in places.items()}
+    places = {name: place(name, splits.seed) for name in set(component_of.values())}
+    chosen = {name: split_at(number, splits) for name, number in places.items()}
     ranked = sorted(places, key=lambda name: (places[name], name))
     if len(ranked) >= len(SPLITS):
-        for number, split in enumerate(HELD):
-            if split not in chosen.values():
-                chosen[ranked[number]] = split
-        if "train" not in chosen.values():
-            chosen[ranked[-1]] = "train"
+        chosen.update(fill_empty(Counter(chosen.values()), [(name, chosen[name]) for name in (*ranked[: len(HELD)], ranked[-1])]))
     return {page: chosen[name] for page, name in sorted(component_of.items())}
 
 
-def _split(place: float, splits: Splits) -> str:
+def split_at(place: float, splits: Splits) -> str:
+    """The split of a component with this number."""
     if place < splits.test:
         return "test"
     return "dev" if place < splits.test + splits.dev else "train"
@@ -134,33 +148,50 @@ def cap(pages: Sequence[Page], split_of: Mapping[str, str], max_bytes: int) -> t
     size = {split: sum(page.size for page in pages if split_of[page.id] == split) for split in SPLITS}
     if sum(size.values()) <= max_bytes:
         return list(pages), Drops()
-    left = {split: max_bytes * size[split] // sum(size.values()) for split in SPLITS}
-    kept: list[Page] = []
-    drops, full = Drops(), set[str]()
-    for page in pages:
-        split = split_of[page.id]
-        fits = split not in full and page.size <= left[split]
-        whole = page if fits else None if split in full else _first_fitting(kept, split_of, split, page, left[split], drops)
-        if not fits:
-            full.add(split)
-        if whole is None:
-            drops.page("cap", page)
-        else:
-            left[split] -= whole.size
-            kept.append(whole)
+    rooms = {split: Room(share, Drops()) for split, share in shares(size, max_bytes).items()}
+    kept = [whole for page in pages if (whole := rooms[split_of[page.id]].take(page)) is not None]
+    drops = Drops()
+    for room in rooms.values():
+        for unit in UNITS:
+            getattr(drops, unit).update(getattr(room.drops, unit))
     return kept, drops
 
 
-def _first_fitting(kept: Sequence[Page], split_of: Mapping[str, str], split: str, page: Page, room: int, drops: Drops) -> Page | None:
-    if any(split_of[other.id] == split for other in kept):
-        return None
-    size, count = 0, 0
-    for paragraph in page.paragraphs:
-        size += paragraph.size
-        count += size <= room
-    for paragraph in page.paragraphs[max(count, 1) :]:
-        drops.paragraph("cap", paragraph)
-    return replace(page, paragraphs=page.paragraphs[: max(count, 1)])
+def shares(size: Mapping[str, int], max_bytes: int) -> dict[str, int]:
+    """The bytes of each split under a cap, in proportion to its size."""
+    return {split: max_bytes * size[split] // sum(size.values()) for split in SPLITS}
+
+
+@dataclass
+class Room:
+    """What a split may still keep under a cap: pages in order until one does not fit."""
+
+    left: int
+    drops: Drops
+    pages: int = 0
+    full: bool = False
+
+    def take(self, page: Page) -> Page | None:
+        """The page, or None when there is no room; the first page is cut to its first paragraphs instead."""
+        whole: Page | None = page
+        if self.full or page.size > self.left:
+            whole = None if self.full or self.pages else self._cut(page)
+            self.full = True
+        if whole is None:
+            self.drops.page("cap", page)
+        else:
+            self.left -= whole.size
+            self.pages += 1
+        return whole
+
+    def _cut(self, page: Page) -> Page:
+        size, count = 0, 0
+        for paragraph in page.paragraphs:
+            size += paragraph.size
+            count += size <= self.left
+        for paragraph in page.paragraphs[max(count, 1) :]:
+            self.drops.paragraph("cap", paragraph)
+        return replace(page, paragraphs=page.paragraphs[: max(count, 1)])
 
 
 def facts(pages: Sequence[Page], split_of: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,16 +43,46 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One of `count` parts of a source, numbered from 0."""
+
+    number: int = 0
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A part of a source, page after page.
+
+    Attributes:
+        pages: Its pages, not yet cleaned.
+        facts: As of `Loaded`, of the whole source; whole only when `pages` is exhausted.
+        drops: As of `Loaded`, of this part; whole only when `pages` is exhausted.
+    """
+
+    pages: Iterator[Page]
+    facts: dict[str, Any]
+    drops: Drops
+
+    def load(self) -> Loaded:
+        """Everything at once."""
+        pages = list(self.pages)
+        return Loaded(pages, self.facts, drops=self.drops)
+
+
+@dataclass(frozen=True)
 class SourceKind:
     """A kind of source.
 
     Attributes:
         check: Finds out, fast, whether the source can be read; raises a TokgraftError that says what to do.
         read: Reads it.
+        stream: Reads one part of it without holding more than a document; None when the kind cannot be divided.
     """
 
     check: Callable[[Any, Place], None]
     read: Callable[[Any, Place], Loaded]
+    stream: Callable[[Any, Place, Part], Streamed] | None = None
 
 
 SOURCES: Registry[SourceKind] = Registry("source kind", "tokgraft.corpus.sources")

@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tokgraft.artifacts import file_sha256
 from tokgraft.config.language import Local
 from tokgraft.corpus.ledger import Drops
 from tokgraft.corpus.pages import Page
-from tokgraft.corpus.sources import SOURCES, Loaded, Place, SourceKind
+from tokgraft.corpus.sources import SOURCES, Loaded, Part, Place, SourceKind, Streamed
 from tokgraft.corpus.sources._documents import document, pieces
 from tokgraft.errors import DataError
 from tokgraft.logs import Heartbeat
@@ -30,9 +31,22 @@ def read(source: Local, place: Place) -> Loaded:
     Raises:
         DataError: Nothing to read, or a file that cannot be decoded; the message names file and byte, line or row.
     """
+    return stream(source, place, Part()).load()
+
+
+def stream(source: Local, place: Place, part: Part) -> Streamed:
+    """Every `part.count`-th document, so that parts are of equal size; together they are what `read` gives.
+
+    Every part goes through all files, because `max_bytes` counts what stands before. A .txt file is in memory whole.
+    """
     root = Path(source.path)
-    pages: list[Page] = []
-    drops, size = Drops(), 0
+    facts: dict[str, Any] = {"kind": "local", "name": root.name, "sha256": "", "licence": "", "register": "given by the user"}
+    drops = Drops()
+    return Streamed(_pages(source, root, part, facts, drops), facts, drops)
+
+
+def _pages(source: Local, root: Path, part: Part, facts: dict[str, Any], drops: Drops) -> Iterator[Page]:
+    size = number = 0
     hashes = hashlib.sha256()
     heartbeat = Heartbeat(f"reading {root.name}", source.max_bytes or 0, "bytes")
     for path in _files(root):
@@ -41,17 +55,20 @@ def read(source: Local, place: Place) -> Loaded:
         for place_in_file, text in _documents(path, source.text):
             if source.max_bytes and size >= source.max_bytes:
                 break
+            mine = number % part.count == part.number
+            number += 1
             page = document(name + place_in_file, text)
             if not page.paragraphs:
-                drops.pages["no_text"] += 1
+                drops.pages["no_text"] += mine
                 continue
             size += page.size
-            pages.extend(pieces(page) if path.suffix == ".txt" else [page])
+            if mine:
+                yield from pieces(page) if path.suffix == ".txt" else [page]
             heartbeat.beat(size)
-    if not pages:
+    if not size:
         raise DataError(f"{root} holds no text", "give a folder of .txt, .jsonl or .parquet files that are not empty")
-    facts = {"kind": "local", "name": root.name, "sha256": hashes.hexdigest(), "licence": "", "register": "given by the user"}
-    return Loaded(pages, facts, drops=drops)
+    drops.pages = +drops.pages
+    facts["sha256"] = hashes.hexdigest()
 
 
 def _files(root: Path) -> list[Path]:
@@ -71,20 +88,29 @@ def _documents(path: Path, key: str) -> Iterator[tuple[str, str]]:
         yield from _parquet(path, key)
         return
     try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}",
-            f"convert it, for example with `iconv -f WINDOWS-1252 -t UTF-8 {path.name}`",
-        ) from None
+        if path.suffix == ".txt":
+            yield "", _decoded(path.read_bytes(), path, 0)
+            return
+        with path.open("rb") as handle:
+            at = 0
+            for number, line in enumerate(handle, 1):
+                text = _decoded(line, path, at)
+                if text.strip():
+                    yield f"#{number}", _field(text.rstrip("\n"), key, f"{path}:{number}")
+                at += len(line)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    if path.suffix == ".txt":
-        yield "", text
-        return
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield f"#{number}", _field(line, key, f"{path}:{number}")
+
+
+def _decoded(raw: bytes, path: Path, at: int) -> str:
+    """Text of the bytes that stand at offset `at` of a file."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not UTF-8: byte {at + error.start} is 0x{error.object[error.start]:02x}",
+            f"convert it, for example with `iconv -f WINDOWS-1252 -t UTF-8 {path.name}`",
+        ) from None
 
 
 def _field(line: str, key: str, where: str) -> str:
@@ -120,4 +146,4 @@ def _parquet(path: Path, column: str) -> Iterator[tuple[str, str]]:
         raise DataError(f"{path} is not a whole Parquet file: {error}", "write it again") from None
 
 
-SOURCES.add("local", SourceKind(check, read))
+SOURCES.add("local", SourceKind(check, read, stream))
