@@ -209,8 +209,11 @@ class Workflow:
 
     # --- targets and wildcards --------------------------------------------------------------------------------------
 
-    def finished(self) -> list[str]:
-        """What tables and tracking wait for: every cell scored before and after training, and its tokenizer."""
+    def finished(self, wildcards: Any = None) -> list[str]:
+        """What tables and tracking wait for: every cell scored before and after training, and its tokenizer.
+
+        An input function, so that a job on a cluster, which reads the rules anew, does not list every cell.
+        """
         return self.edges("score_init", "score_trained", "tokenizer")
 
     def edges(self, *parts: str) -> list[str]:

@@ -30,7 +30,7 @@ rule report_cells:
 
 rule report_check:
     input:
-        W.finished(),
+        W.finished,
         cells="results/cells.json",
         src=W.sources("report"),
     output:
@@ -53,7 +53,7 @@ rule report_check:
 
 rule report_build:
     input:
-        W.finished(),
+        W.finished,
         cells="results/cells.json",
         src=W.sources("report"),
     output:
@@ -93,7 +93,7 @@ rule report_build:
 
 rule publish_mlflow:
     input:
-        W.finished(),
+        W.finished,
         cells="results/cells.json",
         src=W.sources("publish"),
     output:
