@@ -20,7 +20,7 @@ TORCH_PIN := $(if $(filter cuda,$(TORCH)),torch===2.13.0,torch==2.13.0)
 # Targets go before these: --configfile takes every word that follows.
 FLAGS := $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
-.PHONY: help setup demo run report snakemake-report ui test test-fast test-integration checks format lock schema clean
+.PHONY: help setup demo run report snakemake-report push pull remote ui test test-fast test-integration checks format lock schema clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -55,6 +55,19 @@ report: setup  ## Tables and report from the scores at hand: results/tables/repo
 
 snakemake-report: setup  ## Snakemake's own report with run times and provenance (fetches its page assets from the web once)
 	snakemake --report results/snakemake-report.html $(FLAGS)
+
+push: setup  ## Record the run's artifacts (dvc.lock, snakemake.lock) and push them to the store: make push [REMOTE=name]
+	tokgraft push $(if $(REMOTE),--remote $(REMOTE))
+
+pull: setup  ## Fetch stored artifacts, verified: make pull [STAGE=.. LANGUAGE=.. METHOD=.. MODEL=..], or what a run needs: make pull NEEDED=1
+	tokgraft pull $(if $(REMOTE),--remote $(REMOTE)) $(if $(STAGE),--stage $(STAGE)) $(if $(LANGUAGE),--language $(LANGUAGE)) \
+	  $(if $(METHOD),--method $(METHOD)) $(if $(MODEL),--model $(MODEL)) $(if $(NEEDED),--needed --run $(TARGET) $(FLAGS))
+
+remote: setup  ## Name the team's store: make remote URL=/shared/folder | s3://bucket/folder [ENDPOINT=https://...] | ssh://host/folder
+	@test -n "$(URL)" || { echo "Which store? make remote URL=/shared/folder, URL=s3://bucket/folder or URL=ssh://host/folder"; exit 1; }
+	dvc remote add --quiet --force --default store $(URL)
+	$(if $(ENDPOINT),dvc remote modify --quiet store endpointurl $(ENDPOINT))
+	@echo "The store is $(URL). For the team: git add .dvc/config && git commit. Credentials go to .dvc/config.local or the environment."
 
 ui: setup  ## Compare the runs in the MLflow UI (http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning)
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --host 127.0.0.1 --port 5000

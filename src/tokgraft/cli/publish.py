@@ -1,4 +1,4 @@
-"""`tokgraft publish`: show every cell in MLflow, or hand the artifacts to DVC."""
+"""`tokgraft publish`: show every cell in MLflow."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
-HELP = "show every cell in MLflow; with --dvc: record the artifacts in DVC"
+HELP = "show every cell in MLflow"
 EXAMPLES = """  tokgraft publish --cells results/cells.json
   tokgraft publish --cells results/cells.json --uri http://127.0.0.1:5000
   tokgraft publish --cells results/cells.json --register best
-  tokgraft publish --cells results/cells.json --dvc --push
 """
 
 
@@ -25,10 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["best", "all"],
         help="also put adapted models into the model registry: the best of each base model and language, or all",
     )
-    parser.add_argument(
-        "--dvc", action="store_true", help="write dvc.yaml and record the finished artifacts in dvc.lock, instead of MLflow"
-    )
-    parser.add_argument("--push", action="store_true", help="with --dvc: push them to the default remote as well")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,21 +32,10 @@ def run(args: argparse.Namespace) -> int:
 
     from tokgraft import logs
     from tokgraft.cells import load_cells
-    from tokgraft.errors import ConfigError
+    from tokgraft.tracking.publishing import publish
 
-    if args.push and not args.dvc:
-        raise ConfigError("--push belongs to --dvc", "add --dvc, or leave --push away")
-    if args.register and args.dvc:
-        raise ConfigError("--register belongs to MLflow", "leave --dvc or --register away")
     cells = load_cells(args.cells)
-    logs.opening({"experiment": cells.experiment, "cells": len(cells.cells), "dvc": args.dvc})
-    if args.dvc:
-        from tokgraft.tracking.dvc_store import store
-
-        done = asdict(store(cells, push=args.push))
-    else:
-        from tokgraft.tracking.publishing import publish
-
-        done = asdict(publish(cells, args.uri, args.register))
+    logs.opening({"experiment": cells.experiment, "cells": len(cells.cells)})
+    done = asdict(publish(cells, args.uri, args.register))
     print(json.dumps(done, indent=1, sort_keys=True))
     return 0

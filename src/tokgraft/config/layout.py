@@ -63,6 +63,29 @@ def cells() -> str:
     return str(RESULTS / "cells.json")
 
 
+def checked() -> str:
+    """What the check of the products found."""
+    return str(RESULTS / "checked.txt")
+
+
+# What the parts of an artifact's folder say, below results/<kind>/.
+_PARTS = {
+    "corpora": ("language",),
+    "tokenizers": ("model", "language", "tokenizer"),
+    "resources": ("resource", "model", "language", "tokenizer"),
+    "models": ("model", "language", "tokenizer", "method", "seed", "stage"),
+    "scores": ("model", "language", "tokenizer", "method", "seed", "stage"),
+}
+
+
+def facts(artifact: str) -> dict[str, str]:
+    """What the folder of an artifact says about it: its `kind`, and those of model, language, tokenizer, ... that it has."""
+    kind, *parts = artifact.removeprefix(f"{RESULTS}/").split("/")
+    if kind == "models" and len(parts) == 2:
+        return {"kind": kind, "model": parts[0], "stage": parts[1]}
+    return {"kind": kind, **dict(zip(_PARTS.get(kind, ()), parts))}
+
+
 def manifest(artifact: str) -> str:
     """The file that stands for an artifact as an edge between two stages."""
     return f"{artifact}/manifest.json"

@@ -1,1 +1,1 @@
-"""What a run leaves outside its folders: MLflow (a view of it) and DVC (its bytes). No job of the workflow imports these modules."""
+"""MLflow: a view of finished artifacts. No job of the workflow but the one that publishes imports these modules."""

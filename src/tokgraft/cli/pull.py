@@ -1,0 +1,59 @@
+"""`tokgraft pull`: fetch stored artifacts, verify them, and tell Snakemake what is current."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+HELP = "fetch stored artifacts, verify them, and tell Snakemake what is current"
+EXAMPLES = """  tokgraft pull                                               # everything
+  tokgraft pull --stage scores tables                         # by kind
+  tokgraft pull --language deu_Latn --method focus            # models and scores of some cells
+  tokgraft pull results/models/pocket/base                    # by folder
+  tokgraft pull --needed                                      # what `snakemake` needs here and nobody has to make again
+  tokgraft pull --needed --run results/tables/manifest.json --configfile config/experiments/smoke.yaml
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.add_argument("folders", nargs="*", metavar="FOLDER", help="artifacts, or folders that hold some")
+    parser.add_argument(
+        "--stage", nargs="+", default=[], metavar="KIND", help="corpora, tokenizers, resources, models, scores, tables, lists"
+    )
+    for name in ("language", "method", "model", "tokenizer"):
+        parser.add_argument(f"--{name}", nargs="+", default=[], metavar="SLUG", help=f"only artifacts of this {name}")
+    parser.add_argument("--needed", action="store_true", help="what a run of snakemake needs; comes instead of a choice")
+    parser.add_argument(
+        "--run",
+        dest="flags",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="...",
+        help="with --needed, last: targets and flags of that run",
+    )
+    parser.add_argument("--remote", help="name of a DVC remote (default: DVC's default)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="downloads at once")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pull; prints what was done as JSON. 1 when something is missing, damaged or not trusted."""
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from tokgraft.errors import ConfigError
+    from tokgraft.store import stages
+    from tokgraft.store.needed import pull_needed
+    from tokgraft.store.pull import pull
+
+    choice = stages.Choice(*(tuple(getattr(args, name)) for name in ("stage", "language", "method", "model", "tokenizer", "folders")))
+    if args.needed and choice != stages.Choice():
+        raise ConfigError("--needed chooses by itself", "leave --stage, --language, ... and folders away")
+    if args.flags and not args.needed:
+        raise ConfigError("--run belongs to --needed", "add --needed, or leave --run away")
+    if args.needed:
+        done = pull_needed(args.flags, remote=args.remote, jobs=args.jobs)
+    else:
+        done = pull(choice.of(stages.stored(Path())), remote=args.remote, jobs=args.jobs)
+    print(json.dumps(asdict(done), indent=1, sort_keys=True))
+    return 0 if done.well else 1

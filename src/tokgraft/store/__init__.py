@@ -1,0 +1,12 @@
+"""Finished artifacts outside this folder: DVC keeps their bytes, `snakemake.lock` what Snakemake knew of them.
+
+No job of the workflow imports these modules: they are called after a run (`tokgraft push`) or before one (`tokgraft pull`).
+"""
+
+from __future__ import annotations
+
+from tokgraft.errors import TokgraftError
+
+
+class StoreError(TokgraftError):
+    """Artifacts cannot be recorded, pushed or pulled."""

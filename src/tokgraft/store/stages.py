@@ -1,0 +1,149 @@
+"""`dvc.yaml`: one stage per stored artifact, its folder as only output. What depends on what is Snakemake's to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tokgraft.cells import CellList
+from tokgraft.config import layout
+from tokgraft.errors import unknown
+from tokgraft.store import StoreError
+from tokgraft.store.records import Record
+
+DVC_YAML = Path("dvc.yaml")
+METRICS = Path("metrics.json")
+CURVES = f"{layout.tables()}/curves.csv"
+LISTS = "lists"  # the group of the two single files beside the tables
+HEADER = """# Written by `tokgraft push` (make push); change the experiment, not this file. Commit it with dvc.lock, snakemake.lock and metrics.json.
+# Stages store outputs and name no dependencies: Snakemake owns the graph, DVC owns the bytes (docs/artifacts.md).
+"""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which artifacts to pull: those that have every value named here; all when none is.
+
+    A folder chooses the artifacts in it. An artifact that has no language (a base model) is not chosen by a language.
+    """
+
+    kind: tuple[str, ...] = ()
+    language: tuple[str, ...] = ()
+    method: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
+    tokenizer: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+
+    def of(self, stored: Mapping[str, str]) -> dict[str, str]:
+        """Those of the stored artifacts (stage -> path) that are chosen.
+
+        Raises:
+            ConfigError: A value or a folder that no stored artifact has.
+        """
+        facts = {name: {**layout.facts(path), "kind": name.partition("@")[0]} for name, path in stored.items()}
+        wanted = {field: values for field, values in vars(self).items() if values and field != "folders"}
+        for field, values in wanted.items():
+            known = {fact[field] for fact in facts.values() if field in fact}
+            for value in values:
+                if value not in known:
+                    raise unknown(field, value, known, "dvc.yaml")
+        folders = [folder.rstrip("/").removesuffix("/manifest.json") for folder in self.folders]
+        for folder in folders:
+            if not any(_within(path, folder) for path in stored.values()):
+                raise unknown("artifact", folder, stored.values(), "dvc.yaml")
+        return {
+            name: path
+            for name, path in stored.items()
+            if all(facts[name].get(field) in values for field, values in wanted.items())
+            and (not folders or any(_within(path, folder) for folder in folders))
+        }
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
+
+
+def stage_name(path: str) -> str:
+    """Stage of an artifact: `corpora@deu_Latn`, `models@pocket.deu_Latn.bpe8k.focus.s0.init`, `tables@all`, `lists@cells.json`."""
+    kind, *parts = path.removeprefix(f"{layout.RESULTS}/").split("/")
+    if not parts:
+        return f"{kind}@all" if path == layout.tables() else f"{LISTS}@{kind}"
+    return f"{kind}@{'.'.join(parts)}"
+
+
+def output(path: str) -> str:
+    """The file that Snakemake knows an artifact by: its manifest, or the file itself."""
+    return path if stage_name(path).startswith(f"{LISTS}@") else layout.manifest(path)
+
+
+def artifact(name: str) -> str:
+    """The artifact that one of Snakemake's outputs belongs to: its folder, or the file itself."""
+    return name if name in {layout.cells(), layout.checked()} else name.rpartition("/")[0]
+
+
+def wanted(cells: CellList, records: Mapping[str, Record]) -> list[str]:
+    """Every artifact of an experiment: what its cells name, the tables, and all that these were made from.
+
+    Args:
+        cells: The cells of the experiment.
+        records: Snakemake's records of the outputs.
+    """
+    named = [str(folder) for cell in cells.cells if cell.reason is None for folder in vars(cell.paths).values()]
+    found: set[str] = set()
+    queue = [*named, layout.tables(), layout.cells(), layout.checked()]
+    while queue:
+        path = queue.pop()
+        if path not in found:
+            found.add(path)
+            record = records.get(output(path))
+            made = record.metadata["input"] if record else []
+            queue += [artifact(name) for name in made if name.startswith(f"{layout.RESULTS}/")]
+    return sorted(found)
+
+
+def stored(root: Path) -> dict[str, str]:
+    """Stage -> path of every artifact that dvc.yaml names.
+
+    Raises:
+        StoreError: dvc.yaml is damaged or not written by tokgraft.
+    """
+    try:
+        data = yaml.load((root / DVC_YAML).read_text(encoding="utf-8"), Loader=_Loader) or {}
+        stages: dict[str, dict[str, Any]] = data.get("stages") or {}
+        return {f"{group}@{item}": path for group, stage in stages.items() for item, path in stage["foreach"].items()}
+    except FileNotFoundError:
+        return {}
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        raise StoreError(f"{root / DVC_YAML} cannot be read: {error!r}", "take it from git again: git checkout dvc.yaml") from None
+
+
+def write(root: Path, paths: Iterable[str]) -> dict[str, str]:
+    """Write dvc.yaml for these artifacts; stage -> path."""
+    names = {stage_name(path): path for path in sorted(paths)}
+    groups: dict[str, dict[str, str]] = {}
+    for name, path in sorted(names.items()):
+        group, _, item = name.partition("@")
+        groups.setdefault(group, {})[item] = path
+    data: dict[str, Any] = {"stages": {group: _stage(group, items) for group, items in groups.items()}}
+    if (root / METRICS).is_file():
+        data["metrics"] = [METRICS.as_posix()]
+    if layout.tables() in names.values():
+        axes = {"x": "bytes", "y": "val_bpb", "x_label": "bytes of training text", "y_label": "bits per byte (validation)"}
+        data["plots"] = [{CURVES: {**axes, "title": "Learning curves"}}]
+    text = HEADER + yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=200)
+    (root / DVC_YAML).write_text(text, encoding="utf-8")
+    return names
+
+
+def _stage(group: str, items: dict[str, str]) -> dict[str, Any]:
+    command = "snakemake ${item}" if group == LISTS else "snakemake ${item}/manifest.json"
+    return {"foreach": items, "do": {"cmd": command, "outs": [{"${item}": {"persist": True}}]}}
+
+
+# The C implementations are ten times as fast; they are not in every build of PyYAML.
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
