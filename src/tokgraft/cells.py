@@ -235,6 +235,15 @@ def command(folder: Path) -> str:
     return str(read_json(path).get("command", "")) if path.is_file() else ""
 
 
+def versions(folder: Path) -> dict[str, str]:
+    """What an artifact was made with: tokgraft, the libraries that matter to it, and Python where that is known; empty when it is not here."""
+    if not artifacts.is_artifact(folder):
+        return {}
+    manifest, path = artifacts.read(folder), Path(folder) / artifacts.RUN
+    python = str(read_json(path).get("python", "")) if path.is_file() else ""
+    return {"tokgraft": manifest["tokgraft"], **manifest["libraries"], **({"python": python} if python else {})}
+
+
 def walk(cells: CellList) -> Iterator[tuple[RunCell, Stage]]:
     """Every cell at every stage."""
     for cell in cells.cells:

@@ -74,6 +74,62 @@ def test_every_number_traces_to_a_manifest(tables):
         assert artifacts.fingerprint(root / folder) == manifest
 
 
+def test_every_entry_of_the_leaderboard_leads_to_an_artifact_that_verifies(tables):
+    """From the file that people read, not from what the provenance happens to list: no number may be missing there."""
+    provenance = json.loads((tables / "provenance.json").read_text())
+    known = {one["folder"]: one for one in provenance["artifacts"]}
+    sources = {(one["table"], one["row"], one["column"]): one for one in provenance["numbers"]}
+    names = ("model", "language", "tokenizer", "method", "recipe", "seed", "stage")
+    reached, numbers = set(), 0
+    for row in rows(tables / "leaderboard.csv"):
+        key = "|".join(row[name] for name in names)
+        for column, value in row.items():
+            if column in names or not re.fullmatch(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", value):
+                continue
+            source = sources["leaderboard.csv", key, column]
+            assert source["value"] == value and source["artifacts"]
+            reached.update(source["artifacts"])
+            numbers += 1
+    assert numbers > 400 and len(reached) > 26
+    for folder in reached:
+        one = known[folder]
+        place = tables.parents[1] / folder
+        assert artifacts.fingerprint(place) == one["manifest"] and not artifacts.verify(place), folder
+        assert one["versions"]["tokgraft"] and one["versions"]["python"] and one["command"], folder
+
+
+class Numbers(HTMLParser):
+    """(text, source) of every table entry of the page that can be sorted as a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        if tag == "td" and re.fullmatch(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", values.get("data-s") or ""):
+            self.found.append((values["data-s"], values.get("title") or ""))
+
+
+def test_every_number_of_the_page_names_artifacts_that_verify(tables):
+    page = Numbers()
+    text = (tables / "report.html").read_text()
+    page.feed(text)
+    assert len(page.found) > 150
+    named = set()
+    for value, source in page.found:
+        places = re.findall(r"(results/[^\s;]+) · manifest ([0-9a-f]{12})", source)
+        assert places, f"{value} does not say where it comes from: {source!r}"
+        named.update(places)
+        if "p = " in source:
+            assert len(places) >= 2, "a difference has two sides"
+    for folder, manifest in named:
+        place = tables.parents[1] / folder
+        assert artifacts.fingerprint(place).startswith(manifest) and not artifacts.verify(place)
+        assert f"<code>{folder}</code>" in text, "the table of artifacts has its versions and command"
+    assert re.search(r"tokgraft [0-9.]+[^<]*python 3", text)
+
+
 class Page(HTMLParser):
     def __init__(self) -> None:
         super().__init__()

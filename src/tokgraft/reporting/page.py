@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokgraft.cells import STAGES, RunCell, Stage, command, identity
+from tokgraft.cells import STAGES, RunCell, Stage, command, identity, versions
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting import figures
 from tokgraft.reporting.compare import Comparison
-from tokgraft.reporting.evidence import Evidence, tokenizer_facts
+from tokgraft.reporting.evidence import Evidence, Group, tokenizer_facts
 from tokgraft.reporting.figures import Canvas, quantity
 from tokgraft.reporting.findings import headline, limits, place_findings
 from tokgraft.reporting.style import colour_variable, variables
@@ -71,8 +71,8 @@ def render(evidence: Evidence, places: Sequence[PlaceSummary], on: Canvas) -> st
     )
 
 
-def sources(evidence: Evidence) -> list[dict[str, str]]:
-    """Every artifact that numbers come from: folder, manifest hash, the command that made it here."""
+def sources(evidence: Evidence) -> list[dict[str, Any]]:
+    """Every artifact that numbers come from: folder, manifest hash, versions it was made with, the command that made it here."""
     folders: dict[Path, None] = {}
     for outcome in evidence.outcomes:
         if outcome.score is not None:
@@ -86,7 +86,10 @@ def sources(evidence: Evidence) -> list[dict[str, str]]:
                 paths.base,
             )
             folders.update(dict.fromkeys(used))
-    return [{"folder": str(folder), "manifest": identity(folder), "command": command(folder)} for folder in sorted(folders)]
+    return [
+        {"folder": str(folder), "manifest": identity(folder), "versions": versions(folder), "command": command(folder)}
+        for folder in sorted(folders)
+    ]
 
 
 def _counts(evidence: Evidence) -> list[tuple[str, str]]:
@@ -160,7 +163,7 @@ def _row(evidence: Evidence, place: PlaceSummary, row: Summary, on: Canvas) -> d
     versus = [name for name in VERSUS if any(other.method == name for other in place.rows)]
     cells = [
         *[_bits(row, stage, row.bits.get(stage), limits_of) for stage in STAGES],
-        *[_versus(row, name, place.against(row.method, name, "trained", task, row.group.tokenizer)) for name in versus],
+        *[_versus(evidence, row, name, place.against(row.method, name, "trained", task, row.group.tokenizer)) for name in versus],
         *[_bits(row, stage, row.english.get(stage), None) for stage in STAGES],
         *[
             _plain(row, row.facts.get(key), form)
@@ -194,7 +197,7 @@ def _bits(row: Summary, stage: Stage, found: Interval | None, limits_of: tuple[f
     return Shown(f"{found.mean:.3f}", f"{found.mean}", note, f"{found.mean:.6f} over {found.n} pages. {_origin(row, stage)}", bar)
 
 
-def _versus(row: Summary, name: str, one: Comparison | None) -> Shown:
+def _versus(evidence: Evidence, row: Summary, name: str, one: Comparison | None) -> Shown:
     if row.method == name or row.is_control:
         return Shown("–", "", "", "the reference itself" if row.method == name else "see the row of that method")
     if one is None:
@@ -206,7 +209,7 @@ def _versus(row: Summary, name: str, one: Comparison | None) -> Shown:
         f"{difference.mean:+.3f}",
         f"{difference.mean}",
         "" if tone else "no claim",
-        f"{tip}: {one.claim}. {_origin(row, 'trained')}",
+        f"{tip}: {one.claim}. {_origin(row, 'trained')} minus {_of_scores(evidence.control(row.group, name))}",
         None,
         tone,
     )
@@ -240,8 +243,11 @@ def _absent(reason: str) -> Shown:
 
 
 def _origin(row: Summary, stage: Stage) -> str:
-    places = [f"{score.folder} · manifest {score.hash[:12]}" for score in row.group.scores(stage)]
-    return "; ".join(places)
+    return _of_scores(row.group, stage)
+
+
+def _of_scores(group: Group | None, stage: Stage = "trained") -> str:
+    return "; ".join(f"{score.folder} · manifest {score.hash[:12]}" for score in (group.scores(stage) if group else ()))
 
 
 # Heading, key in the tokenizer's metrics, form, explanation.
@@ -286,6 +292,6 @@ def _models(places: Sequence[PlaceSummary]) -> list[tuple[str, str, str]]:
 
 
 def sources_json(evidence: Evidence, numbers: list[dict[str, Any]]) -> str:
-    """provenance.json: every number of every table -> artifact folder, manifest hash, command."""
+    """provenance.json: every number of every table -> artifact folder, manifest hash, versions, command."""
     data = {"artifacts": sources(evidence), "numbers": numbers}
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
