@@ -65,7 +65,7 @@ def test_every_cell_becomes_one_flat_run_with_all_that_is_known(store):
     scores = json.loads(Path(layout.scores("pocket", "deu_Latn", "bpe8k", "mean", 0, "init"), "scores.json").read_text())
     assert run.data.metrics["bits_per_byte/init"] == pytest.approx(scores["tasks"]["bpb"]["metrics"]["bits_per_byte"])
     assert run.data.metrics["trained/heading/acc_bytes"] >= 0 and run.data.metrics["training/bytes"] == 300_000
-    assert run.data.params["method"] == "mean" and "score/tasks" in run.data.params
+    assert run.data.params["method"] == "mean" and "settings/score/tasks" in run.data.params
     trained = layout.adapted("pocket", "deu_Latn", "bpe8k", "mean", 0, "pocket-demo")
     assert run.data.tags["artifact.trained"] == trained
     assert run.data.tags["manifest.trained"] == artifacts.fingerprint(Path(trained))

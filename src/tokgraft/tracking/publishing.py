@@ -21,6 +21,7 @@ from tokgraft.tracking.mlflow_store import LIVE, PENDING, Run, Store, connect, d
 from tokgraft.tracking.record import fingerprint, record, why_not
 
 PATIENCE = 20.0  # seconds in which another publisher must finish something, before its work is taken over
+SIDE_BY_SIDE, ALL = 200, "all"  # the page asks the server for each run
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Published:
         experiment: Its experiment.
         page: Where the UI (`make ui`) shows the runs.
         comparison: Address of the charts over all current runs.
-        comparisons: Language -> address of its current runs side by side.
+        comparisons: Language -> address of its current runs side by side; `all`: those of all languages, where they are not too many.
         created, unchanged: Cells whose run was written, or is current already.
         superseded: Cells of which an older run was hidden.
         retired: Cells that the experiment no longer has.
@@ -89,6 +90,9 @@ def _describe(store: Store, cells: CellList, live: dict[str, Run], done: Publish
     for cell in cells.cells:
         if cell.key in live:
             by_language.setdefault(cell.language, []).append(live[cell.key].id)
+    everything = [run for found in by_language.values() for run in found]
+    if len(everything) <= SIDE_BY_SIDE:
+        by_language[ALL] = everything
     current = f"tags.`{LIVE}` = 'true'"
     comparison = links.charts(store.experiment, current)
     done.comparison = home + comparison
@@ -101,6 +105,7 @@ def _describe(store: Store, cells: CellList, live: dict[str, Run], done: Publish
         *(
             f"- [{cells.name('languages', language)}]({links.charts(store.experiment, current, f'tags.language = {language!r}')[1:]})"
             for language in by_language
+            if language != ALL
         ),
     ]
     store.describe("\n\n".join(note), {"pipeline.comparison": done.comparison})

@@ -133,7 +133,8 @@ def _params(cell: RunCell) -> dict[str, str]:
     for role in SETTINGS:
         folder = getattr(cell.paths, role)
         if artifacts.is_artifact(folder):
-            label = role.removesuffix("_trained")
+            # The comparison page takes the first parameters that differ as its axes, by name: those of the cell come before these.
+            label = "settings/" + role.removesuffix("_trained")
             found.update({f"{label}/{name}": str(value) for name, value in flatten(artifacts.read(folder)["settings"]).items()})
     return found
 
