@@ -87,6 +87,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_shards_give_the_corpus_of_one_job(text: Path, tmp_path: Path, variant: str) -> None:
     more = json.loads(json.dumps(VARIANTS[variant]))
@@ -102,7 +103,15 @@ def test_shards_give_the_corpus_of_one_job(text: Path, tmp_path: Path, variant: 
             assert several[name] == one[name], (name, count)
     dropped = {reason for step in json.loads(one["counts.json"])["steps"] for reason in step["paragraphs"]["dropped"]}
     if variant == "plain":  # the material has a case of everything, or the comparison would show little
-        assert dropped >= {"equal_page", "similar_page", "boilerplate", "in_train_exact", "in_train_near", "other_language", "repeated_lines"}
+        assert dropped >= {
+            "equal_page",
+            "similar_page",
+            "boilerplate",
+            "in_train_exact",
+            "in_train_near",
+            "other_language",
+            "repeated_lines",
+        }
         assert int(json.loads(one["card.json"])["components"]["largest"]) > 1
     if variant == "capped":
         assert "cap" in dropped

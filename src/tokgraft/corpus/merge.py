@@ -1,7 +1,7 @@
 """Shards into a corpus: what concerns several pages (splits, repeats, boilerplate, held-out text, the cap), from tables on disk.
 
 The result is that of the single job (build.py) on the same pages, byte for byte. Pages stream through in hash order, as often as there are
-steps; in memory are 25 bytes a page, one byte a held-out paragraph and about 200 MB that do not grow.
+steps; in memory are 30 bytes a page, one byte a held-out paragraph and about 200 MB that do not grow.
 """
 
 from __future__ import annotations
