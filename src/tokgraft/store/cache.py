@@ -90,7 +90,7 @@ def fetch(root: Path, stages: Mapping[str, str], remote: str | None, jobs: int |
             try:
                 log.info("fetched %d files", repo.fetch(targets=sorted(stages), remote=remote, jobs=jobs))
             except DownloadError as error:
-                trouble = str(error)
+                trouble = f"{error} from {' '.join(_address(repo, remote))}"
         try:
             repo.checkout(targets=sorted(stages), force=True)
         except CheckoutError as error:
@@ -111,8 +111,7 @@ def _remote(repo: Any, name: str | None, done: str, then: str) -> Iterator[None]
     from dvc.config import NoRemoteError
     from dvc.exceptions import DownloadError
 
-    where = name or repo.config["core"].get("remote") or "(no default remote)"
-    url = repo.config["remote"].get(where, {}).get("url", "")
+    where, url = _address(repo, name)
     quiet = logging.getLogger("dvc")
     level = quiet.level
     quiet.setLevel(logging.ERROR)
@@ -129,6 +128,12 @@ def _remote(repo: Any, name: str | None, done: str, then: str) -> Iterator[None]
         ) from error
     finally:
         quiet.setLevel(level)
+
+
+def _address(repo: Any, name: str | None) -> tuple[str, str]:
+    """Name and URL of a remote."""
+    where = name or repo.config["core"].get("remote") or "(no default remote)"
+    return where, str(repo.config["remote"].get(where, {}).get("url", ""))
 
 
 def cached(root: Path, paths: Iterable[Path]) -> bool:

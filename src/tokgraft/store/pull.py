@@ -90,7 +90,10 @@ def _pull(chosen: dict[str, str], root: Path, known: Mapping[str, Record], done:
             done.fetched.append(path)
     if done.missing:
         log.error("not in the store, or only in part: %s", ", ".join(done.missing))
-        log.error("-> pull again; if it stays, push again from where they were made (make push), or let snakemake build them. %s", trouble)
+        log.error("-> %s", trouble or "dvc gives no reason")
+        log.error(
+            "-> pull again; if it stays: another store (make remote URL=...), make push where they were made, or let snakemake build them"
+        )
     if damaged and (objects := cache.forget_damaged(root, damaged)):
         log.error("damaged in the store: %s", ", ".join(f"files/md5/{name[:2]}/{name[2:]}" for name in objects))
         log.error("-> delete these in the remote, then push again from where they were made; or let snakemake build them")

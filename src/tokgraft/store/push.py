@@ -44,8 +44,9 @@ def push(
         StoreError: A run is going on, an artifact is damaged, or DVC fails.
     """
     done, before, old = Pushed(), stages.stored(root), records.load(root)
-    with turn(root, map(stages.output, before.values()), "push"):
-        here = _trusted(root, records.collect(root, records.outputs(root)))
+    outputs = records.outputs(root)
+    with turn(root, {*outputs, *map(stages.output, before.values())}, "push"):
+        here = _trusted(root, records.collect(root, outputs))
         paths = stages.wanted(cells, {**old, **here})
         for path in paths:
             _sort(root, path, here, done)
@@ -55,8 +56,9 @@ def push(
         entries = [path for path in before.values() if path in paths]
         names = stages.write(root, {*done.recorded, *kept, *entries})
         mine = {name for name, path in names.items() if path in set(done.recorded)}
-        _verify(root, {names[name] for name in cache.changed(root, mine)}, here)
-        cache.record(root, mine)
+        changed = cache.changed(root, mine)
+        _verify(root, {names[name] for name in changed}, here)
+        cache.record(root, changed)
         new = {name: record for name, record in here.items() if stages.artifact(name) in set(done.recorded)}
         rest = {name: record for name, record in old.items() if stages.artifact(name) in set(names.values()) - set(done.recorded)}
         records.save(root, {**rest, **new})
