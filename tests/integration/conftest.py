@@ -55,7 +55,7 @@ class Checkout(Project):
 
     def listed(self, *flags: str) -> Counter[str]:
         """Jobs by rule that a dry run of the smoke experiment lists; empty when nothing is to be done."""
-        done = self.snakemake("--dry-run", "--quiet", "rules", *flags, *SMOKE)
+        done = self.snakemake(*flags, "--dry-run", "--quiet", "rules", *SMOKE)  # targets first: --quiet takes words, too
         text = done.stdout + done.stderr
         found = jobs(text) if "Job stats:" in text else Counter()
         found.pop("all", None)
