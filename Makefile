@@ -53,7 +53,7 @@ run: setup  ## Another experiment: make run CONFIG=config/experiments/smoke.yaml
 report: setup  ## Tables and report from the scores at hand: results/tables/report.html
 	snakemake results/tables/manifest.json $(FLAGS)
 
-snakemake-report: setup  ## Snakemake's own report with run times and provenance (fetches its page assets from the web once)
+snakemake-report: setup  ## Snakemake's own report with run times and provenance
 	snakemake --report results/snakemake-report.html $(FLAGS)
 
 push: setup  ## Record the run's artifacts (dvc.lock, snakemake.lock) and push them to the store: make push [REMOTE=name]
