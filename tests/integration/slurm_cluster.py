@@ -58,7 +58,7 @@ JobCompLoc={root}/finished.txt
 GresTypes=gpu
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=4 RealMemory=64000 Gres=gpu:1 State=UNKNOWN
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[3]} CPUs=4 RealMemory=64000 State=UNKNOWN
-PartitionName=cpu Nodes=n1,n2 Default=YES MaxTime=UNLIMITED State=UP
+PartitionName=cpu Nodes=n1,n2 Default=YES LLN=YES MaxTime=UNLIMITED State=UP
 PartitionName=gpu Nodes=n1 MaxTime=UNLIMITED State=UP
 """
 

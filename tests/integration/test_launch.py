@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
+
+import pytest
 
 from tests.integration.conftest import Checkout, copy_run
 
 CELL = "results/models/pocket-smoke/deu_Latn/bpe2k/mean/s0/smoke"
 
 
-def curve(checkout: Checkout) -> list[dict[str, float]]:
+def curve(checkout: Checkout) -> list[dict[str, float | str]]:
     return [json.loads(line) for line in (checkout.root / CELL / "metrics.jsonl").read_text().splitlines()]
 
 
@@ -26,7 +27,7 @@ def test_a_resource_makes_a_rule_train_by_two_processes(finished: Checkout, tmp_
     assert [row["step"] for row in together] == [row["step"] for row in alone]
     for one, two in zip(alone, together):
         assert one.keys() == two.keys()
-        assert all(math.isclose(one[name], two[name], rel_tol=1e-3) for name in one), (one, two)
+        assert all(one[name] == pytest.approx(two[name], rel=1e-3) for name in one), (one, two)
 
 
 def test_a_job_that_asks_for_more_gpus_than_there_are_says_so(finished: Checkout, tmp_path: Path) -> None:
