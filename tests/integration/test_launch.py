@@ -12,8 +12,10 @@ from tests.integration.conftest import Checkout, copy_run
 CELL = "results/models/pocket-smoke/deu_Latn/bpe2k/mean/s0/smoke"
 
 
-def curve(checkout: Checkout) -> list[dict[str, float | str]]:
-    return [json.loads(line) for line in (checkout.root / CELL / "metrics.jsonl").read_text().splitlines()]
+def curve(checkout: Checkout) -> list[dict[str, float]]:
+    """The numbers of every row of the learning curve."""
+    rows = [json.loads(line) for line in (checkout.root / CELL / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "stage"} for row in rows]
 
 
 def test_a_resource_makes_a_rule_train_by_two_processes(finished: Checkout, tmp_path: Path) -> None:
@@ -24,10 +26,9 @@ def test_a_resource_makes_a_rule_train_by_two_processes(finished: Checkout, tmp_
     facts = json.loads((checkout.root / CELL / "run.json").read_text())
     assert (facts["processes"], facts["threads"]) == (2, 1)
     together = curve(checkout)
-    assert [row["step"] for row in together] == [row["step"] for row in alone]
+    assert len(together) == len(alone)
     for one, two in zip(alone, together):
-        assert one.keys() == two.keys()
-        assert all(one[name] == pytest.approx(two[name], rel=1e-3) for name in one), (one, two)
+        assert two == pytest.approx(one, rel=1e-3)
 
 
 def test_a_job_that_asks_for_more_gpus_than_there_are_says_so(finished: Checkout, tmp_path: Path) -> None:
