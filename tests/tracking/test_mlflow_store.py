@@ -236,6 +236,25 @@ def test_a_lock_that_is_never_free_is_an_error_and_a_dead_holder_frees_it(tmp_pa
         pass
 
 
+def test_corpora_that_somebody_else_is_just_adding_are_tried_again(store, monkeypatch):
+    """As a server answers that two publishers ask for the same new row."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    _, runs = store
+    log_inputs, refused = MlflowClient.log_inputs, []
+
+    def once(self, run_id, datasets):
+        if run_id not in refused:
+            refused.append(run_id)
+            raise MlflowException("UniqueViolation")
+        log_inputs(self, run_id, datasets)
+
+    monkeypatch.setattr(MlflowClient, "log_inputs", once)
+    assert len(publish(load_cells(CELLS)).created) == 3 == len(refused)
+    assert all(len(run.inputs.dataset_inputs) == 2 for run in runs())
+
+
 def test_comparisons_are_saved_with_the_experiment(store):
     client, runs = store
     done = publish(load_cells(CELLS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import socket
 import time
@@ -35,6 +36,7 @@ ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # standard output is for what was done, as JSON
 }  # fmt: skip
 
+ATTEMPTS = 4
 REACH = 5.0  # seconds to wait for a server to take the connection
 PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 
@@ -239,14 +241,23 @@ class Store:
 
     def _texts(self, run_id: str, content: Record) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
 
-        self.client.log_inputs(run_id, [
+        inputs = [
             DatasetInput(
                 Dataset(text.name, text.digest[:DIGEST_LENGTH], "local", json.dumps({"uri": text.folder}), profile=json.dumps(text.facts)),
                 [InputTag("mlflow.data.context", text.context)],
             )
             for text in content.texts
-        ])  # fmt: skip
+        ]
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                self.client.log_inputs(run_id, inputs)
+                return
+            except MlflowException:  # runs share the rows of their corpora: a server refuses the second of two that make them at once
+                if not left:
+                    raise
+                time.sleep(random.random())
 
     def write_text(self, run_id: str, text: str, path: str) -> None:
         """A text among the files of a run."""
