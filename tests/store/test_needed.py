@@ -56,3 +56,11 @@ def test_a_new_job_that_no_record_knows_gets_what_is_on_top_of_the_absent():
     assert want(here=here, targets=targets) == {"results/score/a", "results/score/b"}  # what is needed shows in the next rounds
     nothing = [name for name in INPUTS if name != "results/corpus"]
     assert want(here=nothing, targets=targets) == {"results/corpus"}
+
+
+def test_a_job_that_is_never_stored_asks_for_its_own_inputs_only():
+    targets = [*INPUTS, "results/published"]
+    record = Record("", {"input_checksums": {"results/score/a": "sha256:0", "results/tokenizer": "sha256:0"}})
+    known = {**KNOWN, "results/published": record}
+    here = ["results/table", "results/model/a"]
+    assert want(here=here, targets=targets, known=known) == {"results/score/a", "results/tokenizer"}

@@ -68,6 +68,11 @@ def checked() -> str:
     return str(RESULTS / "checked.txt")
 
 
+def published() -> str:
+    """What publishing to MLflow did; it speaks of the store of one folder, so it is kept nowhere else."""
+    return str(RESULTS / "published.json")
+
+
 # What the parts of an artifact's folder say, below results/<kind>/.
 _PARTS = {
     "corpora": ("language",),

@@ -59,8 +59,10 @@ def push(
         changed = cache.changed(root, mine)
         _verify(root, {names[name] for name in changed}, here)
         cache.record(root, changed)
-        new = {name: record for name, record in here.items() if stages.artifact(name) in set(done.recorded)}
-        rest = {name: record for name, record in old.items() if stages.artifact(name) in set(names.values()) - set(done.recorded)}
+        # Publishing is not stored, but its record tells a clone what it is made from (`tokgraft pull --needed`).
+        fresh, known = {*done.recorded, layout.published()}, {*names.values(), layout.published()}
+        new = {name: record for name, record in here.items() if stages.artifact(name) in fresh}
+        rest = {name: record for name, record in old.items() if stages.artifact(name) in known and name not in new}
         records.save(root, {**rest, **new})
         log.info("recorded %d artifacts; %d are not here", len(done.recorded), len(done.absent))
         if done.unknown:

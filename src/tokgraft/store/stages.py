@@ -82,7 +82,7 @@ def output(path: str) -> str:
 
 def artifact(name: str) -> str:
     """The artifact that one of Snakemake's outputs belongs to: its folder, or the file itself."""
-    return name if name in {layout.cells(), layout.checked()} else name.rpartition("/")[0]
+    return name if name in {layout.cells(), layout.checked(), layout.published()} else name.rpartition("/")[0]
 
 
 def wanted(cells: CellList, records: Mapping[str, Record]) -> list[str]:
