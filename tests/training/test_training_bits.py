@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
-from training_material import WORDS, llama, text, tokenizer
 
 from tokgraft.errors import ModelError, TokenizerError
 from tokgraft.models.bits import bits_per_byte, document_bits, prefix_token, windows
+from training_material import WORDS, llama, text, tokenizer
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 8, 9, 15, 16, 17, 31])

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training_material import ENGLISH, corpus, tokenizer
 
 from tokgraft.config.recipe import Stage
 from tokgraft.errors import DataError
 from tokgraft.training.data import Packed, Pages, Stream, cut, pack, stage_documents
+from training_material import ENGLISH, corpus, tokenizer
 
 
 def stage(size: int, replay: float = 0.0) -> Stage:

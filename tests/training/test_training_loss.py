@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, linear
-from training_material import llama
 from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from tokgraft.models.head import plain_head
 from tokgraft.training.loss import IGNORE, chunked_cross_entropy
+from training_material import llama
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64, 1000])

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_material import llama
 
 from tokgraft.config.recipe import Stage, TrainingRecipe
 from tokgraft.errors import DataError
 from tokgraft.training import parts
+from training_material import llama
 
 RECIPE = TrainingRecipe(stages=[Stage(name="one", train=["all"], bytes=1, lr=1.0)], weight_decay=0.5)
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 import torch
-from training_material import ENGLISH, corpus, model_folder
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tokgraft import artifacts
@@ -25,6 +24,7 @@ from tokgraft.models.bits import bits_per_byte, document_bits
 from tokgraft.training.checkpoints import Checkpoints, default_folder
 from tokgraft.training.data import Pages
 from tokgraft.training.run import train
+from training_material import ENGLISH, corpus, model_folder
 
 STAGES = [
     {"name": "tables", "train": ["embeddings", "head"], "bytes": 4000, "lr": 1e-2},
@@ -177,10 +177,10 @@ def test_checkpoint_of_other_settings_is_not_taken(place: Path, monkeypatch: pyt
 
 
 def test_head_that_is_not_plain_trains_by_the_models_own_forward(place: Path) -> None:
-    from training_material import tokenizer
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
     from tokgraft.models.io import save_model
+    from training_material import tokenizer
 
     words = tokenizer()
     torch.manual_seed(0)

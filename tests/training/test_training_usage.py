@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_material import corpus, model_folder
 
 from tokgraft import artifacts
 from tokgraft.config.recipe import TrainingRecipe
 from tokgraft.training import usage
 from tokgraft.training.device import Place
 from tokgraft.training.run import train
+from training_material import corpus, model_folder
 
 HERE = Place(torch.device("cpu"), 1, 0, 1, False, False)
 GPU = Place(torch.device("cuda", 1), 1, 0, 1, False, False)
