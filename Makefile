@@ -74,10 +74,10 @@ ui: setup  ## Compare the runs in the MLflow UI (http://127.0.0.1:5000/#/experim
 
 test: setup  ## All checks and tests: style, types, layers, unit, contract, dry runs, the whole pipeline on a tiny real sample
 	$(MAKE) --no-print-directory checks
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: setup  ## Tests without the slow ones
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not network and not integration"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not network and not integration"
 
 test-integration: setup  ## Tests with real parts: DVC stores, MLflow on PostgreSQL, Slurm, injected faults
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python -r envs/integration.txt \

@@ -22,7 +22,7 @@ from tokgraft.config.task import Task
 from tokgraft.scoring.heldout import read_held
 from tokgraft.scoring.tasks import TASKS
 
-pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(1500), pytest.mark.xdist_group("pipeline")]
+pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(1500)]
 
 SMOKE = "config/experiments/smoke.yaml"
 PLACE = "pocket-smoke/deu_Latn"
