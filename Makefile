@@ -59,9 +59,9 @@ snakemake-report: setup  ## Snakemake's own report with run times and provenance
 push: setup  ## Record the run's artifacts (dvc.lock, snakemake.lock) and push them to the store: make push [REMOTE=name]
 	tokgraft push $(if $(REMOTE),--remote $(REMOTE))
 
-pull: setup  ## Fetch stored artifacts, verified: make pull [STAGE=.. LANGUAGE=.. METHOD=.. MODEL=..], or what a run needs: make pull NEEDED=1
+pull: setup  ## Fetch stored artifacts, verified: make pull [STAGE=.. LANGUAGE=.. METHOD=.. MODEL=..] [ONLY=1], or what a run needs: NEEDED=1
 	tokgraft pull $(if $(REMOTE),--remote $(REMOTE)) $(if $(STAGE),--stage $(STAGE)) $(if $(LANGUAGE),--language $(LANGUAGE)) \
-	  $(if $(METHOD),--method $(METHOD)) $(if $(MODEL),--model $(MODEL)) $(if $(NEEDED),--needed --run $(TARGET) $(FLAGS))
+	  $(if $(METHOD),--method $(METHOD)) $(if $(MODEL),--model $(MODEL)) $(if $(ONLY),--only) $(if $(NEEDED),--needed) --run $(TARGET) $(FLAGS)
 
 remote: setup  ## Name the team's store: make remote URL=/shared/folder | s3://bucket/folder [ENDPOINT=https://...] | ssh://host/folder
 	@test -n "$(URL)" || { echo "Which store? make remote URL=/shared/folder, URL=s3://bucket/folder or URL=ssh://host/folder"; exit 1; }

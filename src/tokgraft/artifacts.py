@@ -242,6 +242,17 @@ def is_artifact(folder: Path) -> bool:
     return (Path(folder) / MANIFEST).is_file()
 
 
+def find(folder: Path) -> list[Path]:
+    """Every artifact in a folder, sorted; not what lies inside of one (copies of manifests, say) nor in hidden folders."""
+    found: list[Path] = []
+    for place, folders, files in os.walk(folder):
+        if MANIFEST in files:
+            found.append(Path(place))
+            folders.clear()
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return sorted(found)
+
+
 def fingerprint(folder: Path) -> str:
     """SHA-256 of the manifest; for a plain folder (a model given by the user), of its files' names and bytes."""
     folder = Path(folder)

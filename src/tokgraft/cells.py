@@ -14,11 +14,13 @@ from typing import Any, Literal, get_args
 from pydantic import Field, ValidationError
 
 from tokgraft import artifacts
+from tokgraft.config import layout
 from tokgraft.config.base import Strict
 from tokgraft.errors import ArtifactError, DataError
 
 Stage = Literal["init", "trained"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
+ABSENT = "absent"
 
 
 class CellPaths(Strict):
@@ -59,6 +61,11 @@ class RunCell(Strict):
         """Folder of the scores at a stage."""
         return self.paths.score_init if stage == "init" else self.paths.score_trained
 
+    def records(self, stage: Stage) -> Path:
+        """Folder with what is written about the model at a stage (manifest, totals, curve): its own, or the copy that its scores carry."""
+        folder = self.model_folder(stage)
+        return folder if artifacts.is_artifact(folder) else self.score_folder(stage) / layout.RECORDS
+
 
 class CellList(Strict):
     """The cells of an experiment."""
@@ -67,6 +74,7 @@ class CellList(Strict):
     description: str = Field("", description="What it asks.")
     cells: list[RunCell] = Field(min_length=1, description="Its cells.")
     names: dict[str, dict[str, str]] = Field(default_factory=dict, description="Kind (languages, models) -> slug -> name for people.")
+    licences: dict[str, str] = Field(default_factory=dict, description="Slug of a base model -> licence of its weights.")
     bootstrap_draws: int = Field(10_000, ge=100, description="Draws of the paired bootstrap.")
 
     def name(self, kind: str, slug: str) -> str:
@@ -225,8 +233,24 @@ def missing(folder: Path) -> str | None:
 
 
 def identity(folder: Path) -> str:
-    """Manifest hash of an artifact, or a word for its absence."""
-    return artifacts.fingerprint(folder) if artifacts.is_artifact(folder) else "absent"
+    """Manifest hash of an artifact, or `ABSENT`."""
+    return artifacts.fingerprint(folder) if artifacts.is_artifact(folder) else ABSENT
+
+
+def identities(cell: RunCell) -> dict[str, str]:
+    """Role -> manifest hash of every artifact of a cell. Of one that is not here: the hash that the scores or their model were made from."""
+    scored = {stage: _inputs(cell.score_folder(stage)) for stage in STAGES}
+    begun, trained = _inputs(cell.records("init")), scored["trained"]
+    named = {
+        "base": begun.get("model"), "tokenizer": begun.get("tokenizer"), "init": scored["init"].get("model"), "trained": trained.get("model"),
+        "corpus": trained.get("corpus"), "english": trained.get("english"),
+    }  # fmt: skip
+    found = {role: identity(folder) for role, folder in vars(cell.paths).items()}
+    return {role: named.get(role) or ABSENT if value == ABSENT else value for role, value in found.items()}
+
+
+def _inputs(folder: Path) -> dict[str, str]:
+    return dict(artifacts.read(folder)["inputs"]) if artifacts.is_artifact(folder) else {}
 
 
 def command(folder: Path) -> str:

@@ -14,9 +14,16 @@ from typing import Any
 log = logging.getLogger("tokgraft")
 
 
+class _StandardError(logging.Handler):
+    """Writes to what standard error is at that moment: a program that calls ours may change and close it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
 def setup(verbose: bool = False) -> None:
     """Send the package's log to standard error, one line an event."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StandardError()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S"))
     log.handlers[:] = [handler]
     log.propagate = False

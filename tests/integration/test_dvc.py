@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from collections import Counter
@@ -129,9 +128,25 @@ def test_an_edit_makes_exactly_the_affected_cells_run(full: Checkout, path: str,
     assert not (full.git("status", "--porcelain"))
 
 
+@pytest.mark.parametrize("stage", ["corpora", "models", "scores"])
+def test_after_the_pull_of_a_stage_only_mlflow_is_to_be_filled(store: Store, stage: str) -> None:
+    clone = store.clone()
+    done = store.pull(clone, f"STAGE={stage}", f"CONFIG={SMOKE[1]}")
+    kinds = Counter(path.split("/")[1] for path in done["fetched"])
+    assert (
+        set(kinds) <= {stage, "scores", "tables", "cells.json", "checked.txt"}
+        and kinds[stage] == {"corpora": 2, "models": 10, "scores": 8}[stage]
+    )
+    assert clone.listed() == PUBLISH
+    if stage == "models":  # an edit below what was pulled: that, and not the models
+        edit(clone, "src/tokgraft/scoring/speed.py", '"""', '"""Edited. ')
+        store.pull(clone, f"STAGE={stage}", f"CONFIG={SMOKE[1]}")
+        assert clone.listed() == Counter(score_model=8) + TABLES
+
+
 def test_a_clone_that_is_changed_and_not_pulled_sees_the_change_of_what_is_absent(store: Store) -> None:
     clone = store.clone()
-    store.pull(clone, "STAGE=tables lists")
+    store.pull(clone, "ONLY=1", "STAGE=tables lists")
     assert clone.listed(TABLE) == Counter()
     edit(clone, "src/tokgraft/methods/focus.py", '"""', '"""Edited. ')
     assert clone.listed(TABLE)["transplant_apply"] >= 1
@@ -139,30 +154,26 @@ def test_a_clone_that_is_changed_and_not_pulled_sees_the_change_of_what_is_absen
 
 def test_the_table_is_rebuilt_from_pulled_scores_without_a_model(store: Store) -> None:
     clone = store.clone()
-    done = store.pull(clone, "STAGE=scores tokenizers lists")
+    done = store.pull(clone, "ONLY=1", "STAGE=scores tokenizers lists")
     assert len(done["fetched"]) == 8 + 3 + 2
     assert clone.listed(TABLE) == Counter(report_build=1)
     clone.smoke(TABLE)
     assert not list((clone.root / "results").glob("models/**/manifest.json"))
     tables, origin = clone.root / "results/tables", store.origin.root / "results/tables"
-    for name in ("scores.csv", "differences.csv", "tokenizers.csv"):
-        assert (tables / name).read_bytes() == (origin / name).read_bytes()
-    # What training cost stands in the models' folders.
-    assert quality(tables / "leaderboard.csv") == quality(origin / "leaderboard.csv")
-
-
-def quality(path: Path) -> list[dict[str, str]]:
-    with path.open() as handle:
-        return [{name: value for name, value in row.items() if not name.startswith("training_")} for row in csv.DictReader(handle)]
+    for name in ("leaderboard.csv", "scores.csv", "differences.csv", "tokenizers.csv", "curves.csv"):
+        assert (tables / name).read_bytes() == (origin / name).read_bytes(), name
+    clone.smoke()
+    assert len(json.loads((clone.root / "results/published.json").read_text())["created"]) == 4
 
 
 def test_one_cell(store: Store) -> None:
     clone = store.clone()
-    done = store.pull(clone, "METHOD=focus", "LANGUAGE=deu_Latn", "MODEL=pocket-smoke")
+    done = store.pull(clone, "ONLY=1", "METHOD=focus", "LANGUAGE=deu_Latn", "MODEL=pocket-smoke")
     assert sorted(path.split("/")[1] for path in done["fetched"]) == ["models", "models", "scores", "scores"]
     assert clone.listed(f"{FOCUS}/manifest.json") == Counter()
-    # What is missing above it would be made again, and it with it; what a run needs can be pulled instead.
-    done = store.pull(clone, "NEEDED=1", f"CONFIG={SMOKE[1]}")
+    # What is missing above it would be made again, and it with it, if a pull did not bring what a run needs.
+    done = store.pull(clone, "METHOD=focus", "LANGUAGE=deu_Latn", "MODEL=pocket-smoke", f"CONFIG={SMOKE[1]}")
+    assert len(done["here"]) == 4 and done["fetched"]
     assert not [path for path in done["fetched"] if path.startswith(("results/models", "results/corpora"))]
     assert clone.listed() == PUBLISH
     # Scoring changes: every score is made again, from models and texts that are pulled, and nothing above them is.
@@ -190,7 +201,7 @@ def far(request: pytest.FixtureRequest, finished: Checkout, tmp_path_factory: py
 
 def test_a_far_store_gives_back_one_cell_and_all(far: Store) -> None:
     clone = far.clone()
-    assert len(far.pull(clone, "METHOD=focus")["fetched"]) == 4
+    assert len(far.pull(clone, "ONLY=1", "METHOD=focus")["fetched"]) == 4
     done = far.pull(clone)
     assert len(done["fetched"]) == 23 and len(done["here"]) == 4
     assert clone.listed() == PUBLISH
@@ -264,7 +275,7 @@ def test_metrics_and_plots_show_the_tables(store: Store) -> None:
     (clone.root / "metrics.json").write_text(json.dumps(metrics))
     shown = json.loads(clone.run("dvc", "metrics", "diff", "--json").stdout)["metrics.json"]
     assert [round(change["diff"], 6) for change in shown.values()] == [0.5] and cell in next(iter(shown))
-    store.pull(clone, "STAGE=tables")
+    store.pull(clone, "ONLY=1", "STAGE=tables")
     clone.run("dvc", "plots", "show", "--out", "plots")
     page = (clone.root / "plots/index.html").read_text()
     assert "bits per byte (validation)" in page and "focus" in page

@@ -9,6 +9,7 @@ import numpy as np
 
 from tokgraft import artifacts
 from tokgraft.config import layout
+from tokgraft.scoring.results import CHANGING_RECORDS, carry_records
 
 # method -> (bits per byte right after the transplant, after training) of the invented experiment
 LEVELS = {"none": (2.4, 1.9), "random": (5.6, 2.6), "mean": (3.1, 2.0), "multivariate": (4.9, 2.5), "focus": (2.9, 1.95)}
@@ -73,8 +74,13 @@ def write_scores(
     for task in ("bpb", "bpb-english"):
         tasks[task] |= {"flat_guess": flat, "tokens_per_byte": per_byte, "pages": pages}
     identity = {"fingerprint": artifacts.fingerprint(model_folder), "tokens": VOCAB[tokenizer], "rows": VOCAB[tokenizer]}
+    results = next(parent for parent in folder.parents if parent.name == "scores").parent
+    texts = {role: results / "corpora" / slug for role, slug in (("corpus", place.split("/")[1]), ("english", layout.ENGLISH))}
+    inputs = {"model": model_folder, **texts}
+    changing = [f"{layout.RECORDS}/{name}" for name in CHANGING_RECORDS]
     scores = {"schema": 1, "model": identity, "tasks": tasks, "skipped": {}, "language": place.split("/")[1]}
-    with artifacts.create(folder, "scores", {"tasks": sorted(TASKS)}, {"model": model_folder}, volatile=["speed.json"]) as temporary:
+    with artifacts.create(folder, "scores", {"tasks": sorted(TASKS)}, inputs, volatile=["speed.json", *changing]) as temporary:
+        carry_records(model_folder, temporary)
         (temporary / "scores.json").write_text(json.dumps(scores, indent=1, sort_keys=True))
         (temporary / "samples").mkdir()
         for task, rows in samples.items():
@@ -107,7 +113,8 @@ def _cell(root: Path, model: str, language: str, tokenizer: str, method: str, re
     init, trained = root / layout.adapted(*place, layout.INIT), root / layout.adapted(*place, recipe)
     weights = model * 50 if method == "none" else f"{place}"
     stats = {"method": method, "counts": {"copied": 900, "combined": 7000, "role": 3, "fallback": 12}}
-    _write(init, "model", {"model.safetensors": weights, "transplant.json": json.dumps(stats)}, {"base": root / layout.base(model)})
+    _write(init, "model", {"model.safetensors": weights, "transplant.json": json.dumps(stats)},
+           {"model": root / layout.base(model), "tokenizer": root / layout.tokenizer(model, language, tokenizer)})  # fmt: skip
     start, end = LEVELS[method]
     curve = [
         {

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -60,6 +61,21 @@ def test_the_same_scores_give_the_same_hashed_bytes(tables, finished, tmp_path):
     assert set(manifest["volatile"]) == {"leaderboard.csv", "report.html", "provenance.json"}
     assert {"scores.csv", "differences.csv", "tokenizers.csv", "curves.csv"} <= set(manifest["files"])
     assert not any("seconds" in column or "per_second" in column for column in rows(tables / "scores.csv")[0])
+
+
+def test_scores_and_tokenizers_alone_give_the_same_tables(tables, own_project):
+    for kind in ("models", "corpora"):
+        shutil.rmtree(own_project / "results" / kind)
+    build_report(load_cells(CELLS), OUT)
+    for name in ("leaderboard.csv", "scores.csv", "differences.csv", "tokenizers.csv", "curves.csv"):
+        assert (OUT / name).read_bytes() == (tables / name).read_bytes(), name
+    # Provenance, too: which model, corpus and base a number stands on, by hash, and how the models were made.
+    ours, whole = (
+        {one["folder"]: one for one in json.loads((place / "provenance.json").read_text())["artifacts"]} for place in (OUT, tables)
+    )
+    assert {folder: one["manifest"] for folder, one in ours.items()} == {folder: one["manifest"] for folder, one in whole.items()}
+    trained = "results/models/pocket/deu_Latn/bpe8k/mean/s0/pocket-demo"
+    assert ours[trained] == whole[trained] and ours[trained]["versions"] and ours[trained]["command"]
 
 
 def test_every_number_traces_to_a_manifest(tables):

@@ -37,7 +37,7 @@ def metadata(root: Path, output: str, inputs: Iterable[str], **changes: object) 
 
 def know(root: Path) -> list[str]:
     """Give every artifact below `root` Snakemake's record: its inputs are the manifests that its own manifest names."""
-    found = {artifacts.fingerprint(path.parent): path for path in sorted((root / "results").rglob("manifest.json"))}
+    found = {artifacts.fingerprint(folder): folder / artifacts.MANIFEST for folder in artifacts.find(root / "results")}
     for path in found.values():
         made = [str(found[one].relative_to(root)) for one in artifacts.read(path.parent)["inputs"].values()]
         records.write_metadata(root, str(path.relative_to(root)), metadata(root, str(path.relative_to(root)), ["stage.py", *made]))

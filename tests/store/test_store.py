@@ -32,7 +32,7 @@ def everything():
 
 def test_what_is_pushed_comes_back_whole_and_known_in_a_fresh_clone(checkout, clone):
     done = push(load_cells(CELLS))
-    made = [path.parent.relative_to(checkout).as_posix() for path in (checkout / "results").rglob("manifest.json")]
+    made = [path.relative_to(checkout).as_posix() for path in artifacts.find(checkout / "results")]
     assert set(made) | {str(CELLS)} == set(done.recorded) and done.files and not done.unknown
     assert set(done.absent) == {layout.tables(), layout.checked()}
     root = clone(checkout)
@@ -42,7 +42,7 @@ def test_what_is_pushed_comes_back_whole_and_known_in_a_fresh_clone(checkout, cl
 
     got = pull(stages.Choice(folders=(ONE,)).of(everything()))
     assert got.well and got.fetched == [ONE]
-    assert [path.parent.relative_to(root).as_posix() for path in (root / "results").rglob("manifest.json")] == [ONE]
+    assert [path.relative_to(root).as_posix() for path in artifacts.find(root / "results")] == [ONE]
     got = pull(everything())
     assert got.well and got.here == [ONE] and set(got.fetched) == set(done.recorded) - {ONE}
     for folder in made:

@@ -97,6 +97,21 @@ def test_publishing_again_changes_nothing(store):
     assert {run.info.run_id for run in runs(None)} == before
 
 
+def test_scores_alone_are_published_as_the_same_runs(store):
+    _, runs = store
+    publish(load_cells(CELLS))
+    whole = {run.info.run_name: run.data for run in runs()}
+    for kind in ("models", "corpora", "tokenizers"):
+        shutil.rmtree(Path("results") / kind)
+    assert len(publish(load_cells(CELLS)).unchanged) == 3
+    done = publish(load_cells(CELLS), f"sqlite:///{Path('other.db').resolve()}")
+    assert len(done.created) == 3 and not done.skipped
+    again = record(load_cells(CELLS), load_cells(CELLS).cells[2])
+    assert again.metrics.items() <= whole["deu_Latn/mean"].metrics.items() and again.metrics["training/bytes"] == 300_000
+    assert again.tags.items() <= whole["deu_Latn/mean"].tags.items()
+    assert len([point for point in again.curve if point.name == "curve/val_bpb"]) == 6
+
+
 def test_changed_artifacts_supersede_the_run_and_dropped_cells_retire(store):
     from synthetic_cells import write_scores
 

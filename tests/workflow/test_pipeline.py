@@ -18,6 +18,7 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.workflow.conftest import ROOT, Project, cache, copy_project, jobs
+from tokgraft import artifacts
 from tokgraft.config.task import Task
 from tokgraft.scoring.heldout import read_held
 from tokgraft.scoring.tasks import TASKS
@@ -42,8 +43,8 @@ def rows(project: Project) -> list[dict[str, str]]:
 
 def manifests(project: Project, below: str = "results") -> dict[str, bytes]:
     root = project.root
-    found = (root / below).rglob("manifest.json")
-    return {str(path.relative_to(root)): path.read_bytes() for path in found if not any(part.startswith(".") for part in path.parts[-9:])}
+    found = [folder / artifacts.MANIFEST for folder in artifacts.find(root / below)]
+    return {str(path.relative_to(root)): path.read_bytes() for path in found}
 
 
 def test_the_table_has_every_cell_and_no_hole(finished: Project) -> None:

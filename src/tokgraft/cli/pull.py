@@ -7,9 +7,9 @@ import json
 
 HELP = "fetch stored artifacts, verify them, and tell Snakemake what is current"
 EXAMPLES = """  tokgraft pull                                               # everything
-  tokgraft pull --stage scores tables                         # by kind
-  tokgraft pull --language deu_Latn --method focus            # models and scores of some cells
-  tokgraft pull results/models/pocket/base                    # by folder
+  tokgraft pull --stage models                                # a kind, and what a run then needs so as not to make it again
+  tokgraft pull --language deu_Latn --method focus            # models and scores of some cells, and the same
+  tokgraft pull --only results/models/pocket/base             # by folder, and nothing else
   tokgraft pull --needed                                      # what `snakemake` needs here and nobody has to make again
   tokgraft pull --needed --run results/tables/manifest.json --configfile config/experiments/smoke.yaml
 """
@@ -23,14 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name in ("language", "method", "model", "tokenizer"):
         parser.add_argument(f"--{name}", nargs="+", default=[], metavar="SLUG", help=f"only artifacts of this {name}")
-    parser.add_argument("--needed", action="store_true", help="what a run of snakemake needs; comes instead of a choice")
+    parser.add_argument("--only", action="store_true", help="nothing but the choice, even if a run would then make parts of it again")
+    parser.add_argument("--needed", action="store_true", help="nothing but what a run of snakemake needs; comes instead of a choice")
     parser.add_argument(
         "--run",
         dest="flags",
         nargs=argparse.REMAINDER,
         default=[],
         metavar="...",
-        help="with --needed, last: targets and flags of that run",
+        help="last: targets and flags of the run to come (default: those of a plain `snakemake`)",
     )
     parser.add_argument("--remote", help="name of a DVC remote (default: DVC's default)")
     parser.add_argument("--jobs", type=int, metavar="N", help="downloads at once")
@@ -47,13 +48,11 @@ def run(args: argparse.Namespace) -> int:
     from tokgraft.store.pull import pull
 
     choice = stages.Choice(*(tuple(getattr(args, name)) for name in ("stage", "language", "method", "model", "tokenizer", "folders")))
-    if args.needed and choice != stages.Choice():
-        raise ConfigError("--needed chooses by itself", "leave --stage, --language, ... and folders away")
-    if args.flags and not args.needed:
-        raise ConfigError("--run belongs to --needed", "add --needed, or leave --run away")
-    if args.needed:
-        done = pull_needed(args.flags, remote=args.remote, jobs=args.jobs)
-    else:
-        done = pull(choice.of(stages.stored(Path())), remote=args.remote, jobs=args.jobs)
+    everything = choice == stages.Choice()
+    if args.needed and (args.only or not everything):
+        raise ConfigError("--needed chooses by itself", "leave --only, --stage, --language, ... and folders away")
+    done = None if args.needed else pull(choice.of(stages.stored(Path())), remote=args.remote, jobs=args.jobs)
+    if done is None or not (args.only or everything):
+        done = pull_needed(args.flags, remote=args.remote, jobs=args.jobs, done=done)
     print(json.dumps(asdict(done), indent=1, sort_keys=True))
     return 0 if done.well else 1

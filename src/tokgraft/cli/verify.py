@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     from tokgraft import artifacts
     from tokgraft.errors import ArtifactError
 
-    found = sorted({path.parent for folder in args.folders for path in folder.rglob(artifacts.MANIFEST) if not _hidden(path, folder)})
+    found = sorted({artifact for folder in args.folders for artifact in artifacts.find(folder)})
     if not found:
         raise ArtifactError(f"no artifact in {', '.join(map(str, args.folders))}", "give a folder that holds a manifest.json")
     problems = [problem for folder in found for problem in artifacts.verify(folder)]
@@ -29,7 +29,3 @@ def run(args: argparse.Namespace) -> int:
         print(problem)
     print(f"{len(found)} artifacts, {len(problems)} problems")
     return 1 if problems else 0
-
-
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)

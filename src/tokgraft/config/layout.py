@@ -11,6 +11,7 @@ BASE = "base"
 UNTRAINED = "untrained"
 CONTROL = "none"
 ORIGINAL = "original"
+RECORDS = "model"  # of a scores artifact: what is written about the scored model
 
 
 def corpus(language: str) -> str:

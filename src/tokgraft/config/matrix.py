@@ -182,6 +182,7 @@ class Matrix:
                 "languages": {slug: language.name for slug, language in self.languages.items()},
                 "models": {slug: model.name for slug, model in self.models.items()},
             },
+            "licences": {slug: model.licence for slug, model in self.models.items() if model.licence},
             "cells": [{**cell.__dict__, "paths": cell.paths(), "reason": None} for cell in self.cells],
         }
 

@@ -42,7 +42,7 @@ def _present(evidence: Evidence) -> Iterator[str]:
         elif outcome.score.bits_per_byte() is None:
             yield f"{cell.key} ({outcome.stage}): {outcome.score.folder} holds no bits per byte of the cell's language"
     for cell, stage in walk(evidence.cells):
-        if cell.reason is None and (problem := missing(cell.model_folder(stage))):
+        if cell.reason is None and (problem := missing(cell.records(stage))):
             yield f"{cell.key} ({stage}): {problem}"
 
 
@@ -52,7 +52,7 @@ def _finite(evidence: Evidence) -> Iterator[str]:
             for place in _not_finite(read_json(outcome.score.folder / "scores.json")):
                 yield f"{outcome.score.folder / 'scores.json'}: {place} is not a finite number"
     for cell in evidence.cells.cells:
-        path = cell.paths.trained / "metrics.jsonl"
+        path = cell.records("trained") / "metrics.jsonl"
         for number, record in enumerate(read_jsonl(path), 1):
             for place in _not_finite(record):
                 yield f"{path}, line {number}: {place} is not a finite number (the training diverged?)"

@@ -149,7 +149,7 @@ def training_cost(cell: RunCell) -> Cost:
 
     Bytes, tokens, steps and FLOPs depend on the data and the settings alone; the seconds depend on the machine.
     """
-    folder = cell.paths.trained
+    folder = cell.records("trained")
     if not artifacts.is_artifact(folder):
         return Cost()
     totals = _json(folder / "training.json")
@@ -172,7 +172,7 @@ def training_cost(cell: RunCell) -> Cost:
 
 def curve(cell: RunCell) -> list[dict[str, Any]]:
     """Learning curve of a cell: the records of its metrics.jsonl, empty before training."""
-    return read_jsonl(cell.paths.trained / "metrics.jsonl")
+    return read_jsonl(cell.records("trained") / "metrics.jsonl")
 
 
 def tokenizer_facts(cell: RunCell) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def tokenizer_facts(cell: RunCell) -> dict[str, Any]:
 
 def transplant_facts(cell: RunCell) -> dict[str, Any]:
     """Flat statistics of a cell's transplant."""
-    return flatten(_json(cell.paths.init / "transplant.json"))
+    return flatten(_json(cell.records("init") / "transplant.json"))
 
 
 def corpus_facts(folder: Path) -> dict[str, Any]:

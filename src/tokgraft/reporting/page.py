@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokgraft.cells import STAGES, RunCell, Stage, command, identity, versions
+from tokgraft.cells import STAGES, RunCell, Stage, command, identities, identity, versions
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting import figures
 from tokgraft.reporting.compare import Comparison
@@ -73,22 +73,18 @@ def render(evidence: Evidence, places: Sequence[PlaceSummary], on: Canvas) -> st
 
 def sources(evidence: Evidence) -> list[dict[str, Any]]:
     """Every artifact that numbers come from: folder, manifest hash, versions it was made with, the command that made it here."""
-    folders: dict[Path, None] = {}
+    found: dict[Path, tuple[str, Path]] = {}  # folder -> hash, and where its records lie
     for outcome in evidence.outcomes:
         if outcome.score is not None:
-            paths = outcome.cell.paths
-            used = (
-                outcome.score.folder,
-                outcome.cell.model_folder(outcome.stage),
-                paths.tokenizer,
-                paths.corpus,
-                paths.english,
-                paths.base,
-            )
-            folders.update(dict.fromkeys(used))
+            cell, hashes = outcome.cell, identities(outcome.cell)
+            for role in ("tokenizer", "corpus", "english", "base"):
+                folder = getattr(cell.paths, role)
+                found[folder] = (hashes[role], folder)
+            found[outcome.score.folder] = (outcome.score.hash, outcome.score.folder)
+            found[cell.model_folder(outcome.stage)] = (hashes[outcome.stage], cell.records(outcome.stage))
     return [
-        {"folder": str(folder), "manifest": identity(folder), "versions": versions(folder), "command": command(folder)}
-        for folder in sorted(folders)
+        {"folder": str(folder), "manifest": manifest, "versions": versions(records), "command": command(records)}
+        for folder, (manifest, records) in sorted(found.items())
     ]
 
 
@@ -234,8 +230,9 @@ def _plain(row: Summary, value: float | None, form: str) -> Shown:
 def _cost(row: Summary, value: float | None, unit: str) -> Shown:
     if value is None:
         return _absent("not recorded by the training")
-    folder = row.group.cells[0].paths.trained
-    return Shown(f"{quantity(value)}{unit}", f"{value}", "", f"{value:.6g}{unit}. {folder} · manifest {identity(folder)[:12]}")
+    cell = row.group.cells[0]
+    origin = f"{cell.paths.trained} · manifest {identity(cell.records('trained'))[:12]}"
+    return Shown(f"{quantity(value)}{unit}", f"{value}", "", f"{value:.6g}{unit}. {origin}")
 
 
 def _absent(reason: str) -> Shown:

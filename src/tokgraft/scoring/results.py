@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tokgraft import artifacts
 from tokgraft.artifacts import canonical_json
+from tokgraft.config import layout
 from tokgraft.config.task import Task
 from tokgraft.scoring import statistics
 from tokgraft.scoring.tasks import Builder, Items, _choices
 
 DIGITS = 6  # of numbers in samples and scores: below float32 rounding of a document's bits
+RECORDS = (artifacts.MANIFEST, "transplant.json", "training.json", "metrics.jsonl")
+CHANGING_RECORDS = (artifacts.RUN, "timing.jsonl", "system.jsonl")  # these differ from run to run
 CHOICE_METRICS = ("acc", "acc_norm", "acc_bytes")
 
 
@@ -27,6 +32,16 @@ def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """One JSON object a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(record, sort_keys=True, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+
+
+def carry_records(model: Path, folder: Path) -> None:
+    """Copy what is written about a model (settings, totals, learning curve) beside its scores, so that tables need no model."""
+    if not artifacts.is_artifact(model):
+        return
+    (folder / layout.RECORDS).mkdir()
+    for name in (*RECORDS, *CHANGING_RECORDS):
+        if (model / name).is_file():
+            shutil.copyfile(model / name, folder / layout.RECORDS / name)
 
 
 def own_records(documents: Sequence[Mapping[str, Any]], samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -12,9 +12,11 @@ from typing import Any
 import yaml
 
 from tokgraft import artifacts
+from tokgraft.config import layout
 from tokgraft.config.task import Task
 from tokgraft.errors import ConfigError, ModelError, unknown
 from tokgraft.logs import log
+from tokgraft.scoring import results
 from tokgraft.scoring.heldout import Held, read_held
 from tokgraft.scoring.offline import guard, hub_reachable
 from tokgraft.scoring.tasks import TASKS, Builder, Items, SkipTask
@@ -89,7 +91,9 @@ def score(
         raise ConfigError(f"no task can be scored ({reasons or 'none was named'})", "name at least one task that the corpus allows")
     inputs = {"model": model, "corpus": corpus} | ({"english": english} if english is not None else {})
     settings = {"tasks": {slug: task.canonical() for slug, task in sorted(tasks.items())}, "online": online}
-    with artifacts.create(out, "scores", settings, inputs, LIBRARIES, volatile=["speed.json"]) as folder, guard(online) as scratch:
+    volatile = ["speed.json", *(f"{layout.RECORDS}/{name}" for name in results.CHANGING_RECORDS)]
+    with artifacts.create(out, "scores", settings, inputs, LIBRARIES, volatile) as folder, guard(online) as scratch:
+        results.carry_records(model, folder)
         scored = Scorer(model, _device(device), threads, batch_tokens, trust_remote_code)
         result = scored.run(plans, skipped, folder, scratch)
         result["language"] = read_held(corpus).slug
@@ -212,8 +216,6 @@ class Scorer:
 
     def run(self, plans: list[Plan], skipped: dict[str, str], folder: Path, scratch: Path) -> dict[str, Any]:
         """Run everything; samples are written to `folder`, the content of scores.json is returned."""
-        from tokgraft.scoring import results
-
         tokens = {one.slug: self._count(one) for one in plans if one.template is not None}
         own = {one.slug: one for one in plans if one.template is not None}
         found = self._harness([self._configuration(one, scratch) for one in own.values()])
@@ -273,7 +275,6 @@ class Scorer:
 
     def _hub(self, one: Plan, skipped: dict[str, str], folder: Path) -> dict[str, dict[str, Any]]:
         """Harness tasks by name: each under its own name; one that cannot be loaded is skipped with the harness's reason."""
-        from tokgraft.scoring import results
         from tokgraft.scoring.harness import run_tasks
 
         facts = {}
@@ -292,8 +293,6 @@ class Scorer:
 
     def _configuration(self, one: Plan, scratch: Path) -> str:
         """File of the harness's task: the template with name and data filled in."""
-        from tokgraft.scoring import results
-
         data = scratch / "items" / f"{one.slug}.jsonl"
         results.write_lines(data, one.items.documents)
         configuration = {"include": str(one.template), "task": one.slug, "dataset_kwargs": {"data_files": {"test": str(data)}}}

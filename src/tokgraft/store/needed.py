@@ -46,7 +46,9 @@ class Plan:
     targets: tuple[str, ...]
 
 
-def pull_needed(flags: Sequence[str], root: Path = Path(), remote: str | None = None, jobs: int | None = None) -> Pulled:
+def pull_needed(
+    flags: Sequence[str], root: Path = Path(), remote: str | None = None, jobs: int | None = None, done: Pulled | None = None
+) -> Pulled:
     """Pull what a run needs and has not got, round by round until nothing more is needed.
 
     Args:
@@ -54,11 +56,13 @@ def pull_needed(flags: Sequence[str], root: Path = Path(), remote: str | None = 
         root: Root of the project.
         remote: Name of a remote (default: DVC's default).
         jobs: Downloads at once.
+        done: What a pull just before this one did; it is added to.
 
     Raises:
         StoreError: Snakemake cannot plan the run, or a pull fails.
     """
-    done = pull({}, root)  # the records first: without them Snakemake knows nothing of what is absent
+    if done is None:
+        done = pull({}, root)  # the records first: without them Snakemake knows nothing of what is absent
     known, paths = records.load(root), {path: name for name, path in stages.stored(root).items()}
     stored = {name: paths[path] for name in known if (path := stages.artifact(name)) in paths}
     changes = changed(root, flags, known)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tokgraft import artifacts
-from tokgraft.cells import STAGES, CellList, RunCell, Score, identity, missing, read_json, read_score
+from tokgraft.cells import STAGES, CellList, RunCell, Score, identities, missing, read_json, read_score
 from tokgraft.config.layout import CONTROL
 
 
 def card(cells: CellList, cell: RunCell) -> str:
     """The card of a cell's trained model."""
+    hashes = identities(cell)
     language, model = cells.name("languages", cell.language), cells.name("models", cell.model)
     lines = [
         f"# {language}: {model} with the vocabulary {cell.tokenizer}",
@@ -27,14 +28,14 @@ def card(cells: CellList, cell: RunCell) -> str:
         "| made from | folder | manifest |",
         "|---|---|---|",
         *(
-            f"| {role} | `{folder}` | `{identity(folder)[:16]}` |"
-            for role, folder in (
-                ("this model", cell.paths.trained), ("after the transplant", cell.paths.init), ("base model", cell.paths.base),
-                ("tokenizer", cell.paths.tokenizer), ("text", cell.paths.corpus), ("English text", cell.paths.english),
+            f"| {name} | `{getattr(cell.paths, role)}` | `{hashes[role][:16]}` |"
+            for name, role in (
+                ("this model", "trained"), ("after the transplant", "init"), ("base model", "base"), ("tokenizer", "tokenizer"),
+                ("text", "corpus"), ("English text", "english"),
             )
         ),
         "",
-        *_licences(cell),
+        *_licences(cells, cell),
     ]  # fmt: skip
     return "\n".join(lines).rstrip() + "\n"
 
@@ -57,7 +58,9 @@ def _scores(cells: CellList, cell: RunCell) -> Iterator[str]:
         yield f"| {task.slug} ({task.metric}{f', chance {task.chance:.2g}' if task.chance is not None else ''}) | {' | '.join(values)} |"
 
 
-def _licences(cell: RunCell) -> Iterator[str]:
+def _licences(cells: CellList, cell: RunCell) -> Iterator[str]:
+    if licence := cells.licences.get(cell.model):
+        yield f"- licence of the base model: {licence}"
     for role, folder in (("text", cell.paths.corpus), ("English text", cell.paths.english)):
         if (
             artifacts.is_artifact(folder)

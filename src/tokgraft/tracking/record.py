@@ -12,11 +12,9 @@ from typing import Any
 
 from tokgraft import artifacts
 from tokgraft.artifacts import canonical_json
-from tokgraft.cells import STAGES, CellList, RunCell, Score, flatten, identity, missing, read_jsonl, read_score
+from tokgraft.cells import STAGES, CellList, RunCell, Score, flatten, identities, missing, read_jsonl, read_score
 
 FORM = 2  # raised when records of the same artifacts change, so that they are published again
-ROLES = ("base", "corpus", "english", "tokenizer", "init", "trained", "score_init", "score_trained")
-NEEDED = ("init", "trained", "score_init", "score_trained")
 USAGE = "system.jsonl"  # of the training job; what it holds differs from run to run, so it counts for no fingerprint
 SETTINGS = ("base", "corpus", "tokenizer", "init", "trained", "score_trained")
 SMALL_FILES = {
@@ -87,16 +85,15 @@ def why_not(cell: RunCell) -> str | None:
     """Why a cell cannot be published; None when all that it needs is there."""
     if cell.reason is not None:
         return f"skipped: {cell.reason}"
-    for role in NEEDED:
-        if problem := missing(getattr(cell.paths, role)):
+    for stage in STAGES:
+        if problem := missing(cell.score_folder(stage)) or missing(cell.records(stage)):
             return problem
     return None
 
 
 def fingerprint(cell: RunCell) -> str:
-    """Hash of the manifests of a cell's artifacts."""
-    hashes = {role: identity(getattr(cell.paths, role)) for role in ROLES}
-    return hashlib.sha256(canonical_json({"form": FORM, **hashes}).encode()).hexdigest()
+    """Hash of the manifests of a cell's artifacts; the same whether they are all here or only the scores."""
+    return hashlib.sha256(canonical_json({"form": FORM, **identities(cell)}).encode()).hexdigest()
 
 
 def record(cells: CellList, cell: RunCell) -> Record:
@@ -106,11 +103,17 @@ def record(cells: CellList, cell: RunCell) -> Record:
         ArtifactError, DataError: One of them is damaged.
     """
     scores: dict[str, Score] = {stage: read_score(cell.score_folder(stage)) for stage in STAGES}
-    training = artifacts.read(cell.paths.trained)
+    training = artifacts.read(cell.records("trained"))
     return Record(
         cell.key, fingerprint(cell), _name(cells, cell), _params(cell), _tags(cells, cell), dict(_metrics(cell, scores)),
         [*_curve(cell, set(training["volatile"])), *_usage(cell)], _texts(cell), _files(cell), _span(cell),
     )  # fmt: skip
+
+
+def place(cell: RunCell, role: str) -> Path:
+    """Folder with the records of an artifact of a cell."""
+    folder: Path = cell.records(role) if role in STAGES else getattr(cell.paths, role)
+    return folder
 
 
 def _name(cells: CellList, cell: RunCell) -> str:
@@ -131,7 +134,7 @@ def _params(cell: RunCell) -> dict[str, str]:
         "seed": str(cell.seed),
     }  # fmt: skip
     for role in SETTINGS:
-        folder = getattr(cell.paths, role)
+        folder = place(cell, role)
         if artifacts.is_artifact(folder):
             # The comparison page takes the first parameters that differ as its axes, by name: those of the cell come before these.
             label = "settings/" + role.removesuffix("_trained")
@@ -145,10 +148,9 @@ def _tags(cells: CellList, cell: RunCell) -> dict[str, str]:
         "seed": str(cell.seed), "language.name": cells.name("languages", cell.language), "model.name": cells.name("models", cell.model),
         "plain": cell.method.partition("+")[0], "pipeline.key": cell.key, "pipeline.fingerprint": fingerprint(cell),
     }  # fmt: skip
-    for role in ROLES:
-        folder = getattr(cell.paths, role)
-        tags[f"artifact.{role}"] = str(folder)
-        tags[f"manifest.{role}"] = identity(folder)
+    for role, manifest in identities(cell).items():
+        tags[f"artifact.{role}"] = str(getattr(cell.paths, role))
+        tags[f"manifest.{role}"] = manifest
     return tags
 
 
@@ -166,7 +168,8 @@ def _metrics(cell: RunCell, scores: dict[str, Score]) -> Iterator[tuple[str, flo
             if (number := score.fact(fact)) is not None:
                 yield f"{stage}/{fact}", number
         yield from _numbers(f"{stage}/speed", score.speed)
-    for folder, file, label in ((cell.paths.trained, "training.json", "training"), (cell.paths.init, "transplant.json", "transplant")):
+    for role, file, label in (("trained", "training.json", "training"), ("init", "transplant.json", "transplant")):
+        folder = place(cell, role)
         for path in [folder / file] if (folder / file).is_file() else []:
             yield from _numbers(label, artifacts_json(path))
 
@@ -188,7 +191,7 @@ def _numbers(label: str, data: dict[str, Any]) -> Iterator[tuple[str, float]]:
 def _curve(cell: RunCell, volatile: set[str]) -> list[Point]:
     points = []
     for file in ("metrics.jsonl", "timing.jsonl"):
-        for row in read_jsonl(cell.paths.trained / file) if file == "metrics.jsonl" or file in volatile else []:
+        for row in read_jsonl(cell.records("trained") / file) if file == "metrics.jsonl" or file in volatile else []:
             for name, value in row.items():
                 if name != "step" and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
                     points.append(Point(f"curve/{name}", int(row.get("step", 0)), float(value)))
@@ -197,24 +200,24 @@ def _curve(cell: RunCell, volatile: set[str]) -> list[Point]:
 
 def _usage(cell: RunCell) -> Iterator[Point]:
     """What the training job noted of its machine, under the names that MLflow gives its own system metrics."""
-    for row in read_jsonl(cell.paths.trained / USAGE):
+    for row in read_jsonl(cell.records("trained") / USAGE):
         for name, value in row.items():
             if name not in {"time", "step"} and isinstance(value, int | float) and math.isfinite(value):
                 yield Point(f"system/{name}", int(row["step"]), float(value), int(row["time"]))
 
 
 def _texts(cell: RunCell) -> list[Source]:
-    found = []
+    found, hashes = [], identities(cell)
     for role, context in (("corpus", "training"), ("english", "English: replay and forgetting")):
         folder = getattr(cell.paths, role)
         card = artifacts_json(folder / "card.json") if (folder / "card.json").is_file() else {}
         facts: dict[str, Any] = {name: card[name] for name in ("name", "licence", "splits") if name in card}
-        found.append(Source(folder.name, identity(folder), str(folder), context, facts))
+        found.append(Source(folder.name, hashes[role], str(folder), context, facts))
     return found
 
 
 def _span(cell: RunCell) -> tuple[int, int] | None:
-    path = cell.paths.trained / artifacts.RUN
+    path = cell.records("trained") / artifacts.RUN
     how = artifacts_json(path) if path.is_file() else {}
     try:
         begin = datetime.strptime(how["started"], "%Y-%m-%dT%H:%M:%S%z")
@@ -226,6 +229,6 @@ def _span(cell: RunCell) -> tuple[int, int] | None:
 def _files(cell: RunCell) -> list[tuple[Path, str]]:
     found = []
     for role, names in SMALL_FILES.items():
-        folder = getattr(cell.paths, role)
+        folder = place(cell, role)
         found += [(folder / name, role) for name in names if (folder / name).is_file()]
     return found

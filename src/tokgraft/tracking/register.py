@@ -87,7 +87,7 @@ def register(store: Store, cells: CellList, runs: Mapping[str, str], which: Whic
 
 def _version(store: Store, cells: CellList, cell: RunCell, run: str, name: str, versions: list[Version], held: Registered) -> str:
     """Number of the version of a cell's trained model, which is made where there is none."""
-    manifest = identity(cell.paths.trained)
+    manifest = identity(cell.records("trained"))
     text = card(cells, cell)
     same = [version for version in versions if version.manifest == manifest]
     if not same:
@@ -112,7 +112,7 @@ def _version(store: Store, cells: CellList, cell: RunCell, run: str, name: str, 
 
 
 def _is_stale(version: Version, ranking: list[RunCell]) -> bool:
-    return version.manifest not in {identity(cell.paths.trained) for cell in ranking}
+    return version.manifest not in {identity(cell.records("trained")) for cell in ranking}
 
 
 def _bits(cell: RunCell) -> float:
