@@ -134,7 +134,7 @@ def test_after_the_pull_of_a_stage_only_mlflow_is_to_be_filled(store: Store, sta
     done = store.pull(clone, f"STAGE={stage}", f"CONFIG={SMOKE[1]}")
     kinds = Counter(path.split("/")[1] for path in done["fetched"])
     assert (
-        set(kinds) <= {stage, "scores", "tables", "cells.json", "checked.txt"}
+        set(kinds) <= {stage, "scores", "tokenizers", "tables", "cells.json", "checked.txt"}
         and kinds[stage] == {"corpora": 2, "models": 10, "scores": 8}[stage]
     )
     assert clone.listed() == PUBLISH
