@@ -19,6 +19,14 @@ Schließen Sie das Fenster, wenn Sie fertig sind, und öffnen Sie die Datei spä
 Für jede Zeile wird ein Ergebnis berechnet, das von der vorigen Zeile abhängt.
 Möchten Sie 12,5 % oder 1.000 € eingeben? Beides ist möglich.
 """
+# The English side of the German lines.
+TRANSLATED = """The table shows all values that have changed since the last save.
+First select a cell and then press the enter key.
+Use the menu to change the size of the headings; measures are in centimetres.
+Close the window when you are done, and open the file again later.
+For every row a result is computed that depends on the row before it.
+Do you want to enter 12.5 % or 1,000 €? Both are possible.
+"""
 GREEK = """Ο πίνακας δείχνει όλες τις τιμές που άλλαξαν από την τελευταία αποθήκευση.
 Επιλέξτε πρώτα ένα κελί και μετά πατήστε το πλήκτρο εισαγωγής.
 Το μέγεθος των επικεφαλίδων αλλάζει από το μενού· οι διαστάσεις είναι σε εκατοστά.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,8 @@ from tokgraft.methods import Rows, Transplant
 from tokgraft.models.io import save_model
 from tokgraft.vocab import Segmenter, Vocabulary
 
+# Parameters that make a resource in seconds; the defaults of the others do.
+SMALL: dict[str, dict[str, Any]] = {}
 PLACE = tempfile.TemporaryDirectory(prefix="tokgraft-test-")
 
 
@@ -37,13 +40,19 @@ def _shared() -> tuple[Path, Path, Path]:
     root = Path(PLACE.name)
     english = write_corpus(root / "english", toys.english())
     german = write_corpus(root / "german", toys.german() * 8 + toys.english()[:400])
+    for place in (english, german):
+        shutil.copy(place / "train.jsonl", place / "dev.jsonl")
+    pairs = list(zip(toys.TRANSLATED.splitlines(), toys.GERMAN.splitlines(), strict=True)) * 4
+    with (german / "pairs_train.jsonl").open("w", encoding="utf-8") as handle:
+        for number, (ours, theirs) in enumerate(pairs):
+            handle.write(json.dumps({"page": str(number), "key": f"p:{number}:0", "english": ours, "text": theirs}, ensure_ascii=False) + "\n")
     tokenizer = toys.tokenizer("byte_level")
     save_model(toys.decoder(len(tokenizer), True, bos=0, eos=1, pad=2), tokenizer, root / "base")
     return english, german, root / "base"
 
 
 def made(names: set[str], tokenizer: PreTrainedTokenizerFast) -> dict[str, Path]:
-    """Folders of the resources `names` for `tokenizer`, made with default parameters."""
+    """Folders of the resources `names` for `tokenizer`, made with the parameters in `SMALL`, else the defaults."""
     english, german, base = _shared()
     vocabulary = Vocabulary.from_tokenizer(tokenizer)
     own = Path(PLACE.name) / vocabulary.fingerprint[:16]
@@ -52,7 +61,7 @@ def made(names: set[str], tokenizer: PreTrainedTokenizerFast) -> dict[str, Path]
         found[name] = own / name
         if not found[name].exists():
             tokenizer.save_pretrained(own / "tokenizer")
-            resources.make(name, resources.Inputs(german, english, own / "tokenizer", base), {}, found[name])
+            resources.make(name, resources.Inputs(german, english, own / "tokenizer", base), SMALL.get(name, {}), found[name])
     return found
 
 
