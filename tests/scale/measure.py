@@ -11,7 +11,6 @@ Processor seconds hardly depend on what else the machine does; seconds by the cl
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -25,6 +24,7 @@ from pathlib import Path
 import yaml
 
 from tests.reporting.synthetic_cells import build
+from tests.store.conftest import GIT, know
 from tests.workflow.conftest import ROOT, copy_project
 
 # (models, languages, methods) whose product is the number of cells
@@ -112,26 +112,20 @@ def publish(root: Path, count: int) -> list[Cost]:
 
 
 def store(root: Path, count: int) -> dict[str, Cost]:
-    """DVC on the models and scores of `count` cells, one stage a folder: commit, status, push to a local remote, pull."""
-    folder = root / f"store-{count}"
-    listing = cells(folder, count)
-    stages = {}
-    for number, cell in enumerate(json.loads(listing.read_text())["cells"]):
-        for role in ("trained", "score_trained"):
-            stages[f"{role}-{number}"] = {"cmd": "true", "outs": [{cell["paths"][role]: {"persist": True}}]}
-    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
-    for command in (
-        ["git", "init", "--quiet"],
-        ["dvc", "init", "--quiet"],
-        ["dvc", "remote", "add", "--default", "here", str(root / f"remote-{count}")],
-    ):
+    """`tokgraft push` of `count` cells to a folder, `tokgraft pull` of all into a clone; each once more when there is nothing to do."""
+    folder, clone = root / f"store-{count}", root / f"clone-{count}"
+    cells(folder, count)
+    (folder / "stage.py").write_text("# what invented records name as source\n")
+    know(folder)
+    (folder / ".gitignore").write_text("/results/\n/.snakemake/\n")
+    remote = ["dvc", "remote", "add", "--quiet", "--default", "here", str(root / f"remote-{count}")]
+    for command in ([*GIT, "init", "--quiet"], ["dvc", "init", "--quiet"], remote):
         cost(command, folder)
-    found = {"commit": cost(["dvc", "commit", "--force", "--quiet"], folder), "status": cost(["dvc", "status", "--quiet"], folder)}
-    found["push"] = cost(["dvc", "push", "--quiet"], folder)
-    shutil.rmtree(folder / ".dvc/cache")
-    shutil.rmtree(folder / "results/models")
-    found["pull"] = cost(["dvc", "pull", "--quiet", "--force"], folder)
-    return found
+    found = {"push": cost(["tokgraft", "push"], folder), "push again": cost(["tokgraft", "push"], folder)}
+    for command in ([*GIT, "add", "--all"], [*GIT, "commit", "--quiet", "--message", "results"], [*GIT, "clone", "--quiet", ".", str(clone)]):
+        cost(command, folder)
+    shutil.rmtree(folder)
+    return found | {"pull": cost(["tokgraft", "pull"], clone), "pull again": cost(["tokgraft", "pull"], clone)}
 
 
 def start(root: Path, repeats: int = 3) -> dict[str, list[Cost]]:
@@ -171,7 +165,7 @@ def main() -> None:
                     print(first.row("publish", count), again.row("publish again", count), sep="\n", flush=True)
                 else:
                     for what, one in store(root, count).items():
-                        print(one.row(f"dvc {what}", count), flush=True)
+                        print(one.row(what, count), flush=True)
 
 
 if __name__ == "__main__":

@@ -37,12 +37,13 @@ def metadata(root: Path, output: str, inputs: Iterable[str], **changes: object) 
 
 def know(root: Path) -> list[str]:
     """Give every artifact below `root` Snakemake's record: its inputs are the manifests that its own manifest names."""
-    found = {artifacts.fingerprint(folder): folder / artifacts.MANIFEST for folder in artifacts.find(root / "results")}
-    for path in found.values():
-        made = [str(found[one].relative_to(root)) for one in artifacts.read(path.parent)["inputs"].values()]
-        records.write_metadata(root, str(path.relative_to(root)), metadata(root, str(path.relative_to(root)), ["stage.py", *made]))
+    made = [str((folder / artifacts.MANIFEST).relative_to(root)) for folder in artifacts.find(root / "results")]
+    found = {artifacts.file_sha256(root / path): path for path in made}
+    for path in made:
+        inputs = [found[one] for one in artifacts.read((root / path).parent)["inputs"].values()]
+        records.write_metadata(root, path, metadata(root, path, ["stage.py", *inputs]))
     records.write_metadata(root, "results/cells.json", metadata(root, "results/cells.json", ["stage.py"]))
-    return [str(path.relative_to(root)) for path in found.values()]
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,21 @@ def _repo(root: Path) -> Iterator[Any]:
         raise StoreError(f"dvc: {error}", "mend what it says and run again; the artifacts are untouched") from error
 
 
+@contextmanager
+def _only(repo: Any, names: Iterable[str]) -> Iterator[Any]:
+    """The repository as if these stages were all it has, locked: commands then take no targets.
+
+    For every target that it is given DVC reads dvc.yaml and dvc.lock again, which takes hours for thousands of stages.
+    """
+    from dvc.repo import lock_repo
+    from dvc.repo.index import Index
+
+    chosen = set(names)
+    with lock_repo(repo):  # the commands inside find it locked, and so keep the index
+        repo.__dict__["index"] = Index(repo, stages=[stage for stage in repo.index.stages if stage.addressing in chosen])
+        yield repo
+
+
 def changed(root: Path, names: Iterable[str]) -> set[str]:
     """Those stages whose output is here and is not what dvc.lock says (or is not in it). Hashes only what has a new date."""
     chosen = set(names)
@@ -43,18 +58,14 @@ def changed(root: Path, names: Iterable[str]) -> set[str]:
 
 def record(root: Path, names: Iterable[str]) -> None:
     """Put the outputs of these stages into the cache and into dvc.lock. Entries of all others stay."""
-    chosen = set(names)
-    with _repo(root) as repo:
-        from dvc.repo import lock_repo
-
-        # As `dvc commit --force` does it, for the chosen stages only: their dates, too, stay as they are.
-        with lock_repo(repo):
-            stages = [stage for stage in repo.index.stages if stage.addressing in chosen]
-            for stage in stages:
-                stage.save()
-                stage.commit()
-            if stages:
-                stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
+    # As `dvc commit --force` does it, for the chosen stages only: their dates, too, stay as they are.
+    with _repo(root) as repo, _only(repo, names):
+        stages = repo.index.stages
+        for stage in stages:
+            stage.save()
+            stage.commit()
+        if stages:
+            stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
 
 
 def push(root: Path, names: Iterable[str], remote: str | None, jobs: int | None) -> int:
@@ -63,8 +74,9 @@ def push(root: Path, names: Iterable[str], remote: str | None, jobs: int | None)
     Raises:
         StoreError: The remote is missing, unreachable or refuses.
     """
-    with _repo(root) as repo, _remote(repo, remote, "pushed to", "nothing is lost, it is recorded here: push again"):
-        return int(repo.push(targets=sorted(names), remote=remote, jobs=jobs))
+    then = "nothing is lost, it is recorded here: push again"
+    with _repo(root) as repo, _remote(repo, remote, "pushed to", then), _only(repo, names):
+        return int(repo.push(remote=remote, jobs=jobs))
 
 
 def fetch(root: Path, stages: Mapping[str, str], remote: str | None, jobs: int | None) -> str:
@@ -86,13 +98,14 @@ def fetch(root: Path, stages: Mapping[str, str], remote: str | None, jobs: int |
 
     trouble = ""
     with _repo(root) as repo:
-        with _remote(repo, remote, "read", "then pull again; what came whole is kept"):
+        with _remote(repo, remote, "read", "then pull again; what came whole is kept"), _only(repo, stages):
             try:
-                log.info("fetched %d files", repo.fetch(targets=sorted(stages), remote=remote, jobs=jobs))
+                log.info("fetched %d files", repo.fetch(remote=remote, jobs=jobs))
             except DownloadError as error:
                 trouble = f"{error} from {' '.join(_address(repo, remote))}"
         try:
-            repo.checkout(targets=sorted(stages), force=True)
+            with _only(repo, stages):
+                repo.checkout(targets=[None], force=True)  # no target at all would delete what these stages do not have
         except CheckoutError as error:
             trouble = trouble or str(error).splitlines()[0]
         except (DvcException, OSError, ValueError):
