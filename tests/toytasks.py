@@ -45,7 +45,9 @@ def _shared() -> tuple[Path, Path, Path]:
     pairs = list(zip(toys.TRANSLATED.splitlines(), toys.GERMAN.splitlines(), strict=True)) * 4
     with (german / "pairs_train.jsonl").open("w", encoding="utf-8") as handle:
         for number, (ours, theirs) in enumerate(pairs):
-            handle.write(json.dumps({"page": str(number), "key": f"p:{number}:0", "english": ours, "text": theirs}, ensure_ascii=False) + "\n")
+            handle.write(
+                json.dumps({"page": str(number), "key": f"p:{number}:0", "english": ours, "text": theirs}, ensure_ascii=False) + "\n"
+            )
     tokenizer = toys.tokenizer("byte_level")
     save_model(toys.decoder(len(tokenizer), True, bos=0, eos=1, pad=2), tokenizer, root / "base")
     return english, german, root / "base"

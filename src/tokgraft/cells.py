@@ -31,9 +31,9 @@ class CellPaths(Strict):
     english: Path = Field(description="English corpus.")
     tokenizer: Path = Field(description="Tokenizer of the cell.")
     init: Path = Field(description="Model after the transplant.")
-    trained: Path = Field(description="Model after continual training.")
+    trained: Path | None = Field(None, description="Model after continual training; null: the cell is zero-shot.")
     score_init: Path = Field(description="Scores of `init`.")
-    score_trained: Path = Field(description="Scores of `trained`.")
+    score_trained: Path | None = Field(None, description="Scores of `trained`.")
 
 
 class RunCell(Strict):
@@ -53,13 +53,28 @@ class RunCell(Strict):
         """Unique name of the cell."""
         return f"{self.model}/{self.language}/{self.tokenizer}/{self.method}/{self.recipe}/s{self.seed}"
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages it is scored at: `init` alone when it is zero-shot."""
+        return STAGES if self.paths.trained else STAGES[:1]
+
+    @property
+    def final(self) -> Stage:
+        """The last of its stages."""
+        return self.stages[-1]
+
     def model_folder(self, stage: Stage) -> Path:
-        """Folder of the model at a stage."""
-        return self.paths.init if stage == "init" else self.paths.trained
+        """Folder of the model at a stage that it has."""
+        return self._folder(self.paths.init if stage == "init" else self.paths.trained, stage)
 
     def score_folder(self, stage: Stage) -> Path:
-        """Folder of the scores at a stage."""
-        return self.paths.score_init if stage == "init" else self.paths.score_trained
+        """Folder of the scores at a stage that it has."""
+        return self._folder(self.paths.score_init if stage == "init" else self.paths.score_trained, stage)
+
+    def _folder(self, folder: Path | None, stage: Stage) -> Path:
+        if folder is None:
+            raise ValueError(f"{self.key} has no stage {stage}")
+        return folder
 
     def records(self, stage: Stage) -> Path:
         """Folder with what is written about the model at a stage (manifest, totals, curve): its own, or the copy that its scores carry."""
@@ -239,13 +254,13 @@ def identity(folder: Path) -> str:
 
 def identities(cell: RunCell) -> dict[str, str]:
     """Role -> manifest hash of every artifact of a cell. Of one that is not here: the hash that the scores or their model were made from."""
-    scored = {stage: _inputs(cell.score_folder(stage)) for stage in STAGES}
-    begun, trained = _inputs(cell.records("init")), scored["trained"]
+    scored = {stage: _inputs(cell.score_folder(stage)) for stage in cell.stages}
+    begun, final = _inputs(cell.records("init")), scored[cell.final]
     named = {
-        "base": begun.get("model"), "tokenizer": begun.get("tokenizer"), "init": scored["init"].get("model"), "trained": trained.get("model"),
-        "corpus": trained.get("corpus"), "english": trained.get("english"),
+        "base": begun.get("model"), "tokenizer": begun.get("tokenizer"), "corpus": final.get("corpus"), "english": final.get("english"),
+        **{str(stage): inputs.get("model") for stage, inputs in scored.items()},
     }  # fmt: skip
-    found = {role: identity(folder) for role, folder in vars(cell.paths).items()}
+    found = {role: identity(folder) for role, folder in vars(cell.paths).items() if folder is not None}
     return {role: named.get(role) or ABSENT if value == ABSENT else value for role, value in found.items()}
 
 
@@ -269,9 +284,9 @@ def versions(folder: Path) -> dict[str, str]:
 
 
 def walk(cells: CellList) -> Iterator[tuple[RunCell, Stage]]:
-    """Every cell at every stage."""
+    """Every cell at every stage that it has."""
     for cell in cells.cells:
-        for stage in STAGES:
+        for stage in cell.stages:
             yield cell, stage
 
 

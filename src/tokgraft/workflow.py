@@ -14,7 +14,7 @@ from tokgraft.config.base import slugs
 from tokgraft.config.language import Local
 from tokgraft.config.matrix import Matrix, load_matrix
 from tokgraft.config.model import LocalModel
-from tokgraft.errors import unknown
+from tokgraft.errors import ConfigError, unknown
 
 PACKAGE = Path(__file__).parent
 
@@ -60,11 +60,23 @@ class Workflow:
         for name in sorted(used | set(self.matrix.experiment.methods)):
             chain, params = self.matrix.method(name)
             methods.validate(chain, params)
-        for name, params in self.matrix.experiment.resources.items():
-            resources.validate(name, params)
+            self._validate_resources(name, chain)
+        for name in self.matrix.experiment.resources:
+            resources.validate(*self.matrix.resource(name))
         for name in self.matrix.experiment.methods:
             if name not in used:
                 raise unknown("method", name, used, f"{where}, methods (no grid uses it)")
+
+    def _validate_resources(self, method: str, chain: str) -> None:
+        """The entries that a method names must exist, and be of the resources that it requires."""
+        where, required = f"experiment {self.matrix.experiment.name}, method {method}", methods.requirements(chain)
+        for name, entry in self.matrix.resources(method).items():
+            if name not in required:
+                raise unknown("resource", name, required, f"{where} (it requires no such resource)")
+            if entry not in self.matrix.experiment.resources:
+                raise unknown("resource", entry, self.matrix.experiment.resources, where)
+            if (kind := self.matrix.resource(entry)[0]) != name:
+                raise ConfigError(f"{where}: {entry} is a setting of {kind}, not of {name}", f"name an entry with `resource: {name}`")
 
     # --- the artifacts a job reads: as rule inputs (manifests) and as flags (folders) --------------------------------
 
@@ -120,13 +132,14 @@ class Workflow:
             "tokenizer": layout.tokenizer(wildcards.model, wildcards.language, wildcards.tokenizer),
             "base": layout.base(wildcards.model),
         }
-        return {need: place[need] for need in sorted(resources.needs(wildcards.resource))}
+        return {need: place[need] for need in sorted(resources.needs(self.resource_name(wildcards)))}
 
     def _transplant_folders(self, wildcards: Any) -> dict[str, str]:
         place = (wildcards.model, wildcards.language, wildcards.tokenizer)
         found = {"model": layout.base(wildcards.model), "tokenizer": layout.tokenizer(*place)}
+        chosen = self.matrix.resources(wildcards.method)
         for name in sorted(methods.requirements(self.method_chain(wildcards))):
-            found[f"resource_{name}"] = layout.resource(name, *place)
+            found[f"resource_{name}"] = layout.resource(chosen.get(name, name), *place)
         return found
 
     def _train_folders(self, wildcards: Any) -> dict[str, str]:
@@ -166,7 +179,7 @@ class Workflow:
     def resource_sources(self, wildcards: Any) -> list[str]:
         """The shared ground and the one file of the resource."""
         shared = [PACKAGE / "vocab.py", *PACKAGE.glob("resources/_*.py")]
-        return sorted(_relative(path) for path in [*shared, resources.file(wildcards.resource)])
+        return sorted(_relative(path) for path in [*shared, resources.file(self.resource_name(wildcards))])
 
     # --- settings: one canonical JSON text a job --------------------------------------------------------------------
 
@@ -188,7 +201,11 @@ class Workflow:
 
     def resource_settings(self, wildcards: Any) -> str:
         """Parameters of the resource."""
-        return canonical_json(self.matrix.experiment.resources.get(wildcards.resource, {}))
+        return canonical_json(self.matrix.resource(wildcards.resource)[1])
+
+    def resource_name(self, wildcards: Any) -> str:
+        """The registered resource behind the name in the path."""
+        return self.matrix.resource(wildcards.resource)[0]
 
     def method_chain(self, wildcards: Any) -> str:
         """The registered chain behind the method's name."""
@@ -210,7 +227,7 @@ class Workflow:
     # --- targets and wildcards --------------------------------------------------------------------------------------
 
     def finished(self, wildcards: Any = None) -> list[str]:
-        """What tables and tracking wait for: every cell scored before and after training, and its tokenizer.
+        """What tables and tracking wait for: every cell scored before and (unless it is zero-shot) after training, and its tokenizer.
 
         An input function, so that a job on a cluster, which reads the rules anew, does not list every cell.
         """
@@ -221,7 +238,7 @@ class Workflow:
         return self._edges(parts)
 
     def _find_edges(self, parts: tuple[str, ...]) -> list[str]:
-        folders = {paths[part] for paths in (cell.paths() for cell in self.matrix.cells) for part in parts}
+        folders = {paths[part] for paths in (cell.paths() for cell in self.matrix.cells) for part in parts if part in paths}
         return sorted(map(layout.manifest, folders))
 
     def wildcard(self, folder: str) -> str:

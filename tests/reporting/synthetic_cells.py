@@ -24,7 +24,7 @@ DEMO = [
 ]
 
 
-def build(root: Path, demo=DEMO, seeds=(0,), pages: int = 40, draws: int = 500) -> Path:
+def build(root: Path, demo=DEMO, seeds=(0,), pages: int = 40, draws: int = 500, zero_shot: bool = False) -> Path:
     """Write a tree of artifacts below `root` (paths in the cell list are relative to it); the path of its cell list."""
     cells = []
     for model, language, methods in demo:
@@ -32,7 +32,7 @@ def build(root: Path, demo=DEMO, seeds=(0,), pages: int = 40, draws: int = 500) 
         for method in methods:
             tokenizer = "original" if method == "none" else "bpe8k"
             for seed in seeds:
-                cells.append(_cell(root, model, language, tokenizer, method, f"{model}-demo", seed, pages))
+                cells.append(_cell(root, model, language, tokenizer, method, layout.INIT if zero_shot else f"{model}-demo", seed, pages))
     listing = {
         "experiment": "demo", "description": "An invented experiment.", "bootstrap_draws": draws, "cells": cells,
         "names": {"languages": {"deu_Latn": "German", "ell_Grek": "Greek"}, "models": {"pocket": "Pocket", "smollm2-135m": "SmolLM2 135M"}},
@@ -138,16 +138,18 @@ def _cell(root: Path, model: str, language: str, tokenizer: str, method: str, re
     usage = [{"time": 1_790_000_000_000 + 1000 * i, "step": 50 * i, "cpu_utilization_percentage": 80.0 + i} for i in range(5)]
     changing = {"timing.jsonl": json.dumps({"step": 250, "tokens_per_second": 1234.5}) + "\n",
                 "system.jsonl": "".join(json.dumps(row) + "\n" for row in usage)}  # fmt: skip
-    _write(trained, "model", files, {"model": init}, changing)
+    if recipe != layout.INIT:
+        _write(trained, "model", files, {"model": init}, changing)
     name = f"{model}/{language}"
-    for stage, (folder, slug) in enumerate(((init, layout.INIT), (trained, recipe))):
+    for stage, (folder, slug) in enumerate({layout.INIT: (init, layout.INIT), recipe: (trained, recipe)}.values()):
         write_scores(root / layout.scores(*place, slug), folder, name, method, tokenizer, stage, seed, pages)
     paths = {
         "base": layout.base(model), "corpus": layout.corpus(language), "english": layout.corpus(layout.ENGLISH),
         "tokenizer": layout.tokenizer(model, language, tokenizer), "init": layout.adapted(*place, layout.INIT),
-        "trained": layout.adapted(*place, recipe), "score_init": layout.scores(*place, layout.INIT),
-        "score_trained": layout.scores(*place, recipe),
+        "score_init": layout.scores(*place, layout.INIT),
     }  # fmt: skip
+    if recipe != layout.INIT:
+        paths |= {"trained": layout.adapted(*place, recipe), "score_trained": layout.scores(*place, recipe)}
     return {
         "model": model,
         "language": language,

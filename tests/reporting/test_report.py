@@ -17,6 +17,7 @@ from synthetic_cells import LEVELS, build
 from tokgraft import artifacts
 from tokgraft.cells import load_cells
 from tokgraft.reporting.build import build_report
+from tokgraft.reporting.checks import check_products
 from tokgraft.reporting.style import spread
 
 CELLS, OUT = Path("results/cells.json"), Path("results/tables")
@@ -61,6 +62,19 @@ def test_the_same_scores_give_the_same_hashed_bytes(tables, finished, tmp_path):
     assert set(manifest["volatile"]) == {"leaderboard.csv", "report.html", "provenance.json"}
     assert {"scores.csv", "differences.csv", "tokenizers.csv", "curves.csv"} <= set(manifest["files"])
     assert not any("seconds" in column or "per_second" in column for column in rows(tables / "scores.csv")[0])
+
+
+def test_zero_shot_cells_are_ranked_by_what_they_score_untrained(tmp_path, monkeypatch):
+    build(tmp_path, zero_shot=True)
+    monkeypatch.chdir(tmp_path)
+    build_report(load_cells(CELLS), OUT)
+    found = rows(OUT / "leaderboard.csv")
+    assert len(found) == 13 and {row["stage"] for row in found} == {"init"} and {row["recipe"] for row in found} == {"init"}
+    page = (OUT / "report.html").read_text()
+    assert "bits/byte, trained" not in page and "training FLOPs" not in page and "zero-shot transplants" in page
+    assert "Right after the transplant, focus has the fewest" in page and "right after the transplant focus is worse" not in page
+    assert 'from_pretrained("results/models/pocket/deu_Latn/bpe8k/focus/s0/init")' in page
+    assert check_products(load_cells(CELLS)) == []
 
 
 def test_scores_and_tokenizers_alone_give_the_same_tables(tables, own_project):

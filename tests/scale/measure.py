@@ -122,7 +122,11 @@ def store(root: Path, count: int) -> dict[str, Cost]:
     for command in ([*GIT, "init", "--quiet"], ["dvc", "init", "--quiet"], remote):
         cost(command, folder)
     found = {"push": cost(["tokgraft", "push"], folder), "push again": cost(["tokgraft", "push"], folder)}
-    for command in ([*GIT, "add", "--all"], [*GIT, "commit", "--quiet", "--message", "results"], [*GIT, "clone", "--quiet", ".", str(clone)]):
+    for command in (
+        [*GIT, "add", "--all"],
+        [*GIT, "commit", "--quiet", "--message", "results"],
+        [*GIT, "clone", "--quiet", ".", str(clone)],
+    ):
         cost(command, folder)
     shutil.rmtree(folder)
     return found | {"pull": cost(["tokgraft", "pull"], clone), "pull again": cost(["tokgraft", "pull"], clone)}

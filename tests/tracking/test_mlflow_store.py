@@ -112,6 +112,19 @@ def test_scores_alone_are_published_as_the_same_runs(store):
     assert len([point for point in again.curve if point.name == "curve/val_bpb"]) == 6
 
 
+def test_zero_shot_cells_are_published_and_registered(store):
+    from synthetic_cells import build
+
+    _, runs = store
+    shutil.rmtree("results")
+    build(Path(), [("pocket", "deu_Latn", ["none", "mean"])], pages=10, zero_shot=True)
+    done = publish(load_cells(CELLS), which="best")
+    assert len(done.created) == 2
+    run = next(run for run in runs() if run.data.tags["method"] == "mean")
+    assert "bits_per_byte/init" in run.data.metrics and "bits_per_byte/trained" not in run.data.metrics
+    assert list(done.registered["demo-deu_Latn"].versions) == ["pocket/deu_Latn/bpe8k/mean/init/s0"]
+
+
 def test_changed_artifacts_supersede_the_run_and_dropped_cells_retire(store):
     from synthetic_cells import write_scores
 

@@ -121,6 +121,39 @@ def test_a_task_is_one_file(project: Project) -> None:
     assert after == before, "a task is a setting of the scoring jobs, not a job"
 
 
+def test_a_zero_shot_cell_is_scored_and_not_trained(project: Project) -> None:
+    found = plan(project, {**GRID, "recipes": ["init"]})
+    assert (found["transplant_apply"], found["score_model"], found["train_continue"]) == (3, 3, 0)
+    both = plan(project, {**GRID, "recipes": ["init", "pocket-demo"]})
+    assert (both["transplant_apply"], both["score_model"], both["train_continue"]) == (3, 6, 3)
+
+
+def test_a_variant_of_a_resource_is_built_beside_the_plain_one(project: Project) -> None:
+    grid = {**GRID, "methods": ["focus", "focus-wide"], "recipes": ["init"]}
+    wide = {"method": "focus", "resources": {"token_vectors": "wide_vectors"}}
+    entry = {"resource": "token_vectors", "params": {"dim": 300}}
+    found = plan(project, grid, methods={"focus-wide": wide}, resources={"wide_vectors": entry})
+    assert (found["resource_build"], found["transplant_apply"]) == (2, 2)
+    listed = project.snakemake("--dry-run", "--printshellcmds", "--configfile", "config/experiments/trial.yaml").stdout
+    assert "--name token_vectors" in listed and "results/resources/wide_vectors/pocket/deu_Latn/bpe8k" in listed
+    assert "--resource token_vectors=results/resources/wide_vectors/pocket/deu_Latn/bpe8k" in listed
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"token_vectors": "widevectors"}, "did you mean wide_vectors"),
+        ({"vectors": "wide_vectors"}, "requires no such resource"),
+    ],
+)
+def test_a_wrong_variant_of_a_resource_stops_before_the_graph(project: Project, entry: dict[str, str], message: str) -> None:
+    named = {"focus": {"resources": entry}}
+    resources = {"wide_vectors": {"resource": "token_vectors", "params": {"dim": 300}}}
+    project.write("config/experiments/trial.yaml", config_of(GRID, methods=named, resources=resources))
+    done = project.snakemake("--dry-run", "--configfile", "config/experiments/trial.yaml", check=False)
+    assert done.returncode != 0 and message in done.stdout + done.stderr
+
+
 def test_an_experiment_is_one_file(project: Project) -> None:
     assert plan(project, {**GRID, "methods": ["mean"]})["train_continue"] == 1
 

@@ -23,9 +23,10 @@ rule resource_build:
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         flags=W.flags("resource"),
+        name=W.resource_name,
         settings=W.resource_settings,
         out=subpath(output[0], parent=True),
     message:
         "Building {wildcards.resource} for {wildcards.tokenizer} of {wildcards.model} on {wildcards.language}"
     shell:
-        "tokgraft resource --name {wildcards.resource} {params.flags} --settings {params.settings:q} --out {params.out} > {log} 2>&1"
+        "tokgraft resource --name {params.name} {params.flags} --settings {params.settings:q} --out {params.out} > {log} 2>&1"

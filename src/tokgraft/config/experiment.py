@@ -17,7 +17,9 @@ class Grid(Strict):
     languages: list[str] = Field(min_length=1, description="Slugs of target languages.")
     tokenizers: list[str] = Field(min_length=1, description="Slugs of tokenizer recipes (the control `none` keeps the original one).")
     methods: list[str] = Field(min_length=1, description="Names of methods, or of entries under `methods`.")
-    recipes: list[str] = Field(min_length=1, description="Slugs of training recipes.")
+    recipes: list[str] = Field(
+        min_length=1, description="Slugs of training recipes; `init`: none, the models are scored right after the transplant (zero-shot)."
+    )
     tasks: list[str] = Field(min_length=1, description="Slugs of evaluation tasks.")
     seeds: list[int] = Field(default_factory=lambda: [0], min_length=1, description="Seeds of transplant and training.")
 
@@ -27,6 +29,17 @@ class MethodSettings(Strict):
 
     method: str | None = Field(None, description="Registered method (default: the entry's own name).")
     params: dict[str, Any] = Field(default_factory=dict, description="Parameters that differ from the method's defaults.")
+    resources: dict[str, str] = Field(
+        default_factory=dict,
+        description="Resource that the method requires -> entry under `resources` that it gets instead of the plain one.",
+    )
+
+
+class ResourceSettings(Strict):
+    """A named setting of a resource, so that weaker and better ones can stand beside each other."""
+
+    resource: str | None = Field(None, description="Registered resource (default: the entry's own name).")
+    params: dict[str, Any] = Field(default_factory=dict, description="Parameters that differ from the resource's defaults.")
 
 
 class Experiment(ConfigFile):
@@ -39,7 +52,7 @@ class Experiment(ConfigFile):
     description: str = Field("", description="What the experiment asks.")
     grids: list[Grid] = Field(min_length=1, description="Blocks of the matrix; equal cells are run once.")
     methods: dict[str, MethodSettings] = Field(default_factory=dict, description="Settings of methods.")
-    resources: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Parameters of resources (token_vectors, ...).")
+    resources: dict[str, ResourceSettings] = Field(default_factory=dict, description="Settings of resources (token_vectors, ...).")
     splits: Splits = Field(default_factory=Splits, description="How pages are split.")
     max_corpus_bytes: int | None = Field(None, gt=0, description="Cap on every corpus, for small trials.")
     bootstrap_draws: int = Field(10_000, ge=100, description="Draws of the paired bootstrap.")

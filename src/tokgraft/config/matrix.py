@@ -31,18 +31,19 @@ class Cell:
     seed: int
 
     def paths(self) -> dict[str, str]:
-        """Folder of each artifact that belongs to the cell."""
+        """Folder of each artifact that belongs to the cell; a zero-shot cell has nothing that is trained."""
         place = (self.model, self.language, self.tokenizer, self.method, self.seed)
-        return {
+        found = {
             "base": layout.base(self.model),
             "corpus": layout.corpus(self.language),
             "english": layout.corpus(layout.ENGLISH),
             "tokenizer": layout.tokenizer(self.model, self.language, self.tokenizer),
             "init": layout.adapted(*place, layout.INIT),
-            "trained": layout.adapted(*place, self.recipe),
             "score_init": layout.scores(*place, layout.INIT),
-            "score_trained": layout.scores(*place, self.recipe),
         }
+        if self.recipe != layout.INIT:
+            found |= {"trained": layout.adapted(*place, self.recipe), "score_trained": layout.scores(*place, self.recipe)}
+        return found
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Matrix:
             for language in grid.languages:
                 for method in grid.methods:
                     # The control keeps the original tokenizer, whatever recipes the grid lists.
-                    recipes = [layout.ORIGINAL] if self.method(method)[0] == layout.CONTROL else grid.tokenizers
+                    original = self.method(method)[0].partition("+")[0] == layout.CONTROL
+                    recipes = [layout.ORIGINAL] if original else grid.tokenizers
                     for tokenizer in recipes:
                         for recipe in grid.recipes:
                             found += [Cell(model, language, tokenizer, method, recipe, seed) for seed in grid.seeds]
@@ -85,12 +87,13 @@ class Matrix:
             ("task", grid.tasks, "tasks"),
         ):
             known = slugs(folder, self.root)
+            if kind == "recipe":
+                if reserved := {layout.INIT, layout.BASE, layout.UNTRAINED} & set(known):
+                    raise ConfigError(f"{where}: a training recipe may not be called {min(reserved)!r}")
+                known = [*known, layout.INIT]
             for name in named:
                 if name not in known:
                     raise unknown(kind, name, known, where)
-        for recipe in grid.recipes:
-            if recipe in {layout.INIT, layout.BASE, layout.UNTRAINED}:
-                raise ConfigError(f"{where}: a training recipe may not be called {recipe!r}")
         for method in grid.methods:
             if not SLUG.match(method):
                 raise ConfigError(f"{where}: {method!r} cannot be part of a path", "use letters, digits, _, - and + only")
@@ -115,6 +118,16 @@ class Matrix:
         """(registered chain, parameters) of a method named in the experiment."""
         entry = self.experiment.methods.get(name)
         return (name, {}) if entry is None else (entry.method or name, entry.params)
+
+    def resource(self, name: str) -> tuple[str, dict[str, Any]]:
+        """(registered resource, parameters) of a resource named in the experiment."""
+        entry = self.experiment.resources.get(name)
+        return (name, {}) if entry is None else (entry.resource or name, entry.params)
+
+    def resources(self, method: str) -> dict[str, str]:
+        """Resources that a method of the experiment gets other than the plain ones: required name -> entry."""
+        entry = self.experiment.methods.get(method)
+        return {} if entry is None else entry.resources
 
     @cached_property
     def models(self) -> dict[str, BaseModelConfig]:
@@ -141,7 +154,7 @@ class Matrix:
     @cached_property
     def recipes(self) -> dict[str, TrainingRecipe]:
         """Configuration of each training recipe used."""
-        names = {cell.recipe for cell in self.cells} | {source.recipe for source in self.scratch.values()}
+        names = {cell.recipe for cell in self.cells} - {layout.INIT} | {source.recipe for source in self.scratch.values()}
         return {name: TrainingRecipe.load(name, self.root) for name in sorted(names)}
 
     @cached_property

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tokgraft import artifacts
-from tokgraft.cells import STAGES, CellList, missing, read_json, read_jsonl, walk
+from tokgraft.cells import CellList, missing, read_json, read_jsonl, walk
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting.evidence import Evidence, Outcome, gather
 
@@ -52,7 +52,7 @@ def _finite(evidence: Evidence) -> Iterator[str]:
             for place in _not_finite(read_json(outcome.score.folder / "scores.json")):
                 yield f"{outcome.score.folder / 'scores.json'}: {place} is not a finite number"
     for cell in evidence.cells.cells:
-        path = cell.records("trained") / "metrics.jsonl"
+        path = cell.records(cell.final) / "metrics.jsonl"
         for number, record in enumerate(read_jsonl(path), 1):
             for place in _not_finite(record):
                 yield f"{path}, line {number}: {place} is not a finite number (the training diverged?)"
@@ -124,7 +124,7 @@ def _training_helps(evidence: Evidence) -> Iterator[str]:
 
 def _no_twins(evidence: Evidence) -> Iterator[str]:
     for place in evidence.places:
-        for stage in STAGES:
+        for stage in evidence.stages(place):
             found: list[tuple[Outcome, dict[str, str]]] = []
             for group in evidence.within(place):
                 found += [(one, _samples(one)) for one in group.outcomes[stage] if one.score is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tokgraft.cells import STAGES, Stage, TaskScore
+from tokgraft.cells import Stage, TaskScore
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting.evidence import Evidence, Group
 from tokgraft.scoring.statistics import (
@@ -92,7 +92,7 @@ def comparisons(evidence: Evidence) -> list[Comparison]:
         groups = evidence.within(place)
         for task in evidence.task_slugs(groups):  # task by task: the same documents are resampled once for all methods
             for group in groups:
-                found += [one for stage in STAGES for one in _against_references(evidence, group, stage, task)]
+                found += [one for stage in group.outcomes for one in _against_references(evidence, group, stage, task)]
     return _corrected(found)
 
 
@@ -139,7 +139,7 @@ def _paired(group: Group, stage: Stage, other: Group, other_stage: Stage, task: 
 
 def _by_seed(group: Group, stage: Stage, task: str) -> dict[int, TaskScore]:
     found: dict[int, TaskScore] = {}
-    for outcome in group.outcomes[stage]:
+    for outcome in group.outcomes.get(stage, ()):
         if outcome.score is not None:
             for one in outcome.score.tasks:
                 if one.slug == task and one.metric:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tokgraft import artifacts
-from tokgraft.cells import STAGES, CellList, RunCell, Score, Stage, TaskScore, flatten, missing, read_json, read_jsonl, read_score
+from tokgraft.cells import CellList, RunCell, Score, Stage, TaskScore, flatten, missing, read_json, read_jsonl, read_score, walk
 from tokgraft.config.layout import CONTROL
 from tokgraft.scoring.statistics import Samples, read_samples
 
@@ -30,7 +30,7 @@ class Group:
 
     Attributes:
         cells: Its cells, by seed.
-        outcomes: Stage -> outcome of each cell, in the same order.
+        outcomes: Stage -> outcome of each cell, in the same order; `init` alone when the cells are zero-shot.
     """
 
     cells: tuple[RunCell, ...]
@@ -47,13 +47,18 @@ class Group:
         return (self.cells[0].model, self.cells[0].language, self.cells[0].recipe)
 
     @property
+    def final(self) -> Stage:
+        """The last stage that its cells have."""
+        return self.cells[0].final
+
+    @property
     def tokenizer(self) -> str:
         """Slug of the tokenizer recipe."""
         return self.cells[0].tokenizer
 
     def scores(self, stage: Stage) -> list[Score]:
         """Scores of the seeds that have one."""
-        return [outcome.score for outcome in self.outcomes[stage] if outcome.score is not None]
+        return [outcome.score for outcome in self.outcomes.get(stage, ()) if outcome.score is not None]
 
     def tasks(self, stage: Stage, slug: str) -> list[TaskScore]:
         """One task's score for each seed that has it."""
@@ -85,6 +90,10 @@ class Evidence:
         """The groups of one place."""
         return [group for group in self.groups if group.place == place]
 
+    def stages(self, place: tuple[str, str, str]) -> tuple[Stage, ...]:
+        """The stages of a place: zero-shot and trained cells never share one."""
+        return tuple(self.within(place)[0].outcomes)
+
     def control(self, group: Group, method: str) -> Group | None:
         """The group of a reference method that `group` is compared with: same place, and same tokenizer unless it is the control."""
         for other in self.within(group.place):
@@ -101,7 +110,7 @@ class Evidence:
         """Slugs of all tasks scored anywhere, bits per byte first."""
         found: dict[str, TaskScore] = {}
         for group in self.groups if groups is None else groups:
-            for stage in STAGES:
+            for stage in group.outcomes:
                 for score in group.scores(stage):
                     found.update({task.slug: task for task in score.tasks if task.metric})
         return sorted(found, key=lambda slug: (found[slug].builder != "bits_per_byte", found[slug].english, slug))
@@ -112,7 +121,7 @@ def gather(cells: CellList) -> Evidence:
 
     A cell whose scores are not there is kept with the reason, so that a partly pulled tree still gives an honest table.
     """
-    outcomes = [_outcome(cell, stage) for cell in cells.cells for stage in STAGES]
+    outcomes = [_outcome(cell, stage) for cell, stage in walk(cells)]
     by_group: dict[tuple[str, ...], list[RunCell]] = {}
     for cell in cells.cells:
         by_group.setdefault((cell.model, cell.language, cell.tokenizer, cell.method, cell.recipe), []).append(cell)
@@ -120,7 +129,7 @@ def gather(cells: CellList) -> Evidence:
     groups = []
     for members in by_group.values():
         ordered = tuple(sorted(members, key=lambda cell: cell.seed))
-        groups.append(Group(ordered, {stage: tuple(found[cell.key, stage] for cell in ordered) for stage in STAGES}))
+        groups.append(Group(ordered, {stage: tuple(found[cell.key, stage] for cell in ordered) for stage in ordered[0].stages}))
     return Evidence(cells, outcomes, groups)
 
 
@@ -149,6 +158,8 @@ def training_cost(cell: RunCell) -> Cost:
 
     Bytes, tokens, steps and FLOPs depend on the data and the settings alone; the seconds depend on the machine.
     """
+    if cell.final != "trained":
+        return Cost()
     folder = cell.records("trained")
     if not artifacts.is_artifact(folder):
         return Cost()
@@ -172,7 +183,7 @@ def training_cost(cell: RunCell) -> Cost:
 
 def curve(cell: RunCell) -> list[dict[str, Any]]:
     """Learning curve of a cell: the records of its metrics.jsonl, empty before training."""
-    return read_jsonl(cell.records("trained") / "metrics.jsonl")
+    return read_jsonl(cell.records("trained") / "metrics.jsonl") if cell.final == "trained" else []
 
 
 def tokenizer_facts(cell: RunCell) -> dict[str, Any]:

@@ -63,8 +63,12 @@ def before_and_after(on: Canvas, place: PlaceSummary) -> str:
     ax.set_ylim(-0.6, len(rows) - 0.1)
     ax.margins(x=0.2)  # room for the numbers beside the dots
     ax.grid(axis="y", visible=False)
-    ax.set_xlabel("bits per byte, lower is better\n○ right after the transplant   ● after training   ┊ flat guess")
+    ax.set_xlabel(f"bits per byte, lower is better\n{_marks(place)}   ┊ flat guess")
     return save(figure, on.folder, f"bits-{place.slug}", tips, f"Bits per byte by method, {place.model}, {place.language}")
+
+
+def _marks(place: PlaceSummary) -> str:
+    return "   ".join(f"{'●' if stage == 'trained' else '○'} {stage_name(stage)}" for stage in place.stages)
 
 
 def _journey(ax: Any, row: Summary, y: float, style: tuple[str, str], tips: dict[str, str]) -> None:
@@ -130,19 +134,19 @@ def _curve(row: Summary, key: str) -> list[tuple[float, float]]:
 
 def against_cost(on: Canvas, place: PlaceSummary, cost: str) -> str:
     """Bits per byte after training against what it costs: `flops` to train, or `tokens` per byte to run."""
-    points = [(x, row) for row in place.rows if "trained" in row.bits and (x := _cost(row, cost)) is not None]
+    points = [(x, row) for row in place.rows if place.final in row.bits and (x := _cost(row, cost)) is not None]
     if not points:
         return ""
     figure, ax = axes(WIDTH, 2.9)
     tips = {}
-    values = [row.bits["trained"].mean for _, row in points]
+    values = [row.bits[place.final].mean for _, row in points]
     height = (max(values) - min(values)) or 0.1
     reach = max(x for x, _ in points)
     left = min(x for x, _ in points)
     labels = spread(values, height * 0.085)
     for index, ((x, row), label_at) in enumerate(zip(points, labels, strict=True)):
         colour, marker = on.of(row)
-        found = row.bits["trained"]
+        found = row.bits[place.final]
         ax.plot([x, x], [found.low, found.high], color=colour, lw=2.4, alpha=0.5)
         ax.plot([x], [found.mean], marker, ms=7, color=colour, gid=f"point{index}", ls="none")
         tips[f"point{index}"] = f"{row.label}: {_words(found)} bits per byte; {_cost_words(x, cost)}"
@@ -155,7 +159,7 @@ def against_cost(on: Canvas, place: PlaceSummary, cost: str) -> str:
     if cost == "flops":
         ax.xaxis.set_major_formatter(lambda value, _: quantity(value))
     ax.set_xlabel("FLOPs of the continual training" if cost == "flops" else "tokens per byte of text: the cost of every later use")
-    ax.set_ylabel("bits per byte after training")
+    ax.set_ylabel(f"bits per byte {stage_name(place.final)}")
     label = f"Bits per byte against cost ({cost}), {place.model}, {place.language}"
     return save(figure, on.folder, f"cost-{cost}-{place.slug}", tips, label)
 
@@ -188,7 +192,7 @@ def tasks(on: Canvas, place: PlaceSummary) -> str:
     ax.set_yticks([at for at, _ in ticks], [text for _, text in ticks])
     ax.grid(axis="y", visible=False)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    ax.set_xlabel("accuracy   ○ right after the transplant   ● after training")
+    ax.set_xlabel(f"accuracy   {_marks(place)}")
     return save(figure, on.folder, f"tasks-{place.slug}", tips, f"Accuracy against chance, {place.model}, {place.language}")
 
 
@@ -199,7 +203,7 @@ def _accuracies(ax: Any, row: Summary, task: str, y: float, style: tuple[str, st
         if found is None:
             continue
         gid = f"{task}-{stage}-{y:g}"
-        if stage == "trained":
+        if stage == row.group.final:
             ax.plot([found.low, found.high], [y, y], color=colour, lw=2, alpha=0.55, zorder=2)
             ax.annotate(row.label, (found.high, y), xytext=(5, 0), textcoords="offset points", fontsize=7.5, va="center", color=colour)
         face = colour if stage == "trained" else PAPER

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokgraft.cells import Stage
+from tokgraft.cells import STAGES, Stage
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting.compare import compare
 from tokgraft.reporting.evidence import Evidence, corpus_facts
@@ -55,34 +55,40 @@ def headline(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
 def place_findings(evidence: Evidence, place: PlaceSummary) -> list[str]:
     """The findings of one place: who leads at each stage, by how much, and what it is worth against the original."""
     found = []
-    for stage in ("init", "trained"):
+    for stage in place.stages:
         if lead := leaders(evidence, place, stage):
             found.append(_leading(lead, stage))
     task = bits_task(evidence)
     for row in place.rows:
-        if row.is_control or row is not _best_trained(place):
+        if row is not place.best:
             continue
-        for reference, words in (("untouched", "the untouched original"), (CONTROL, "the original vocabulary trained on the same bytes")):
-            one = place.against(row.method, reference, "trained", task, row.group.tokenizer)
+        for reference, words in _ORIGINALS[place.final]:
+            one = place.against(row.method, reference, place.final, task, row.group.tokenizer)
             if one is not None:
-                found.append(_versus(row.label, words, one.difference, one.better))
+                found.append(_versus(row.label, words, place.final, one.difference, one.better))
     return found
 
 
-def _best_trained(place: PlaceSummary) -> Summary | None:
-    rows = [row for row in place.rows if not row.is_control and "trained" in row.bits]
-    return min(rows, key=lambda row: row.bits["trained"].mean, default=None)
+# What transplants are held against, by the last stage of the place.
+_ORIGINALS: dict[Stage, tuple[tuple[str, str], ...]] = {
+    "init": ((CONTROL, "the untouched original"),),
+    "trained": (("untouched", "the untouched original"), (CONTROL, "the original vocabulary trained on the same bytes")),
+}
 
 
-def _versus(label: str, words: str, difference: Difference, better: bool | None) -> str:
+def _versus(label: str, words: str, stage: Stage, difference: Difference, better: bool | None) -> str:
+    when = _capital(stage_name(stage))
     if better is None:
-        return f"After training {label} cannot be told apart from {words} ({signed(difference)})."
-    return f"After training {label} is {'better' if better else 'worse'} than {words} by {amount(difference)} bits per byte."
+        return f"{when} {label} cannot be told apart from {words} ({signed(difference)})."
+    return f"{when} {label} is {'better' if better else 'worse'} than {words} by {amount(difference)} bits per byte."
+
+
+def _capital(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _leading(lead: Leaders, stage: Stage) -> str:
-    when = stage_name(stage)
-    when = f"{when[0].upper()}{when[1:]}"
+    when = _capital(stage_name(stage))
     if lead.runner_up is None:
         return f"{when}, no order can be claimed among {_names([lead.best, *lead.tied])}."
     row, difference = lead.runner_up
@@ -101,7 +107,7 @@ def _names(rows: Sequence[Summary]) -> str:
 
 def _winners(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
     found = []
-    for stage in ("init", "trained"):
+    for stage in STAGES:
         alone: dict[str, list[str]] = {}
         shared: list[str] = []
         for place in places:
@@ -120,7 +126,7 @@ def _winners(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
         ]
         parts += [f"no single best on {text} cannot be told apart" for text in shared]
         if parts:
-            found.append(f"{when[0].upper()}{when[1:]}: {'; '.join(parts)}.")
+            found.append(f"{_capital(when)}: {'; '.join(parts)}.")
     return found
 
 
@@ -145,15 +151,19 @@ def _training(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
 def _against_control(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
     task = bits_task(evidence)
     found = []
-    for reference, words in ((CONTROL, "the original vocabulary trained on the same bytes"), ("untouched", "the untouched original")):
+    for stage, reference, words in [(stage, *pair) for stage, pairs in reversed(_ORIGINALS.items()) for pair in reversed(pairs)]:
         ones = [
-            one for place in places for one in place.comparisons if (one.reference, one.stage, one.task) == (reference, "trained", task)
+            one
+            for place in places
+            for one in place.comparisons
+            if place.final == stage and (one.reference, one.stage, one.task) == (reference, stage, task)
         ]
         if not ones:
             continue
+        kind = "trained" if stage == "trained" else "zero-shot"
         better = [one for one in ones if one.better]
         worse = [one for one in ones if one.better is False]
-        text = f"Against {words}, {len(better)} of {len(ones)} trained transplants are better and {len(worse)} worse"
+        text = f"Against {words}, {len(better)} of {len(ones)} {kind} transplants are better and {len(worse)} worse"
         unclear = len(ones) - len(better) - len(worse)
         found.append(text + (f"; {unclear} cannot be told apart from it." if unclear else "."))
     return found

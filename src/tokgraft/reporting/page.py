@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokgraft.cells import STAGES, RunCell, Stage, command, identities, identity, versions
+from tokgraft.cells import RunCell, Stage, command, identities, identity, versions
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting import figures
 from tokgraft.reporting.compare import Comparison
 from tokgraft.reporting.evidence import Evidence, Group, tokenizer_facts
-from tokgraft.reporting.figures import Canvas, quantity
+from tokgraft.reporting.figures import Canvas, quantity, stage_name
 from tokgraft.reporting.findings import headline, limits, place_findings
 from tokgraft.reporting.style import colour_variable, variables
 from tokgraft.reporting.summary import PlaceSummary, Summary, Task, bits_task
@@ -112,7 +112,8 @@ def _place(evidence: Evidence, place: PlaceSummary, on: Canvas) -> dict[str, Any
         "slug": place.slug,
         "model": place.model,
         "language": place.language,
-        "recipe": place.place[2],
+        "recipe": "zero-shot" if place.final == "init" else place.place[2],
+        "legend": "Bits per byte, before and after training" if place.final == "trained" else "Bits per byte right after the transplant",
         "findings": place_findings(evidence, place),
         "main": figures.before_and_after(on, place) if place.scored else "",
         "figures": [(title, svg) for title, svg in drawn if svg],
@@ -124,30 +125,39 @@ def _place(evidence: Evidence, place: PlaceSummary, on: Canvas) -> dict[str, Any
 def _columns(place: PlaceSummary) -> list[tuple[str, str]]:
     """(heading, explanation) of each column."""
     versus = [
-        (f"vs {name}", f"bits per byte after training minus {name}, paired; coloured only where the interval excludes 0") for name in VERSUS
+        (f"vs {name}", f"bits per byte {stage_name(place.final)} minus {name}, paired; coloured only where the interval excludes 0")
+        for name in VERSUS
     ]
-    choices = [(task.slug, _task_help(task)) for task in place.tasks]
+    choices = [(task.slug, _task_help(task, place.final)) for task in place.tasks]
+    trained = place.final == "trained"
     return [
         ("method", "initialiser, or a chain of it with refiners"),
         ("bits/byte, init", "bits per byte of held-out text right after the transplant, with the 95% interval over pages"),
-        ("bits/byte, trained", "the same after continual training"),
+        *([("bits/byte, trained", "the same after continual training")] if trained else []),
         *[pair for pair, name in zip(versus, VERSUS, strict=True) if any(row.method == name for row in place.rows)],
         ("English, init", "bits per byte of held-out English pages"),
-        ("English, trained", "the same after continual training: what was forgotten"),
+        *([("English, trained", "the same after continual training: what was forgotten")] if trained else []),
         ("flat guess", "bits per byte of a model that finds every token equally likely: log2 of the vocabulary x tokens per byte"),
         ("tokens/byte", "tokens per byte of held-out text"),
         ("vocabulary", "number of tokens"),
         *choices,
         ("generates", "bytes per second, measured on the machine that scored; varies from run to run"),
-        ("training text", "bytes read by continual training"),
-        ("training FLOPs", "estimated floating-point operations of continual training"),
-        ("training time", "seconds on the machine that trained; varies from run to run"),
+        *(_TRAINING_COLUMNS if trained else ()),
     ]
 
 
-def _task_help(task: Task) -> str:
+_TRAINING_COLUMNS = (
+    ("training text", "bytes read by continual training"),
+    ("training FLOPs", "estimated floating-point operations of continual training"),
+    ("training time", "seconds on the machine that trained; varies from run to run"),
+)
+
+
+def _task_help(task: Task, stage: Stage) -> str:
     rules = ", ".join(f"{name.replace('_', ' ')} {value:.0%}" for name, value in sorted(task.baselines.items()))
-    return f"accuracy after training; chance {task.chance:.0%}, {task.n} items" + (f"; rules that ask no model: {rules}" if rules else "")
+    return f"accuracy {stage_name(stage)}; chance {task.chance:.0%}, {task.n} items" + (
+        f"; rules that ask no model: {rules}" if rules else ""
+    )
 
 
 def _row(evidence: Evidence, place: PlaceSummary, row: Summary, on: Canvas) -> dict[str, Any]:
@@ -158,17 +168,18 @@ def _row(evidence: Evidence, place: PlaceSummary, row: Summary, on: Canvas) -> d
     task = bits_task(evidence)
     versus = [name for name in VERSUS if any(other.method == name for other in place.rows)]
     cells = [
-        *[_bits(row, stage, row.bits.get(stage), limits_of) for stage in STAGES],
-        *[_versus(evidence, row, name, place.against(row.method, name, "trained", task, row.group.tokenizer)) for name in versus],
-        *[_bits(row, stage, row.english.get(stage), None) for stage in STAGES],
+        *[_bits(row, stage, row.bits.get(stage), limits_of) for stage in place.stages],
+        *[_versus(evidence, row, name, place.against(row.method, name, place.final, task, row.group.tokenizer)) for name in versus],
+        *[_bits(row, stage, row.english.get(stage), None) for stage in place.stages],
         *[
             _plain(row, row.facts.get(key), form)
             for key, form in (("flat_guess", "{:.2f}"), ("tokens_per_byte", "{:.3f}"), ("tokens", "{:,.0f}"))
         ],
         *[_accuracy(row, one.slug, one.chance) for one in place.tasks],
-        _plain(row, row.speed.get("trained"), "{:,.0f} B/s"),
-        *[_cost(row, value, unit) for value, unit in ((row.cost.bytes, ""), (row.cost.flops, ""), (row.cost.seconds, " s"))],
+        _plain(row, row.speed.get(place.final), "{:,.0f} B/s"),
     ]
+    if place.final == "trained":
+        cells += [_cost(row, value, unit) for value, unit in ((row.cost.bytes, ""), (row.cost.flops, ""), (row.cost.seconds, " s"))]
     return {**first, "cells": cells, "reason": ""}
 
 
@@ -198,40 +209,43 @@ def _versus(evidence: Evidence, row: Summary, name: str, one: Comparison | None)
         return Shown("–", "", "", "the reference itself" if row.method == name else "see the row of that method")
     if one is None:
         return _absent(f"{name} has no score to compare with")
-    difference = one.difference
+    difference, stage = one.difference, one.stage
     tone = {True: "good", False: "bad", None: ""}[one.better]
     tip = f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}], p = {difference.p:.4f}, Holm {one.p_holm:.4f}, n = {difference.n}"
     return Shown(
         f"{difference.mean:+.3f}",
         f"{difference.mean}",
         "" if tone else "no claim",
-        f"{tip}: {one.claim}. {_origin(row, 'trained')} minus {_of_scores(evidence.control(row.group, name))}",
+        f"{tip}: {one.claim}. {_origin(row, stage)} minus {_of_scores(evidence.control(row.group, name), stage)}",
         None,
         tone,
     )
 
 
 def _accuracy(row: Summary, task: str, chance: float) -> Shown:
-    found = row.accuracy.get("trained", {}).get(task)
+    stage = row.group.final
+    found = row.accuracy.get(stage, {}).get(task)
     if found is None:
-        return _absent(row.reasons.get("trained", "not among the tasks of this cell"))
+        return _absent(row.reasons.get(stage, "not among the tasks of this cell"))
     tone = "good" if found.low > chance else "bad" if found.high < chance else ""
     words = {"good": "above chance", "bad": "below chance", "": "not distinguishable from chance"}[tone]
-    tip = f"{found.mean:.4f} [{found.low:.4f}, {found.high:.4f}], n = {found.n}, chance {chance:.2f}: {words}. {_origin(row, 'trained')}"
+    tip = f"{found.mean:.4f} [{found.low:.4f}, {found.high:.4f}], n = {found.n}, chance {chance:.2f}: {words}. {_origin(row, stage)}"
     return Shown(f"{found.mean:.1%}", f"{found.mean}", "" if tone else "≈ chance", tip, None, tone)
 
 
 def _plain(row: Summary, value: float | None, form: str) -> Shown:
     if value is None:
         return _absent("not measured")
-    return Shown(form.format(value), f"{value}", "", f"{value:.6g}. {_origin(row, 'trained' if 'trained' in row.bits else 'init')}")
+    return Shown(
+        form.format(value), f"{value}", "", f"{value:.6g}. {_origin(row, row.group.final if row.group.final in row.bits else 'init')}"
+    )
 
 
 def _cost(row: Summary, value: float | None, unit: str) -> Shown:
     if value is None:
         return _absent("not recorded by the training")
     cell = row.group.cells[0]
-    origin = f"{cell.paths.trained} · manifest {identity(cell.records('trained'))[:12]}"
+    origin = f"{cell.model_folder('trained')} · manifest {identity(cell.records('trained'))[:12]}"
     return Shown(f"{quantity(value)}{unit}", f"{value}", "", f"{value:.6g}{unit}. {origin}")
 
 
@@ -243,7 +257,7 @@ def _origin(row: Summary, stage: Stage) -> str:
     return _of_scores(row.group, stage)
 
 
-def _of_scores(group: Group | None, stage: Stage = "trained") -> str:
+def _of_scores(group: Group | None, stage: Stage) -> str:
     return "; ".join(f"{score.folder} · manifest {score.hash[:12]}" for score in (group.scores(stage) if group else ()))
 
 
@@ -281,10 +295,8 @@ def _models(places: Sequence[PlaceSummary]) -> list[tuple[str, str, str]]:
     """(where, method, folder) of the adapted model with the fewest bits per byte in each place."""
     found = []
     for place in places:
-        rows = [row for row in place.rows if not row.is_control and "trained" in row.bits]
-        if rows:
-            best = min(rows, key=lambda row: row.bits["trained"].mean)
-            found.append((f"{place.language}, {place.model}", best.label, str(best.group.cells[0].paths.trained)))
+        if best := place.best:
+            found.append((f"{place.language}, {place.model}", best.label, str(best.group.cells[0].model_folder(place.final))))
     return found
 
 

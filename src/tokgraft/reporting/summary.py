@@ -69,9 +69,10 @@ class PlaceSummary:
     Attributes:
         place: (model, language, recipe) slugs.
         model, language: Names for people.
-        rows: One summary a method, best trained score first, groups without a score last.
+        rows: One summary a method, best score of the last stage first, groups without a score last.
         tasks: Choice tasks scored here.
         comparisons: Every comparison within the place.
+        stages: The stages that are scored here: `init` alone when it is zero-shot.
     """
 
     place: Place
@@ -80,11 +81,23 @@ class PlaceSummary:
     rows: list[Summary]
     tasks: list[Task]
     comparisons: list[Comparison]
+    stages: tuple[Stage, ...] = STAGES
+
+    @property
+    def final(self) -> Stage:
+        """The stage that methods are ranked by."""
+        return self.stages[-1]
 
     @property
     def slug(self) -> str:
         """Name for files and anchors."""
         return "-".join(self.place)
+
+    @property
+    def best(self) -> Summary | None:
+        """The transplant with the fewest bits per byte at the last stage."""
+        rows = [row for row in self.rows if not row.is_control and self.final in row.bits]
+        return min(rows, key=lambda row: row.bits[self.final].mean, default=None)
 
     @property
     def scored(self) -> list[Summary]:
@@ -113,10 +126,10 @@ def summarise(evidence: Evidence, comparisons: list[Comparison]) -> list[PlaceSu
         groups = evidence.within(place)
         several = len({group.tokenizer for group in groups if group.method != CONTROL}) > 1
         rows = [_summary(evidence, group, several) for group in groups]
-        rows.sort(key=lambda row: (_mean(row.bits.get("trained")), _mean(row.bits.get("init")), row.label))
+        rows.sort(key=lambda row: (*(_mean(row.bits.get(stage)) for stage in reversed(evidence.stages(place))), row.label))
         found.append(PlaceSummary(
             place, evidence.cells.name("models", place[0]), evidence.cells.name("languages", place[1]), rows,
-            _tasks(groups), [one for one in comparisons if one.group.place == place],
+            _tasks(groups), [one for one in comparisons if one.group.place == place], evidence.stages(place),
         ))  # fmt: skip
     return found
 
@@ -139,7 +152,7 @@ def _summary(evidence: Evidence, group: Group, several: bool) -> Summary:
     reasons: dict[Stage, str] = {}
     for stage in STAGES:
         scores = group.scores(stage)
-        for outcome in group.outcomes[stage]:
+        for outcome in group.outcomes.get(stage, ()):
             if outcome.score is None:
                 reasons[stage] = outcome.reason
         if not scores:

@@ -76,7 +76,7 @@ def leaderboard(evidence: Evidence) -> Table:
     tasks = evidence.task_slugs()
     for group in ordered(evidence):
         for index in range(len(group.cells)):
-            for stage in ("init", "trained"):
+            for stage in group.outcomes:
                 table.rows.append(_leaderboard_row(evidence, group, group.outcomes[stage][index], tasks))
     return table
 
@@ -117,7 +117,7 @@ def _leaderboard_row(evidence: Evidence, group: Group, outcome: Outcome, tasks: 
 
 
 def _all(evidence: Evidence, slug: str) -> list[TaskScore]:
-    return [task for group in evidence.groups for stage in ("init", "trained") for task in group.tasks(stage, slug)][:1]
+    return [task for group in evidence.groups for stage in group.outcomes for task in group.tasks(stage, slug)][:1]
 
 
 def _with_interval(evidence: Evidence, name: str, task: TaskScore | None, outcome: Outcome) -> dict[str, Value | str]:
@@ -172,7 +172,7 @@ def _training(outcome: Outcome) -> dict[str, Value | str]:
     cost = training_cost(outcome.cell)
     numbers = (cost.bytes, cost.flops, cost.seconds)
     reason = outcome.reason or "not recorded by the training"
-    return {name: Value(number, reason, (outcome.cell.paths.trained,)) for name, number in zip(names, numbers, strict=True)}
+    return {name: Value(number, reason, (outcome.cell.model_folder("trained"),)) for name, number in zip(names, numbers, strict=True)}
 
 
 def _plain(evidence: Evidence, group: Group, outcome: Outcome) -> tuple[str, Value]:
@@ -266,7 +266,7 @@ def curves(evidence: Evidence) -> Table:
                 "seed": str(cell.seed), "step": plain_number(record.get("step", 0)),
             }  # fmt: skip
             numbers = {key: value for key, value in record.items() if key != "step" and isinstance(value, int | float)}
-            row.update({key: Value(value, "", (cell.paths.trained,)) for key, value in numbers.items()})
+            row.update({key: Value(value, "", (cell.model_folder("trained"),)) for key, value in numbers.items()})
             row.update({key: value for key, value in record.items() if isinstance(value, str)})
             table.rows.append(row)
     return table

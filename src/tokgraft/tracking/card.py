@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tokgraft import artifacts
-from tokgraft.cells import STAGES, CellList, RunCell, Score, identities, missing, read_json, read_score
+from tokgraft.cells import CellList, RunCell, Score, identities, missing, read_json, read_score
 from tokgraft.config.layout import CONTROL
 
 
 def card(cells: CellList, cell: RunCell) -> str:
-    """The card of a cell's trained model."""
+    """The card of a cell's last model: the trained one, or the transplanted one where the cell is zero-shot."""
     hashes = identities(cell)
     language, model = cells.name("languages", cell.language), cells.name("models", cell.model)
+    trained = f" and trained on {language} text by the recipe `{cell.recipe}`" if cell.final == "trained" else ""
     lines = [
         f"# {language}: {model} with the vocabulary {cell.tokenizer}",
         "",
-        f"{model} was moved onto the tokenizer `{cell.tokenizer}` by `{cell.method}` (seed {cell.seed}) and trained on {language} text by the"
-        f" recipe `{cell.recipe}`, in the experiment `{cells.experiment}`.",
+        f"{model} was moved onto the tokenizer `{cell.tokenizer}` by `{cell.method}` (seed {cell.seed}){trained},"
+        f" in the experiment `{cells.experiment}`.",
         "",
         *_scores(cells, cell),
         "",
         "```python",
-        f'AutoModelForCausalLM.from_pretrained("{cell.paths.trained}")',
+        f'AutoModelForCausalLM.from_pretrained("{cell.model_folder(cell.final)}")',
         "```",
         "",
         "| made from | folder | manifest |",
@@ -33,6 +34,7 @@ def card(cells: CellList, cell: RunCell) -> str:
                 ("this model", "trained"), ("after the transplant", "init"), ("base model", "base"), ("tokenizer", "tokenizer"),
                 ("text", "corpus"), ("English text", "english"),
             )
+            if role in hashes
         ),
         "",
         *_licences(cells, cell),
@@ -41,19 +43,19 @@ def card(cells: CellList, cell: RunCell) -> str:
 
 
 def _scores(cells: CellList, cell: RunCell) -> Iterator[str]:
-    """A row for each task, before and after training, beside the original model with the same training."""
+    """A row for each task and a column for each stage, beside the original model with the same training."""
     control = next(
         (one for one in cells.cells if one.method == CONTROL and (one.model, one.language, one.recipe, one.seed)
-         == (cell.model, cell.language, cell.recipe, cell.seed) and missing(one.paths.score_trained) is None), None,
+         == (cell.model, cell.language, cell.recipe, cell.seed) and missing(one.score_folder(one.final)) is None), None,
     )  # fmt: skip
-    columns: list[Score] = [read_score(cell.score_folder(stage)) for stage in STAGES]
-    heads = ["after the transplant", "after training"]
+    columns: list[Score] = [read_score(cell.score_folder(stage)) for stage in cell.stages]
+    heads = ["after the transplant", "after training"][: len(columns)]
     if control:
-        columns.append(read_score(control.paths.score_trained))
-        heads.append("own vocabulary, trained alike")
+        columns.append(read_score(control.score_folder(control.final)))
+        heads.append("own vocabulary, trained alike" if cell.final == "trained" else "own vocabulary")
     yield f"| held-out score | {' | '.join(heads)} |"
     yield "|---" * (len(heads) + 1) + "|"
-    for task in columns[1].tasks:
+    for task in columns[len(heads) - (2 if control else 1)].tasks:
         values = [next((f"{one.value:.4g}" for one in column.tasks if one.slug == task.slug), "n/a") for column in columns]
         yield f"| {task.slug} ({task.metric}{f', chance {task.chance:.2g}' if task.chance is not None else ''}) | {' | '.join(values)} |"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,11 +12,11 @@ from typing import Any
 
 from tokgraft import artifacts
 from tokgraft.artifacts import canonical_json
-from tokgraft.cells import STAGES, CellList, RunCell, Score, flatten, identities, missing, read_jsonl, read_score
+from tokgraft.cells import CellList, RunCell, Score, flatten, identities, missing, read_jsonl, read_score
 
 FORM = 2  # raised when records of the same artifacts change, so that they are published again
 USAGE = "system.jsonl"  # of the training job; what it holds differs from run to run, so it counts for no fingerprint
-SETTINGS = ("base", "corpus", "tokenizer", "init", "trained", "score_trained")
+SETTINGS = ("base", "corpus", "tokenizer", "init", "trained", "score_init", "score_trained")
 SMALL_FILES = {
     "init": ("manifest.json", "transplant.json"), "trained": ("manifest.json", "training.json"), "tokenizer": ("manifest.json", "metrics.json"),
     "score_init": ("manifest.json", "scores.json"), "score_trained": ("manifest.json", "scores.json"),
@@ -85,7 +85,7 @@ def why_not(cell: RunCell) -> str | None:
     """Why a cell cannot be published; None when all that it needs is there."""
     if cell.reason is not None:
         return f"skipped: {cell.reason}"
-    for stage in STAGES:
+    for stage in cell.stages:
         if problem := missing(cell.score_folder(stage)) or missing(cell.records(stage)):
             return problem
     return None
@@ -102,8 +102,8 @@ def record(cells: CellList, cell: RunCell) -> Record:
     Raises:
         ArtifactError, DataError: One of them is damaged.
     """
-    scores: dict[str, Score] = {stage: read_score(cell.score_folder(stage)) for stage in STAGES}
-    training = artifacts.read(cell.records("trained"))
+    scores: dict[str, Score] = {stage: read_score(cell.score_folder(stage)) for stage in cell.stages}
+    training = artifacts.read(cell.records(cell.final))
     return Record(
         cell.key, fingerprint(cell), _name(cells, cell), _params(cell), _tags(cells, cell), dict(_metrics(cell, scores)),
         [*_curve(cell, set(training["volatile"])), *_usage(cell)], _texts(cell), _files(cell), _span(cell),
@@ -112,8 +112,15 @@ def record(cells: CellList, cell: RunCell) -> Record:
 
 def place(cell: RunCell, role: str) -> Path:
     """Folder with the records of an artifact of a cell."""
-    folder: Path = cell.records(role) if role in STAGES else getattr(cell.paths, role)
+    if role in cell.stages:
+        return cell.records("trained" if role == "trained" else "init")
+    folder: Path = getattr(cell.paths, role)
     return folder
+
+
+def _roles(cell: RunCell, roles: Iterable[str]) -> list[str]:
+    """Those roles that the cell has: a zero-shot cell has nothing that is trained."""
+    return [role for role in roles if getattr(cell.paths, role) is not None]
 
 
 def _name(cells: CellList, cell: RunCell) -> str:
@@ -133,11 +140,11 @@ def _params(cell: RunCell) -> dict[str, str]:
         "model": cell.model, "language": cell.language, "tokenizer": cell.tokenizer, "method": cell.method, "recipe": cell.recipe,
         "seed": str(cell.seed),
     }  # fmt: skip
-    for role in SETTINGS:
+    for role in _roles(cell, SETTINGS):
         folder = place(cell, role)
         if artifacts.is_artifact(folder):
             # The comparison page takes the first parameters that differ as its axes, by name: those of the cell come before these.
-            label = "settings/" + role.removesuffix("_trained")
+            label = "settings/" + role.removesuffix("_trained").removesuffix("_init")
             found.update({f"{label}/{name}": str(value) for name, value in flatten(artifacts.read(folder)["settings"]).items()})
     return found
 
@@ -168,7 +175,9 @@ def _metrics(cell: RunCell, scores: dict[str, Score]) -> Iterator[tuple[str, flo
             if (number := score.fact(fact)) is not None:
                 yield f"{stage}/{fact}", number
         yield from _numbers(f"{stage}/speed", score.speed)
-    for role, file, label in (("trained", "training.json", "training"), ("init", "transplant.json", "transplant")):
+    for role, file, label in (("init", "transplant.json", "transplant"), ("trained", "training.json", "training")):
+        if role not in cell.stages:
+            continue
         folder = place(cell, role)
         for path in [folder / file] if (folder / file).is_file() else []:
             yield from _numbers(label, artifacts_json(path))
@@ -191,7 +200,7 @@ def _numbers(label: str, data: dict[str, Any]) -> Iterator[tuple[str, float]]:
 def _curve(cell: RunCell, volatile: set[str]) -> list[Point]:
     points = []
     for file in ("metrics.jsonl", "timing.jsonl"):
-        for row in read_jsonl(cell.records("trained") / file) if file == "metrics.jsonl" or file in volatile else []:
+        for row in read_jsonl(cell.records(cell.final) / file) if file == "metrics.jsonl" or file in volatile else []:
             for name, value in row.items():
                 if name != "step" and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
                     points.append(Point(f"curve/{name}", int(row.get("step", 0)), float(value)))
@@ -200,7 +209,7 @@ def _curve(cell: RunCell, volatile: set[str]) -> list[Point]:
 
 def _usage(cell: RunCell) -> Iterator[Point]:
     """What the training job noted of its machine, under the names that MLflow gives its own system metrics."""
-    for row in read_jsonl(cell.records("trained") / USAGE):
+    for row in read_jsonl(cell.records(cell.final) / USAGE):
         for name, value in row.items():
             if name not in {"time", "step"} and isinstance(value, int | float) and math.isfinite(value):
                 yield Point(f"system/{name}", int(row["step"]), float(value), int(row["time"]))
@@ -217,7 +226,7 @@ def _texts(cell: RunCell) -> list[Source]:
 
 
 def _span(cell: RunCell) -> tuple[int, int] | None:
-    path = cell.records("trained") / artifacts.RUN
+    path = cell.records(cell.final) / artifacts.RUN
     how = artifacts_json(path) if path.is_file() else {}
     try:
         begin = datetime.strptime(how["started"], "%Y-%m-%dT%H:%M:%S%z")
@@ -228,7 +237,8 @@ def _span(cell: RunCell) -> tuple[int, int] | None:
 
 def _files(cell: RunCell) -> list[tuple[Path, str]]:
     found = []
-    for role, names in SMALL_FILES.items():
+    for role in _roles(cell, SMALL_FILES):
+        names = SMALL_FILES[role]
         folder = place(cell, role)
         found += [(folder / name, role) for name in names if (folder / name).is_file()]
     return found

@@ -17,7 +17,6 @@ from tokgraft.tracking.mlflow_store import LIVE, Store, Version
 
 Which = Literal["best", "all"]
 BEST = "best"
-FOLDER = "trained"  # of a run's files
 TEXT_LENGTH = 5000  # of a description, as MLflow's tables hold it
 
 
@@ -87,16 +86,16 @@ def register(store: Store, cells: CellList, runs: Mapping[str, str], which: Whic
 
 def _version(store: Store, cells: CellList, cell: RunCell, run: str, name: str, versions: list[Version], held: Registered) -> str:
     """Number of the version of a cell's trained model, which is made where there is none."""
-    manifest = identity(cell.records("trained"))
+    manifest = identity(cell.records(cell.final))
     text = card(cells, cell)
     same = [version for version in versions if version.manifest == manifest]
     if not same:
         tags = {
-            "manifest": manifest, "artifact": str(cell.paths.trained), "model": cell.model, "tokenizer": cell.tokenizer, "method": cell.method,
+            "manifest": manifest, "artifact": str(cell.model_folder(cell.final)), "model": cell.model, "tokenizer": cell.tokenizer, "method": cell.method,
             "recipe": cell.recipe, "seed": str(cell.seed), "bits_per_byte": f"{_bits(cell):.6g}", "pipeline.key": cell.key, LIVE: "true",
         }  # fmt: skip
-        store.write_text(run, text, f"{FOLDER}/card.md")
-        number = store.add_version(name, run, FOLDER, tags, text[:TEXT_LENGTH])
+        store.write_text(run, text, f"{cell.final}/card.md")
+        number = store.add_version(name, run, cell.final, tags, text[:TEXT_LENGTH])
         # Somebody else may have registered it between looking and adding: the lowest number stays.
         same = [version for version in store.versions(name) if version.manifest == manifest]
         if same[0].number != number:
@@ -112,9 +111,9 @@ def _version(store: Store, cells: CellList, cell: RunCell, run: str, name: str, 
 
 
 def _is_stale(version: Version, ranking: list[RunCell]) -> bool:
-    return version.manifest not in {identity(cell.records("trained")) for cell in ranking}
+    return version.manifest not in {identity(cell.records(cell.final)) for cell in ranking}
 
 
 def _bits(cell: RunCell) -> float:
-    task = read_score(cell.paths.score_trained).bits_per_byte()
+    task = read_score(cell.score_folder(cell.final)).bits_per_byte()
     return task.value if task else float("inf")
