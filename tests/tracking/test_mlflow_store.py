@@ -264,22 +264,24 @@ def test_a_lock_that_is_never_free_is_an_error_and_a_dead_holder_frees_it(tmp_pa
         pass
 
 
-def test_corpora_that_somebody_else_is_just_adding_are_tried_again(store, monkeypatch):
+@pytest.mark.parametrize(("name", "times"), [("log_inputs", 3), ("set_experiment_tag", 3), ("set_registered_model_alias", 2)])
+def test_what_somebody_else_is_just_adding_is_tried_again(store, monkeypatch, name, times):
     """As a server answers that two publishers ask for the same new row."""
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
     _, runs = store
-    log_inputs, refused = MlflowClient.log_inputs, []
+    write, refused = getattr(MlflowClient, name), []
 
-    def once(self, run_id, datasets):
-        if run_id not in refused:
-            refused.append(run_id)
+    def once(self, place, what, *more):
+        key = place if name == "log_inputs" else what
+        if key not in refused:
+            refused.append(key)
             raise MlflowException("UniqueViolation")
-        log_inputs(self, run_id, datasets)
+        write(self, place, what, *more)
 
-    monkeypatch.setattr(MlflowClient, "log_inputs", once)
-    assert len(publish(load_cells(CELLS)).created) == 3 == len(refused)
+    monkeypatch.setattr(MlflowClient, name, once)
+    assert len(publish(load_cells(CELLS), which="best").created) == 3 and len(refused) == times
     assert all(len(run.inputs.dataset_inputs) == 2 for run in runs())
 
 

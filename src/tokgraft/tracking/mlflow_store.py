@@ -8,9 +8,10 @@ import random
 import re
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
@@ -174,7 +175,7 @@ class Store:
     def describe(self, note: str, tags: dict[str, str]) -> None:
         """Say what the experiment is, and make the UI open it as model training."""
         for name, value in {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": note, **tags}.items():
-            self.client.set_experiment_tag(self.experiment, name, value[:NOTE_LENGTH])
+            _again(partial(self.client.set_experiment_tag, self.experiment, name, value[:NOTE_LENGTH]))
 
     def runs(self, key: str | None = None) -> list[Run]:
         """Runs of ours that are live or were left unfinished, of all cells or of one."""
@@ -241,7 +242,6 @@ class Store:
 
     def _texts(self, run_id: str, content: Record) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
-        from mlflow.exceptions import MlflowException
 
         inputs = [
             DatasetInput(
@@ -250,14 +250,7 @@ class Store:
             )
             for text in content.texts
         ]
-        for left in reversed(range(ATTEMPTS)):
-            try:
-                self.client.log_inputs(run_id, inputs)
-                return
-            except MlflowException:  # runs share the rows of their corpora: a server refuses the second of two that make them at once
-                if not left:
-                    raise
-                time.sleep(random.random())
+        _again(partial(self.client.log_inputs, run_id, inputs))
 
     def write_text(self, run_id: str, text: str, path: str) -> None:
         """A text among the files of a run."""
@@ -303,7 +296,7 @@ class Store:
 
     def mark_version(self, model: str, number: str, live: bool) -> None:
         """Say whether a version belongs to the current artifacts."""
-        self.client.set_model_version_tag(model, number, LIVE, str(live).lower())
+        _again(partial(self.client.set_model_version_tag, model, number, LIVE, str(live).lower()))
 
     def describe_version(self, model: str, number: str, description: str) -> None:
         """Replace the text of a version."""
@@ -313,11 +306,25 @@ class Store:
         """Text and tags of a registered model."""
         self.client.update_registered_model(model, description)
         for name, value in tags.items():
-            self.client.set_registered_model_tag(model, name, value)
+            _again(partial(self.client.set_registered_model_tag, model, name, value))
 
     def point(self, model: str, alias: str, number: str) -> None:
         """Let an alias name a version."""
-        self.client.set_registered_model_alias(model, alias, number)
+        _again(partial(self.client.set_registered_model_alias, model, alias, number))
+
+
+def _again(write: Callable[[], object]) -> None:
+    """Write what publishers share (an experiment's tags, the rows of corpora): a server refuses the second of two that add it at once."""
+    from mlflow.exceptions import MlflowException
+
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            write()
+            return
+        except MlflowException:
+            if not left:
+                raise
+            time.sleep(random.random())
 
 
 def _key(name: str) -> str:
