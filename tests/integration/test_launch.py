@@ -22,7 +22,7 @@ def test_a_resource_makes_a_rule_train_by_two_processes(finished: Checkout, tmp_
     checkout = copy_run(finished, tmp_path / "copy")
     alone = curve(checkout)
     (checkout.root / CELL / "manifest.json").unlink()
-    checkout.smoke("--set-resources", "train_continue:processes=2", "--until", "train_continue")
+    checkout.smoke(f"{CELL}/manifest.json", "--set-resources", "train_continue:processes=2")
     facts = json.loads((checkout.root / CELL / "run.json").read_text())
     assert (facts["processes"], facts["threads"]) == (2, 1)
     together = curve(checkout)
@@ -34,7 +34,7 @@ def test_a_resource_makes_a_rule_train_by_two_processes(finished: Checkout, tmp_
 def test_a_job_that_asks_for_more_gpus_than_there_are_says_so(finished: Checkout, tmp_path: Path) -> None:
     checkout = copy_run(finished, tmp_path / "copy")
     (checkout.root / CELL / "manifest.json").unlink()
-    flags = ("--set-resources", "train_continue:gpu=2", "--resources", "gpu=2", "--until", "train_continue")
+    flags = (f"{CELL}/manifest.json", "--set-resources", "train_continue:gpu=2", "--resources", "gpu=2")
     done = checkout.run(
         "snakemake", *flags, "--configfile", "config/experiments/smoke.yaml", check=False, env={"CUDA_VISIBLE_DEVICES": "0"}
     )
