@@ -20,7 +20,7 @@ from tokgraft.models.io import save_model
 from tokgraft.vocab import Segmenter, Vocabulary
 
 # Parameters that make a resource in seconds; the defaults of the others do.
-SMALL: dict[str, dict[str, Any]] = {}
+SMALL: dict[str, dict[str, Any]] = {"donor": {"layers": 1, "hidden": 96, "heads": 2, "budget": 12_000, "rate": 5e-3}}
 PLACE = tempfile.TemporaryDirectory(prefix="tokgraft-test-")
 
 

@@ -1,0 +1,42 @@
+"""Linear maps between a donor's space and the base's: moments of the anchors, principal directions, rotations; in float64, by blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tokgraft.methods._contract import Floats
+from tokgraft.methods._donor import Doubles, blocks
+from tokgraft.methods._similarity import BLOCK
+
+
+def cross_covariance(A: Floats, B: Floats) -> tuple[Doubles, Doubles, Doubles]:
+    """Means (d_a,) and (d_b,) of the rows, and sum over rows of (a - mean)(b - mean)^T, (d_a, d_b)."""
+    here, there = A.mean(axis=0, dtype=np.float64), B.mean(axis=0, dtype=np.float64)
+    cross = np.zeros((A.shape[1], B.shape[1]))
+    for block in blocks(len(A), BLOCK // max(A.shape[1], B.shape[1])):
+        cross += (A[block] - here).T @ (B[block] - there)
+    return here, there, cross
+
+
+def principal(rows: Floats, dimensions: int) -> Doubles:
+    """The first principal directions of the rows, (d, dimensions), each with its largest component positive."""
+    _, _, covariance = cross_covariance(rows, rows)
+    directions = np.linalg.eigh(covariance)[1][:, ::-1][:, :dimensions]
+    largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=0)[None], axis=0)
+    found: Doubles = directions * np.where(largest < 0, -1.0, 1.0)
+    return found
+
+
+def procrustes(cross: Doubles) -> Doubles:
+    """The R with orthonormal rows or columns that brings P R nearest to Q, for cross = P^T Q, (d_p, d_q) -> (d_p, d_q)."""
+    left, _, right = np.linalg.svd(cross, full_matrices=False)
+    rotation: Doubles = left @ right
+    return rotation
+
+
+def map_rows(X: Floats, here: Doubles, matrix: Doubles, there: Doubles) -> Floats:
+    """(X - here) @ matrix + there, (n, d_a) -> (n, d_b)."""
+    made = np.empty((len(X), matrix.shape[1]), dtype=np.float32)
+    for block in blocks(len(X), BLOCK // max(matrix.shape)):
+        made[block] = (X[block] - here) @ matrix + there
+    return made

@@ -1,0 +1,211 @@
+"""Orthogonal matching pursuit, and small least-squares problems, many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tokgraft.methods._contract import Floats
+
+Doubles = npt.NDArray[np.float64]
+Ids = npt.NDArray[np.int64]
+BATCH = 512  # targets at once
+HELD = 16_000_000  # numbers of the orthogonal bases held at once: 64 MB
+BLOCK = 4_000_000  # numbers of one block of products: 16 MB
+MANY = 64  # more candidates than this for a residual are dearer than all products
+EXPLAINED = 1e-5  # a target is done when this share of its length is left; less is rounding in float32
+
+
+@dataclass(frozen=True)
+class Pursuit:
+    """Sparse codes of a batch of targets.
+
+    Attributes:
+        where: Which targets.
+        picks: Chosen atoms in order of choice, (n, k); -1 where a target was explained with fewer.
+        weights: Their coefficients, (n, k), float64; 0 where there is no atom.
+        left: Share of each target's length that is left, (n,).
+    """
+
+    where: slice
+    picks: Ids
+    weights: Doubles
+    left: Doubles
+
+
+def pursue(targets: Floats, atoms: Floats, k: int, *, normalise: bool = False) -> Iterator[Pursuit]:
+    """Orthogonal matching pursuit (Pati et al. 1993) of each target over the same atoms.
+
+    Each step takes the unused atom with the largest absolute product with the residual, and projects the target on all atoms taken. The
+    search is in float32; the coefficients are fitted anew in float64. A target that is explained before k atoms are taken stops there.
+
+    Args:
+        targets: (n, d), float32.
+        atoms: (m, d), float32, m >= k.
+        k: Atoms of a target.
+        normalise: Choose by the cosine with the residual; otherwise long atoms are preferred.
+    """
+    scale = np.linalg.norm(atoms, axis=1, keepdims=True) if normalise else np.ones((len(atoms), 1), dtype=np.float32)
+    search = np.divide(atoms, scale, out=np.zeros_like(atoms), where=scale > 0)
+    step = max(min(BATCH, HELD // (k * atoms.shape[1])), 1)
+    strongest = _Search(search)
+    for begin in range(0, len(targets), step):
+        where = slice(begin, min(begin + step, len(targets)))
+        picks = _select(targets[where], strongest, k)
+        taken = atoms[picks].astype(np.float64) * (picks >= 0)[:, :, None]
+        goal = targets[where].astype(np.float64)
+        weights = least_squares(taken, goal, ~(picks >= 0))
+        rest = np.linalg.norm(goal - np.matmul(weights[:, None], taken)[:, 0], axis=1)
+        yield Pursuit(where, picks, weights, rest / np.maximum(np.linalg.norm(goal, axis=1), np.finfo(float).tiny))
+
+
+def _select(targets: Floats, search: _Search, k: int) -> Ids:
+    """The atoms that each target takes, (n, k); -1 after it is explained."""
+    count, width = targets.shape
+    basis = np.zeros((count, k, width), dtype=np.float32)
+    picks = np.full((count, k), -1, dtype=np.int64)
+    residual = targets.copy()
+    length = np.linalg.norm(targets, axis=1)
+    live = length > 0
+    for number in range(k):
+        best = search(residual, picks[:, :number])
+        vector = search.atoms[best]
+        before = _lengths(vector)
+        _project_out(vector, basis[:, :number])
+        after = _lengths(vector)
+        if len(again := np.flatnonzero(after < 0.5 * before)):  # the rule of Kahan and Parlett: once is not enough where atoms are alike
+            part = vector[again]
+            _project_out(part, basis[again, :number])
+            vector[again], after[again] = part, _lengths(part)
+        live &= after > EXPLAINED * before
+        vector *= np.divide(1, after, out=np.zeros_like(after), where=live)[:, None]
+        picks[live, number] = best[live]
+        basis[:, number] = vector
+        residual -= np.einsum("nd,nd->n", residual, vector)[:, None] * vector
+        live &= _lengths(residual) > EXPLAINED * length
+        if not live.any():
+            break
+    return picks
+
+
+class _Search:
+    """Finds the unused atom that has the largest absolute product with a residual; the first of equals.
+
+    Nearly all time of a pursuit goes into these products. Where the processor multiplies bfloat16 matrices many times faster (AMX), the
+    products are bounded in bfloat16, and only atoms that may be the largest within the rounding are compared in float32.
+    """
+
+    def __init__(self, atoms: Floats, fast: bool | None = None) -> None:
+        self.atoms = atoms
+        self._longest = float(_lengths(atoms).max(initial=0))
+        self._narrow: Any = _narrow(atoms) if (_has_amx() if fast is None else fast) else None
+
+    def __call__(self, residual: Floats, used: Ids) -> Ids:
+        """Places of the atoms, (n,), for residuals (n, d) and the places already used, (n, j)."""
+        best, strength = np.zeros(len(residual), dtype=np.int64), np.full(len(residual), -1, dtype=np.float32)
+        step = max(BLOCK // len(residual), 1)
+        for begin in range(0, len(self.atoms), step):
+            found, value = self._in_block(residual, used - begin, slice(begin, begin + step))
+            better = value > strength
+            best[better], strength[better] = found[better] + begin, value[better]
+        return best
+
+    def _in_block(self, residual: Floats, used: Ids, block: slice) -> tuple[Ids, Floats]:
+        """The place within the block, and the product, of the strongest atom of each residual."""
+        if self._narrow is not None and (found := self._screened(residual, used, block)) is not None:
+            return found
+        products = residual @ self.atoms[block].T
+        np.abs(products, out=products)
+        row, column = np.nonzero((used >= 0) & (used < products.shape[1]))
+        products[row, used[row, column]] = -1
+        places = products.argmax(axis=1)
+        return places, products[np.arange(len(places)), places]
+
+    def _screened(self, residual: Floats, used: Ids, block: slice) -> tuple[Ids, Floats] | None:
+        """The same by bounds; None where they leave too many candidates."""
+        # The bits of bfloat16 numbers without their sign, read as integers, are in the order of their absolute values.
+        products = (_narrow(residual) @ self._narrow[block].T).view(_int16()).numpy()
+        products &= 0x7FFF
+        row, column = np.nonzero((used >= 0) & (used < products.shape[1]))
+        products[row, used[row, column]] = -1
+        # Both factors and the product are rounded to 8 bits, each by at most 2^-8 of itself: a product moves by less than `error`.
+        error = 3.1 * 2.0**-8 * _lengths(residual) * self._longest
+        highest = (products.max(axis=1).clip(0).astype(np.uint32) << 16).view(np.float32)
+        threshold = (np.maximum(highest - 2 * error, 0).view(np.uint32) >> 16).astype(np.int16)
+        candidates = np.flatnonzero(products >= threshold[:, None])
+        if len(candidates) > MANY * len(residual):
+            self._narrow = None  # atoms of very different lengths: the bounds say nothing, do not try again
+            return None
+        row, column = np.divmod(candidates, products.shape[1])
+        exact = np.abs(np.einsum("nd,nd->n", residual[row], self.atoms[block][column]))
+        places, values = np.zeros(len(residual), dtype=np.int64), np.full(len(residual), -1, dtype=np.float32)
+        order = np.lexsort((-column, exact))  # the strongest last, of equals the first atom: later assignments win
+        places[row[order]], values[row[order]] = column[order], exact[order]
+        return places, values
+
+
+def _narrow(values: Floats) -> Any:
+    """A bfloat16 tensor."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).bfloat16()
+
+
+def _int16() -> Any:
+    import torch
+
+    return torch.int16
+
+
+def _has_amx() -> bool:
+    import torch
+
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
+
+
+def _lengths(rows: Floats) -> Floats:
+    found: Floats = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+    return found
+
+
+def _project_out(vectors: Floats, basis: Floats) -> None:
+    """Subtract from each vector, in place, its part in the span of its own basis, (n, d) and (n, j, d)."""
+    vectors -= np.matmul(np.matmul(basis, vectors[:, :, None]).transpose(0, 2, 1), basis)[:, 0]
+
+
+def least_squares(points: Doubles, goals: Doubles, unused: npt.NDArray[np.bool_] | None = None) -> Doubles:
+    """Weights w of each problem that minimise ||goal - w @ points||; the shortest ones where several do.
+
+    Args:
+        points: (n, k, d).
+        goals: (n, d).
+        unused: Points to leave out, (n, k); their weight is 0 and their rows must be 0.
+
+    Returns:
+        (n, k).
+    """
+    gram = np.matmul(points, points.transpose(0, 2, 1))
+    if unused is not None:
+        diagonal = np.arange(gram.shape[1])
+        gram[:, diagonal, diagonal] += unused * 1.0
+    return solve(gram, np.matmul(points, goals[:, :, None])[:, :, 0])
+
+
+def solve(matrices: Doubles, right: Doubles) -> Doubles:
+    """Solutions of symmetric systems, (n, k, k) and (n, k) -> (n, k); the shortest ones where a matrix is singular."""
+    if matrices.shape[1] == 0:
+        return np.zeros_like(right)
+    try:
+        found: Doubles = np.linalg.solve(matrices, right[:, :, None])[:, :, 0].astype(np.float64)
+    except np.linalg.LinAlgError:
+        found = np.full_like(right, np.nan)
+    # A matrix that is singular up to rounding gives weights that do not solve the system, or none at all.
+    error = np.abs(np.matmul(matrices, found[:, :, None])[:, :, 0] - right).max(axis=1)
+    bad = np.flatnonzero(~(error <= 1e-6 * np.maximum(np.abs(right).max(axis=1), np.finfo(float).tiny)))
+    if len(bad):
+        found[bad] = np.matmul(np.linalg.pinv(matrices[bad], rcond=1e-10, hermitian=True), right[bad][:, :, None])[:, :, 0]
+    return found

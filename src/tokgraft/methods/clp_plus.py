@@ -1,0 +1,30 @@
+"""CLP+: as CLP-Transfer, with sparse weights: sparsemax of the cosines instead of the cosines themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tokgraft.methods._contract import Params, Rows, Transplant, method
+from tokgraft.methods._donor import Ids, Made, Side, transfer
+from tokgraft.methods._similarity import cosine_sparsemax, weighted
+
+
+@method("clp_plus", version=1, paper="arXiv:2402.10712", requires={"donor"}, copies_overlap=True, convex=True)
+class ClpPlus(Params):
+    """Copy the overlap; mix the rest from it with sparsemax weights of cosines between rows of the donor."""
+
+
+def build(task: Transplant, params: ClpPlus) -> Rows:
+    """E'[t] = sum_o sparsemax(cos(g_t, g_O))_o E[o], g being the donor's rows; for each table on its own."""
+    return transfer(task, "combined", _mix)
+
+
+def _mix(side: Side) -> Made:
+    rows = np.empty((len(side.X), side.B.shape[1]), dtype=np.float32)
+    used: list[Ids] = []
+    for block, weights in cosine_sparsemax(side.X, side.A):
+        rows[block] = weighted(weights, side.B)
+        for row in weights:
+            places = np.flatnonzero(row)
+            used.append(places[np.argsort(-row[places], kind="stable")])
+    return Made(rows, used, stats={"rows_per_mixture": round(sum(map(len, used)) / len(used), 2)})

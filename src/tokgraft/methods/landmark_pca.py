@@ -1,0 +1,36 @@
+"""Landmark PCA: principal components of the shared tokens in both spaces, one rotation between them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tokgraft.methods._contract import Params, Rows, Transplant, method
+from tokgraft.methods._donor import Made, Side, transfer
+from tokgraft.methods._linear import cross_covariance, map_rows, principal, procrustes
+
+
+@method("landmark_pca", version=1, paper="arXiv:2506.06607 (mergekit-tokensurgeon)", requires={"donor"}, copies_overlap=True)
+class LandmarkPca(Params):
+    """Copy the overlap; carry the rest from the donor's principal components to the base's by a rotation."""
+
+    compatibility: Literal["none", "mergekit"] = Field("none", description="mergekit: the transpose of the best rotation, as it does.")
+
+
+def build(task: Transplant, params: LandmarkPca) -> Rows:
+    """E'[t] = (g_t - mean) V_donor R V_base^T + mean with the orthogonal R that brings the shared tokens together best; each table alone.
+
+    Raises:
+        DataError: Fewer than two tokens are shared.
+    """
+    return transfer(task, "mapped", lambda side: _carry(side, params.compatibility == "mergekit"), at_least=2)
+
+
+def _carry(side: Side, transposed: bool) -> Made:
+    here, there, cross = cross_covariance(side.A, side.B)
+    dimensions = min(side.A.shape[1], side.B.shape[1], len(side.A) - 1)
+    left, right = principal(side.A, dimensions), principal(side.B, dimensions)
+    rotation = procrustes(left.T @ cross @ right)
+    matrix = left @ (rotation.T if transposed else rotation) @ right.T
+    return Made(map_rows(side.X, here, matrix, there), stats={"dimensions": dimensions})

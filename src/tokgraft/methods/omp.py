@@ -1,0 +1,55 @@
+"""OMP: a new token's donor row as a sparse combination of shared tokens' donor rows; the same combination of the base's rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import Field
+
+from tokgraft.methods._contract import Params, Rows, Transplant, method
+from tokgraft.methods._donor import Ids, Made, Side, transfer
+from tokgraft.methods._sparse import pursue
+
+
+@method("omp", version=1, paper="arXiv:2506.06607", requires={"donor"}, copies_overlap=True)
+class Omp(Params):
+    """Copy the overlap; carry over sparse codes of the rest, found in the donor's table by orthogonal matching pursuit."""
+
+    k: int = Field(64, ge=1, description="Shared tokens of a new one (mergekit's default).")
+    normalise: bool = Field(False, description="Choose by cosine. The reference chooses by product, which prefers long rows.")
+    centre: bool = Field(False, description="Subtract the mean of the shared tokens in both spaces. The reference does not.")
+    clip_norms: bool = Field(
+        False, description="Shorten new rows to the 99.9th percentile of the shared tokens' lengths: a donor could hold rows made to become "
+        "overlong in the base (arXiv:2601.00065).",
+    )  # fmt: skip
+
+
+def build(task: Transplant, params: Omp) -> Rows:
+    """E'[t] = sum_j c_j E[o_j] with g_t ~ sum_j c_j g_{o_j} by orthogonal matching pursuit, g being the donor's rows; each table on its own.
+
+    Raises:
+        DataError: Fewer than k tokens are shared.
+    """
+    return transfer(task, "combined", lambda side: _carry(side, params), at_least=params.k)
+
+
+def _carry(side: Side, params: Omp) -> Made:
+    zero = np.zeros(1)
+    here, there = (rows.mean(axis=0, dtype=np.float64) if params.centre else zero for rows in (side.A, side.B))
+    X, A = ((rows - here).astype(np.float32) if params.centre else rows for rows in (side.X, side.A))
+    rows = np.empty((len(X), side.B.shape[1]), dtype=np.float32)
+    used: list[Ids] = []
+    left = np.empty(len(X))
+    for code in pursue(X, A, params.k, normalise=params.normalise):
+        for number, (picks, weights) in enumerate(zip(code.picks, code.weights)):
+            picks = picks[picks >= 0]
+            weights = weights[: len(picks)]
+            rows[code.where.start + number] = weights @ (side.B[picks] - there) + there
+            used.append(picks[np.argsort(-np.abs(weights), kind="stable")])
+        left[code.where] = code.left
+    stats = {"rows_per_code": round(sum(map(len, used)) / len(used), 2), "unexplained": round(float(left.mean()), 6)}
+    if params.clip_norms:
+        limit = np.quantile(np.linalg.norm(side.B, axis=1), 0.999)
+        length = np.linalg.norm(rows, axis=1, keepdims=True)
+        rows = np.where(length > limit, rows * (limit / np.maximum(length, limit)), rows).astype(np.float32)
+        stats["clipped"] = int((length > limit).sum())
+    return Made(rows, used, stats=stats)
