@@ -36,7 +36,7 @@ def write_corpus(folder: Path, lines: tuple[str, ...]) -> Path:
 
 
 @lru_cache
-def _shared() -> tuple[Path, Path, Path]:
+def _shared() -> tuple[Path, Path]:
     root = Path(PLACE.name)
     english = write_corpus(root / "english", toys.english())
     german = write_corpus(root / "german", toys.german() * 8 + toys.english()[:400])
@@ -48,19 +48,29 @@ def _shared() -> tuple[Path, Path, Path]:
             handle.write(
                 json.dumps({"page": str(number), "key": f"p:{number}:0", "english": ours, "text": theirs}, ensure_ascii=False) + "\n"
             )
-    tokenizer = toys.tokenizer("byte_level")
-    save_model(toys.decoder(len(tokenizer), True, bos=0, eos=1, pad=2), tokenizer, root / "base")
-    return english, german, root / "base"
+    return english, german
 
 
-def made(names: set[str], tokenizer: PreTrainedTokenizerFast) -> dict[str, Path]:
-    """Folders of the resources `names` for `tokenizer`, made with the parameters in `SMALL`, else the defaults."""
-    english, german, base = _shared()
+def _base(tokenizer: PreTrainedTokenizerFast) -> Path:
+    """A small model folder with this tokenizer."""
+    folder = Path(PLACE.name) / f"base-{Vocabulary.from_tokenizer(tokenizer).fingerprint[:16]}"
+    if not folder.exists():
+        save_model(toys.decoder(len(tokenizer), True), tokenizer, folder)
+    return folder
+
+
+def made(names: set[str], tokenizer: PreTrainedTokenizerFast, source: PreTrainedTokenizerFast | None = None) -> dict[str, Path]:
+    """Folders of the resources `names` for `tokenizer`, made with the parameters in `SMALL`, else the defaults.
+
+    The base has the tokenizer `source`, by default a byte-level one.
+    """
+    english, german = _shared()
     vocabulary = Vocabulary.from_tokenizer(tokenizer)
     own = Path(PLACE.name) / vocabulary.fingerprint[:16]
+    base = _base(source or toys.tokenizer("byte_level"))
     found = {}
     for name in sorted(names):
-        found[name] = own / name
+        found[name] = own / (f"{name}-{base.name}" if "base" in resources.needs(name) else name)
         if not found[name].exists():
             tokenizer.save_pretrained(own / "tokenizer")
             resources.make(name, resources.Inputs(german, english, own / "tokenizer", base), SMALL.get(name, {}), found[name])
@@ -82,7 +92,7 @@ def task(
     inputs = table(size) if E is None else E
     loaded: dict[str, Any] = {
         name: resources.load(name, folder, len(target_vocabulary), target_vocabulary.fingerprint)
-        for name, folder in made(methods.requirements(chain), target).items()
+        for name, folder in made(methods.requirements(chain), target, source).items()
     }
     return Transplant(
         source_vocabulary, target_vocabulary, inputs, inputs if tied else (table(size, seed=1) if U is None else U),

@@ -152,6 +152,14 @@ class Vocabulary:
             digest.update(f"{number}\t{token.kind}\t{','.join(token.roles)}\t{token.text.hex()}\n".encode())
         return digest.hexdigest()
 
+    @cached_property
+    def text_fingerprint(self) -> str:
+        """SHA-256 over id and text of the tokens that stand for text: special tokens may differ."""
+        digest = hashlib.sha256()
+        for number in self.text_ids:
+            digest.update(f"{number}\t{self[number].text.hex()}\n".encode())
+        return digest.hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
