@@ -153,22 +153,18 @@ def _best(left: _Side, right: _Side, iterations: int) -> Ints:
     p(right word | left word), uniform at first, is re-estimated from expected counts; the prior over left words is uniform, "no word"
     among them. Among equally likely left words the one at the most similar place in the sentence wins.
     """
-    blocks = list(_blocks(left, right))
-    keys = [_distinct(left_ids * right.size + np.repeat(right.ids[words], lengths)) for words, lengths, left_ids, _ in blocks]
-    pairs = _distinct(np.concatenate(keys))
-    index = [
-        np.searchsorted(pairs, left_ids * right.size + np.repeat(right.ids[words], lengths)).astype(np.int32)
-        for words, lengths, left_ids, _ in blocks
-    ]
+    # The blocks are made anew each time: all of them together would take several times the memory of `index`.
+    pairs = _distinct(np.concatenate([_distinct(keys) for *_, keys, _ in _blocks(left, right)]))
+    index = [(lengths, np.searchsorted(pairs, keys).astype(np.int32)) for _, lengths, keys, _ in _blocks(left, right)]
     chance = np.full(len(pairs), 1 / right.size)
     for _ in range(iterations):
         counts = np.zeros(len(pairs))
-        for (_, lengths, _, _), places in zip(blocks, index):
+        for lengths, places in index:
             weights = chance[places]
             weights /= np.repeat(np.add.reduceat(weights, np.cumsum(lengths) - lengths), lengths)
             counts += np.bincount(places, weights, len(pairs))
         chance = counts / np.bincount(pairs // right.size, counts, left.size)[pairs // right.size]
-    found = [_choose(block, chance[places], left, right) for block, places in zip(blocks, index)]
+    found = [_choose(words, chance[keys], there, left, right) for (words, _, _, there), (_, keys) in zip(_blocks(left, right), index)]
     return np.concatenate(found)
 
 
@@ -182,8 +178,8 @@ def _blocks(left: _Side, right: _Side) -> Iterator[tuple[slice, Ints, Ints, Ints
     """Runs of right words with all their candidates.
 
     Yields:
-        The run, the number of candidates of each word in it, and for all candidates end to end the left word and its place in the
-        sentence; the first candidate of each word is "no word", at place -1.
+        The run, the number of candidates of each word in it, and for all candidates end to end the number of the pair of words and the
+        left word's place in the sentence; the first candidate of each word is "no word", at place -1.
     """
     sentence = right.sentence
     many = np.diff(left.start)[sentence] + 1
@@ -195,13 +191,13 @@ def _blocks(left: _Side, right: _Side) -> Iterator[tuple[slice, Ints, Ints, Ints
         places = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths) - 1
         # Place -1 points at the word before the sentence (or the last of all); what it finds there is replaced.
         words = np.where(places < 0, 0, left.ids[np.repeat(left.start[sentence[begin:end]], lengths) + places])
-        yield slice(begin, end), lengths, words, places
+        yield slice(begin, end), lengths, words * right.size + np.repeat(right.ids[begin:end], lengths), places
         begin = end
 
 
-def _choose(block: tuple[slice, Ints, Ints, Ints], chance: Doubles, left: _Side, right: _Side) -> Ints:
-    words, lengths, _, places = block
+def _choose(words: slice, chance: Doubles, places: Ints, left: _Side, right: _Side) -> Ints:
     sentence = right.sentence[words]
+    lengths = np.diff(left.start)[sentence] + 1
     starts = np.cumsum(lengths) - lengths
     own = np.arange(words.start, words.stop) - right.start[sentence]
     here = (own + 0.5) / np.diff(right.start)[sentence]

@@ -31,9 +31,7 @@ class TokenAlignment(AlignerParams):
     symmetry: Symmetry = Field(
         "forward", description="forward: each target word with its best English word (as published); else how both directions are joined."
     )
-    min_count: int = Field(
-        2, ge=1, description="Pairs of words that were linked more rarely are left out (published: 10, of far more text)."
-    )
+    min_count: int = Field(10, ge=1, description="Pairs of words that were linked more rarely are left out (published: 10).")
     lower: bool = Field(True, description="Words are lower-cased for the alignment; their tokens are counted as they stand.")
     rounding: Literal["exact", "published"] = Field(
         "exact", description="published: shares of a count are rounded down to whole numbers, at least 1, as the reference package does."
