@@ -61,6 +61,7 @@ class Transplant:
         resources: What the method requires, loaded, by name.
         seed: Seed; draw through `rng`, never from it directly.
         load_model: Gives a fresh copy of the base model, for methods that need forward passes.
+        load_target_segmenter: Gives what cuts text into target ids, for methods that look at words in both tokenizers.
     """
 
     source: Vocabulary
@@ -72,6 +73,7 @@ class Transplant:
     resources: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     load_model: Callable[[], Any] | None = None
+    load_target_segmenter: Callable[[], Segmenter] | None = None
 
     @property
     def tied(self) -> bool:

@@ -75,7 +75,7 @@ def run(
     read = _read(base, source_tokenizer, len(source), trust_remote_code)
     task = Transplant(
         source, target, *read.tables, bias=read.bias, segmenter=Segmenter(source_tokenizer, source), resources=loaded, seed=seed,
-        load_model=lambda: _load(base, trust_remote_code),
+        load_model=lambda: _load(base, trust_remote_code), load_target_segmenter=lambda: Segmenter(target_tokenizer, target),
     )  # fmt: skip
     methods.check_support(chain, task.tied)
     log.info("%s: %d -> %d tokens, %d of them shared", method, len(source.ids), len(target.ids), len(task.overlap))

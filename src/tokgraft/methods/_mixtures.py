@@ -1,0 +1,92 @@
+"""Rows that are mixtures of few source rows, and the tables made of copies, mixtures and random rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tokgraft.methods._contract import Floats, Provenance, Rows, Transplant
+from tokgraft.methods._rows import Matches, copy_matches, draw_normal, provenance, specials, start, tables
+
+Ints = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
+BLOCK = 4_000_000  # numbers that are gathered at once
+Factor = Callable[[Floats], tuple[Floats, Floats]]
+
+
+@dataclass(frozen=True)
+class Mixtures:
+    """Target tokens that become mixtures of source tokens.
+
+    Attributes:
+        ids: Target ids, (n,).
+        sources: Source ids of each, the heaviest first, (n, k).
+        weights: Their weights, (n, k).
+    """
+
+    ids: Ints
+    sources: Ints
+    weights: Doubles
+
+    def of(self, table: Floats) -> Floats:
+        """The mixed rows, (n, d), summed in float64."""
+        found = np.empty((len(self.ids), table.shape[1]), dtype=np.float32)
+        step = max(1, BLOCK // max(self.sources.shape[1] * table.shape[1], 1))
+        for begin in range(0, len(self.ids), step):
+            block = slice(begin, begin + step)
+            found[block] = np.einsum("nk,nkd->nd", self.weights[block], table[self.sources[block]].astype(np.float64), optimize=True)
+        return found
+
+
+def no_mixtures() -> Mixtures:
+    """None at all."""
+    return Mixtures(np.zeros(0, dtype=np.int64), np.zeros((0, 1), dtype=np.int64), np.zeros((0, 1)))
+
+
+def assemble(
+    task: Transplant, name: str, matches: Matches, mixtures: Mixtures, stats: Mapping[str, Any], factor: Factor | None = None
+) -> Rows:
+    """Copies for `matches`, mixtures by the same weights in each table, N(mean_d, std_d) of the source rows for what is left.
+
+    Args:
+        task: The transplant.
+        name: Name of the method; names its random streams.
+        matches: Target tokens that take a source token's row; special tokens always do.
+        mixtures: Target tokens that are mixed; a match goes before a mixture.
+        stats: Facts for `Rows.stats`.
+        factor: Gives, for a table, its coordinates (|Vs|, k) and the shared factor (k, d): rows are then made of coordinates, and only
+            special tokens keep their exact rows.
+    """
+    matches = {**matches, **specials(task)}
+    mixed = {int(number) for number in mixtures.ids}
+    drawn = [number for number in task.target.canonical_order if number not in matches and number not in mixed]
+    new = {}
+    for which, table in tables(task):
+        coordinates, shared = (table, None) if factor is None else factor(table)
+        rows = start(coordinates, task.live, len(task.target))
+        draw_normal(rows, coordinates, task.live, drawn, task.rng(f"{name} {which}"))
+        rows[mixtures.ids] = mixtures.of(coordinates)
+        copy_matches(rows, coordinates, matches)
+        if shared is not None:
+            rows = (rows @ shared).astype(np.float32)
+            copy_matches(rows, table, specials(task))
+        new[which] = rows
+    made = dict.fromkeys(drawn, Provenance("random"))
+    for number, sources, weights in zip(mixtures.ids.tolist(), mixtures.sources.tolist(), mixtures.weights.tolist()):
+        made[number] = Provenance("combined", tuple(source for source, weight in zip(sources, weights) if weight))
+    return Rows(new["input"], new.get("output"), _bias(task, matches, mixtures), provenance(task, matches, made), stats)
+
+
+def _bias(task: Transplant, matches: Matches, mixtures: Mixtures) -> Floats | None:
+    """The head's bias by the same copies and weights; the mean of the source's where a row was drawn."""
+    if task.bias is None:
+        return None
+    column = task.bias[:, None]
+    new = start(column, task.live, len(task.target))
+    new[mixtures.ids] = mixtures.of(column)
+    copy_matches(new, column, matches)
+    return new[:, 0]

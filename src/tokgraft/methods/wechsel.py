@@ -1,0 +1,74 @@
+"""WECHSEL: a new token is a mixture of the source tokens that are nearest to it in a space of words of both languages."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from tokgraft.errors import ConfigError
+from tokgraft.methods._contract import Floats, Rows, Transplant, method
+from tokgraft.methods._crosslingual import (
+    REQUIRES,
+    AlignedParams,
+    Space,
+    common_space,
+    neighbours,
+    softmax,
+    vectors_by_text,
+    vectors_by_words,
+)
+from tokgraft.methods._mixtures import Mixtures, assemble
+from tokgraft.methods._rows import specials
+
+
+@method("wechsel", version=1, paper="arXiv:2112.06598", requires=REQUIRES, convex=True)
+class Wechsel(AlignedParams):
+    """Mix each token from its nearest source tokens in a bilingual word space; only special tokens are copied."""
+
+    neighbors: int = Field(10, ge=1, description="Source tokens in a mixture (reference 10).")
+    temperature: float = Field(0.1, gt=0, description="Temperature of the softmax over their cosines (reference 0.1).")
+    subword: Literal["ngrams", "words"] = Field(
+        "ngrams",
+        description="Vector of a token: from the character n-grams of its text, or the mean over words that it is a piece of, by frequency.",
+    )
+    copy_unknown: bool = Field(
+        True, description="Copy tokens of both vocabularies that have no vector (bytes, white space); the reference draws them at random."
+    )
+
+
+def build(task: Transplant, params: Wechsel) -> Rows:
+    """E'[t] = sum_j softmax(cos(x_t, x_j) / temperature)_j E[j] over the nearest source tokens j, by the same weights in each table.
+
+    Raises:
+        DataError: No entry of the dictionary can be used, vectors are NaN or zero, or fewer source tokens than `neighbors` have one.
+        ConfigError: `words` is asked for, and this transplant has no target tokenizer.
+    """
+    space = common_space(task, params)
+    source, target = _by_text(task, space) if params.subword == "ngrams" else _by_words(task, space)
+    matches = specials(task)
+    near = neighbours(task, source, target, task.target.text_ids, params.neighbors)
+    mixtures = Mixtures(near.ids, near.sources, softmax(near.cosines / params.temperature))
+    if params.copy_unknown:
+        known = set(near.ids.tolist())
+        matches |= {number: match for number, match in task.overlap.items() if number not in known}
+    stats = {"dictionary_pairs": space.pairs, "anchors": near.anchors, "mixed": len(near.ids)}
+    return assemble(task, "wechsel", matches, mixtures, stats)
+
+
+def _by_text(task: Transplant, space: Space) -> tuple[Floats, Floats]:
+    return vectors_by_text(task.source, space.english_texts), vectors_by_text(task.target, space.target_texts)
+
+
+def _by_words(task: Transplant, space: Space) -> tuple[Floats, Floats]:
+    if task.segmenter is None or task.load_target_segmenter is None:
+        raise ConfigError("subword: words needs both tokenizers, and this transplant was made without", "choose subword: ngrams")
+    found = []
+    for vocabulary, segmenter, side, vectors in (
+        (task.source, task.segmenter, space.english, (space.english.vectors @ space.rotation).astype(np.float32)),
+        (task.target, task.load_target_segmenter(), space.target, space.target.vectors),
+    ):
+        forms = [list(side.words), [" " + word for word in side.words]]
+        found.append(vectors_by_words(len(vocabulary), segmenter, forms, vectors, side.counts.astype(np.float64)))
+    return found[0], found[1]
