@@ -19,9 +19,15 @@ from tokgraft.methods import Rows, Transplant
 from tokgraft.models.io import save_model
 from tokgraft.vocab import Segmenter, Vocabulary
 
-# Parameters that make a resource in seconds; the defaults of the others do.
-SMALL: dict[str, dict[str, Any]] = {"donor": {"layers": 1, "hidden": 96, "heads": 2, "budget": 12_000, "rate": 5e-3}}
 PLACE = tempfile.TemporaryDirectory(prefix="tokgraft-test-")
+# Parameters that make a resource in seconds; the defaults of the others do.
+SMALL: dict[str, dict[str, Any]] = {
+    "donor": {"layers": 1, "hidden": 96, "heads": 2, "budget": 12_000, "rate": 5e-3},
+    "sentence_embedder": {"source": {"kind": "local", "path": f"{PLACE.name}/encoder"}},
+    "token_cooccurrence": {"dim": 16, "iterations": 5},
+    "token_word2vec": {"groups": 50, "rank": 4, "batch": 256, "max_steps": 10},
+    "word_vectors": {"dim": 12, "epochs": 2, "min_count": 2, "buckets": 5000},
+}
 
 
 def write_corpus(folder: Path, lines: tuple[str, ...]) -> Path:
@@ -48,10 +54,11 @@ def _shared() -> tuple[Path, Path]:
             handle.write(
                 json.dumps({"page": str(number), "key": f"p:{number}:0", "english": ours, "text": theirs}, ensure_ascii=False) + "\n"
             )
+    save_model(toys.encoder(800), toys.tokenizer("wordpiece"), root / "encoder")
     return english, german
 
 
-def _base(tokenizer: PreTrainedTokenizerFast) -> Path:
+def base_of(tokenizer: PreTrainedTokenizerFast) -> Path:
     """A small model folder with this tokenizer."""
     folder = Path(PLACE.name) / f"base-{Vocabulary.from_tokenizer(tokenizer).fingerprint[:16]}"
     if not folder.exists():
@@ -67,7 +74,7 @@ def made(names: set[str], tokenizer: PreTrainedTokenizerFast, source: PreTrained
     english, german = _shared()
     vocabulary = Vocabulary.from_tokenizer(tokenizer)
     own = Path(PLACE.name) / vocabulary.fingerprint[:16]
-    base = _base(source or toys.tokenizer("byte_level"))
+    base = base_of(source or toys.tokenizer("byte_level"))
     found = {}
     for name in sorted(names):
         found[name] = own / (f"{name}-{base.name}" if "base" in resources.needs(name) else name)

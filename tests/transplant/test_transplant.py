@@ -93,7 +93,7 @@ def test_provenance_and_facts_add_up(tmp_path: Path) -> None:
 def test_every_kind_of_tokenizer_and_every_method(tmp_path: Path, kind: str) -> None:
     old, new = base(tmp_path), target(tmp_path, kind)
     for name, entry in METHODS.items():
-        if entry.keeps_tokenizer or not entry.tied:
+        if entry.keeps_tokenizer or not entry.tied or (entry.bpe_target and kind in ("unigram", "wordpiece")):
             continue
         resources = toytasks.made(set(entry.requires), toys.tokenizer(kind, 600, "both"))
         folder = tokgraft.transplant(model=old, tokenizer=new, method=name, out=tmp_path / name, resources=resources)

@@ -139,6 +139,7 @@ class Registered:
         keeps_tokenizer: Whether it works with the base's own tokenizer only.
         copies_overlap: Whether tokens of both vocabularies keep their rows bit by bit.
         convex: Whether every row that is neither random nor a fallback is a convex combination of source rows.
+        bpe_target: Whether the new tokenizer must be a BPE tokenizer.
     """
 
     name: str
@@ -152,6 +153,7 @@ class Registered:
     keeps_tokenizer: bool = False
     copies_overlap: bool = False
     convex: bool = False
+    bpe_target: bool = False
 
     @property
     def file(self) -> Path:
@@ -174,7 +176,7 @@ P = TypeVar("P", bound=type[Params])
 
 def method(
     name: str, *, version: int, paper: str = "", requires: Iterable[str] = (), tied: bool = True, untied: bool = True,
-    forward: bool = False, keeps_tokenizer: bool = False, copies_overlap: bool = False, convex: bool = False,
+    forward: bool = False, keeps_tokenizer: bool = False, copies_overlap: bool = False, convex: bool = False, bpe_target: bool = False,
 ) -> Callable[[P], P]:  # fmt: skip
     """Register the decorated `Params` class as an initialiser; its module's `build(task, params)` makes the rows.
 
@@ -184,7 +186,20 @@ def method(
     def register(params: P) -> P:
         METHODS.add(
             name,
-            Registered(name, version, paper, params, frozenset(requires), tied, untied, forward, keeps_tokenizer, copies_overlap, convex),
+            Registered(
+                name,
+                version,
+                paper,
+                params,
+                frozenset(requires),
+                tied,
+                untied,
+                forward,
+                keeps_tokenizer,
+                copies_overlap,
+                convex,
+                bpe_target,
+            ),
         )
         return params
 

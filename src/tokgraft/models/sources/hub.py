@@ -23,7 +23,7 @@ def fetch(request: Request) -> Fetched:
     """
     source = request.config.source
     assert isinstance(source, HubModel)
-    folder = _snapshot(source, request.cache, request.config.trust_remote_code)
+    folder = snapshot(source, request.cache, request.config.trust_remote_code)
     from tokgraft.models.io import load_model, load_tokenizer
 
     trust = request.config.trust_remote_code
@@ -32,7 +32,12 @@ def fetch(request: Request) -> Fetched:
     return Fetched(load_model(folder, trust_remote_code=trust), tokenizer, inputs=inputs)
 
 
-def _snapshot(source: HubModel, cache: Path, code: bool) -> Path:
+def snapshot(source: HubModel, cache: Path, code: bool) -> Path:
+    """Folder of a repository's weights (safetensors), configs and tokenizer; its own Python code only if `code`.
+
+    Raises:
+        DataError: The Hub cannot be reached, or has no such repository or revision, or wants a login.
+    """
     from huggingface_hub import errors, snapshot_download
 
     log.info("downloading %s at revision %s", source.id, source.revision)

@@ -1,0 +1,117 @@
+"""Weighted sums of source rows: what a token is made of, as sparse weights, and the rows that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tokgraft.methods._contract import Floats, Provenance, Rows, Transplant
+from tokgraft.methods._rows import copy_matches, draw_normal, provenance, start, tables
+from tokgraft.vocab import Match
+
+COLUMNS = 64  # of a table at a time, in float64: 64 MB at 128k rows
+SHOWN = 16  # ids that provenance lists at most
+
+
+class Mixture(NamedTuple):
+    """Source ids and their weights, which are at least 0 and need not sum to 1; an id may stand more than once."""
+
+    ids: Sequence[int]
+    weights: Sequence[float]
+
+    def scaled(self, factor: float) -> Mixture:
+        """The same direction, with weights that sum to `factor`."""
+        total = float(sum(self.weights))
+        return Mixture(self.ids, [factor * weight / total for weight in self.weights])
+
+
+Mixtures = Mapping[int, Mixture]
+
+
+def blend(first: Mixture, second: Mixture, share: float) -> Mixture:
+    """(1 - share) of `first` and `share` of `second`."""
+    left, right = first.scaled(1 - share), second.scaled(share)
+    return Mixture([*left.ids, *right.ids], [*left.weights, *right.weights])
+
+
+def mix(new: Floats, table: Floats, mixtures: Mixtures) -> None:
+    """Set row t of `new` to sum_i w_i table[id_i] / sum_i w_i, summed in float64 in the order given."""
+    from scipy.sparse import csr_array
+
+    if not mixtures:
+        return
+    numbers = list(mixtures)
+    ends = np.cumsum([0, *(len(mixture.ids) for mixture in mixtures.values())])
+    ids = np.fromiter((number for mixture in mixtures.values() for number in mixture.ids), np.int64, ends[-1])
+    weights = np.fromiter((weight for mixture in mixtures.values() for weight in mixture.weights), np.float64, ends[-1])
+    total = np.add.reduceat(weights, ends[:-1])[:, None]
+    matrix = csr_array((weights, ids, ends), shape=(len(numbers), len(table)))
+    for begin in range(0, table.shape[1], COLUMNS):
+        columns = slice(begin, begin + COLUMNS)
+        new[numbers, columns] = (matrix @ table[:, columns].astype(np.float64)) / total
+
+
+def mixed_rows(
+    task: Transplant, inputs: Mixtures, outputs: Mixtures, drawn: Iterable[int] = (), name: str = "", stats: Mapping[str, Any] | None = None
+) -> Rows:
+    """Rows of a method that copies the overlap and mixes the rest.
+
+    Args:
+        task: The transplant.
+        inputs: Mixtures for the input table; of a tied model they make the one table, and its bias.
+        outputs: Mixtures for the output table and the bias of the head.
+        drawn: Tokens without a mixture that are drawn from N(mean, std) of the rows; what is left falls back to the mean of all rows.
+        name: Of the method, for the generator.
+        stats: What the method wants to tell.
+    """
+    drawn = list(drawn)
+    new = {}
+    for part, table in tables(task):
+        new[part] = start(table, task.live, len(task.target))
+        mix(new[part], table, inputs if part == "input" else outputs)
+        draw_normal(new[part], table, task.live, drawn, task.rng(f"{name} {part}"))
+        copy_matches(new[part], table, task.overlap)
+    made = {number: Provenance("combined", most(mixture)) for number, mixture in inputs.items()}
+    made |= dict.fromkeys(drawn, Provenance("random"))
+    bias = mixed_bias(task, task.overlap, inputs if task.tied else outputs)
+    return Rows(new["input"], new.get("output"), bias, provenance(task, task.overlap, made), stats or {})
+
+
+def mixed_bias(task: Transplant, matches: Mapping[int, Match], mixtures: Mixtures) -> Floats | None:
+    """Bias of the head by the same weights as the rows: (|Vt|,), or None where there is none."""
+    if task.bias is None:
+        return None
+    column = task.bias[:, None]
+    new = start(column, task.live, len(task.target))
+    mix(new, column, mixtures)
+    copy_matches(new, column, matches)
+    return new[:, 0]
+
+
+def most(mixture: Mixture) -> tuple[int, ...]:
+    """The ids with the largest weights, largest first, at most `SHOWN`; all of a short mixture in their own order."""
+    ids = [number for number, weight in zip(mixture.ids, mixture.weights) if weight > 0]
+    if len(ids) <= SHOWN:
+        return tuple(ids)
+    weight = dict.fromkeys(ids, 0.0)
+    for number, share in zip(mixture.ids, mixture.weights):
+        weight[number] = weight.get(number, 0.0) + share
+    return tuple(sorted(weight, key=lambda number: (-weight[number], number))[:SHOWN])
+
+
+def new_tokens(task: Transplant) -> dict[int, tuple[int, ...]]:
+    """Target id -> pieces, for the text tokens that the source lacks."""
+    return {number: ids for number, ids in task.pieces.items() if number not in task.overlap}
+
+
+def by_pieces(pieces: Mapping[int, Sequence[int]]) -> dict[int, Mixture]:
+    """The plain mean over pieces, for tokens that have any."""
+    return {number: Mixture(ids, (1.0,) * len(ids)) for number, ids in pieces.items() if ids}
+
+
+def from_counts(counts: Mapping[int, float]) -> Mixture:
+    """A mixture of source id -> weight, by ascending id."""
+    order = sorted(counts)
+    return Mixture(order, [counts[number] for number in order])

@@ -1,0 +1,174 @@
+"""Hidden states: the base model reads a token's pieces, and linear maps turn its states at the last piece into rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tokgraft.errors import DataError, ModelError
+from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, method
+from tokgraft.methods._composition import new_tokens
+from tokgraft.methods._ridge import Affine, fit
+from tokgraft.methods._rows import copy_matches, head_bias, provenance, start, tables
+
+Ids = tuple[int, ...]
+FEWEST = 20  # single-piece words that a fit needs
+NUMBERS = 32_000_000  # of the states of one forward pass: 128 MB in float32
+
+
+@method("hidden_state", version=1, paper="arXiv:2410.05864", copies_overlap=True, forward=True)
+class HiddenState(Params):
+    """Map the state at the last piece to an input row (inner layer) and an output row (last layer); the overlap is copied."""
+
+    depth: float = Field(1 / 3, gt=0, le=1, description="Layer of the input rows' states, as a share of all layers.")
+    context: str = Field("\n", description="Text that stands before the pieces, after the begin token.")
+    examples: Literal["words", "split"] = Field(
+        "words", description="words: fit on words that are one piece; split: on the same words, written with smaller pieces."
+    )
+    words: int = Field(10_000, ge=FEWEST, description="Words to fit on, at most: those with the lowest ids.")
+    tied: Literal["mean", "input", "output"] = Field("mean", description="Row of a tied model: mean of both maps, or one of them.")
+
+
+def build(task: Transplant, params: HiddenState) -> Rows:
+    """Copy the overlap; T_E(h_l) and T_U(h_L) at the last piece for the rest; mean over all rows for tokens without pieces.
+
+    Raises:
+        DataError: The base has too few words that are one piece.
+        ModelError: The model's states cannot be used.
+    """
+    reader = Reader(task, params)
+    inner, outer, stats = _maps(task, params, reader)
+    pieces = {number: ids for number, ids in new_tokens(task).items() if ids}
+    new = {name: start(table, task.live, len(task.target)) for name, table in tables(task)}
+    numbers: dict[Ids, list[int]] = {}
+    for number, ids in pieces.items():
+        numbers.setdefault(ids, []).append(number)
+    for batch, early, late in reader.states(list(numbers)):
+        rows = {"input": inner(early), "output": outer(late)}
+        if task.tied:
+            rows["input"] = (rows["input"] + rows["output"]) / 2 if params.tied == "mean" else rows[params.tied]
+        for place, ids in enumerate(batch):
+            for name in new:
+                new[name][numbers[ids]] = rows[name][place]
+    for name, table in tables(task):
+        copy_matches(new[name], table, task.overlap)
+    made = provenance(task, task.overlap, {number: Provenance("mapped", ids) for number, ids in pieces.items()})
+    return Rows(new["input"], new.get("output"), head_bias(task, task.overlap, pieces), made, stats)
+
+
+class Reader:
+    """Reads pieces with the base model and gives its states at the last one.
+
+    Args:
+        task: The transplant.
+        params: Layer and context.
+    """
+
+    def __init__(self, task: Transplant, params: HiddenState) -> None:
+        import torch
+
+        if task.load_model is None or task.segmenter is None:
+            raise ValueError("this transplant was made without a model or a segmenter")
+        model = task.load_model()
+        masked = type(model).__name__.endswith("ForMaskedLM")
+        roles = task.source.roles
+        begin = next((roles[role] for role in ("bos", "cls", "eos") if role in roles), None)
+        self.before: Ids = (*(() if begin is None else (begin,)), *task.segmenter.pieces(params.context.encode()))
+        self.after: Ids = (roles["sep"],) if masked and "sep" in roles else ()
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.body: Any = model.base_model.to(self.device).eval()
+        self.layers: int = self.body.config.num_hidden_layers
+        self.layer = max(1, round(params.depth * self.layers))
+
+    def states(self, sequences: Sequence[Ids]) -> Iterator[tuple[list[Ids], Floats, Floats]]:
+        """Batches of sequences, states of the inner layer and of the last one (after the final norm), each (n, hidden), float32.
+
+        Only sequences of equal length share a forward pass: no padding, and what is in a batch does not depend on ids of the target.
+
+        Raises:
+            ModelError: A state is not finite.
+        """
+        import torch
+
+        groups: dict[int, list[Ids]] = {}
+        for ids in sorted(sequences):
+            groups.setdefault(len(ids), []).append(ids)
+        for length in sorted(groups):
+            whole = length + len(self.before) + len(self.after)
+            step = max(1, NUMBERS // (whole * self.body.config.hidden_size * (self.layers + 1)))
+            for begin in range(0, len(groups[length]), step):
+                batch = groups[length][begin : begin + step]
+                with torch.inference_mode():
+                    given = torch.tensor([(*self.before, *ids, *self.after) for ids in batch], device=self.device)
+                    found = self.body(input_ids=given, output_hidden_states=True).hidden_states
+                    place = whole - len(self.after) - 1
+                    early, late = (found[layer][:, place].float().cpu().numpy() for layer in (self.layer, -1))
+                if not (np.isfinite(early).all() and np.isfinite(late).all()):
+                    raise ModelError("the base model gives hidden states that are not finite", "check its weights")
+                yield batch, early, late
+
+    def stacked(self, sequences: Sequence[Ids]) -> tuple[Floats, Floats]:
+        """States of all sequences in the order given, inner and last, each (n, hidden)."""
+        place: dict[Ids, list[int]] = {}
+        for number, ids in enumerate(sequences):
+            place.setdefault(ids, []).append(number)
+        found = [np.empty((len(sequences), self.body.config.hidden_size), dtype=np.float32) for _ in range(2)]
+        for batch, *states in self.states(list(place)):
+            for row, ids in enumerate(batch):
+                for part in range(2):
+                    found[part][place[ids]] = states[part][row]
+        return found[0], found[1]
+
+
+def _maps(task: Transplant, params: HiddenState, reader: Reader) -> tuple[Affine, Affine, dict[str, Any]]:
+    """The maps to input and output rows, and how well they do on words that they did not see, as one piece and split."""
+    index = {task.source[number].text: number for number in reversed(task.source.text_ids)}
+    parts = {number: split(task.source[number].text, index) for number in example_words(task)}
+    words = [number for number, ids in parts.items() if ids][: params.words]
+    if len(words) < FEWEST:
+        raise DataError(
+            f"hidden_state fits on words that are one piece; the base has {len(words)}, needed are {FEWEST}",
+            "choose a base with a larger vocabulary, or a method without a fit",
+        )
+    read = {"words": reader.stacked([(number,) for number in words]), "split": reader.stacked([parts[number] for number in words])}
+    other = "split" if params.examples == "words" else "words"
+    stats: dict[str, Any] = {"layer": reader.layer, "examples": len(words)}
+    maps = []
+    for place, (name, table) in enumerate((("input", task.E), ("output", task.U))):
+        affine, cosine, second = fit(read[params.examples][place], table[words], read[other][place])
+        maps.append(affine)
+        stats |= {
+            f"penalty_{name}": affine.penalty,
+            f"heldout_cosine_{name}": {params.examples: round(cosine, 4), other: round(second or 0.0, 4)},
+        }
+    return maps[0], maps[1], stats
+
+
+def example_words(task: Transplant) -> list[int]:
+    """Source ids of words: three letters or more, with or without a space before, ascending."""
+    found = []
+    for number in task.source.text_ids:
+        try:
+            text = task.source[number].text.decode()
+        except UnicodeDecodeError:
+            continue
+        word = text.removeprefix(" ")
+        if len(word) >= 3 and word.isalpha():
+            found.append(number)
+    return found
+
+
+def split(text: bytes, index: dict[bytes, int]) -> Ids:
+    """Ids of the longest token that begins `text` but is not all of it, then of the longest that goes on, and so on; empty if there is none."""
+    ids: list[int] = []
+    begin = 0
+    while begin < len(text):
+        end = next((end for end in range(len(text), begin, -1) if end - begin < len(text) and text[begin:end] in index), begin)
+        if end == begin:
+            return ()
+        ids.append(index[text[begin:end]])
+        begin = end
+    return tuple(ids)

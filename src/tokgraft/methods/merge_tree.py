@@ -1,0 +1,60 @@
+"""Merge tree: a new token is the mean of the two tokens that BPE makes it from, down to tokens that the source has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tokgraft.methods._contract import Params, Rows, Transplant, method
+from tokgraft.methods._composition import Mixture, by_pieces, from_counts, mixed_rows, new_tokens
+
+Weights = dict[int, float]
+
+
+@method("merge_tree", version=1, paper="arXiv:2406.11477", requires={"merges"}, copies_overlap=True, convex=True, bpe_target=True)
+class MergeTree(Params):
+    """Mean over the halves of a token's BPE merges, halved again until the source has them; tokens of both vocabularies are copied."""
+
+
+def build(task: Transplant, params: MergeTree) -> Rows:
+    """Copy the overlap; row(t) = mean over merges (x, y) -> t of (row(x) + row(y)) / 2; without merges the mean over pieces."""
+    parents: dict[int, list[tuple[int, int]]] = {}
+    for left, right, made in task.resources["merges"].tolist():
+        parents.setdefault(made, []).append((left, right))
+    pieces = new_tokens(task)
+    known: dict[int, Weights] = {number: {match.source: 1.0} for number, match in task.overlap.items()}
+    leaves = {number: _shares(mixture) for number, mixture in by_pieces(pieces).items() if number not in parents}
+    trees: dict[int, Mixture] = {}
+    # Both halves of a merge are shorter than what they make.
+    for number in sorted(pieces, key=lambda number: (len(task.target[number].text), number)):
+        if number in parents and (found := _halves(parents[number], known)):
+            known[number] = found
+            trees[number] = from_counts(found)
+        elif number in leaves:
+            known[number] = leaves[number]
+    plain = {number: ids for number, ids in pieces.items() if number not in trees}
+    mixtures = trees | by_pieces(plain)
+    leaf_count = sum(len(mixture.ids) for mixture in trees.values())
+    stats = {
+        "by_merges": len(trees),
+        "by_pieces": len(mixtures) - len(trees),
+        "leaves_per_token": round(leaf_count / max(len(trees), 1), 4),
+    }
+    return mixed_rows(task, mixtures, mixtures, stats=stats)
+
+
+def _shares(mixture: Mixture) -> Weights:
+    found: Weights = {}
+    for number in mixture.ids:
+        found[number] = found.get(number, 0.0) + 1 / len(mixture.ids)
+    return found
+
+
+def _halves(rules: list[tuple[int, int]], known: Mapping[int, Weights]) -> Weights:
+    """Weights of source ids by the rules whose halves are both known; empty if there is none."""
+    usable = [rule for rule in rules if rule[0] in known and rule[1] in known]
+    found: Weights = {}
+    for rule in usable:
+        for half in rule:
+            for number, weight in known[half].items():
+                found[number] = found.get(number, 0.0) + weight / (2 * len(usable))
+    return found
