@@ -104,7 +104,7 @@ def task(
     return Transplant(
         source_vocabulary, target_vocabulary, inputs, inputs if tied else (table(size, seed=1) if U is None else U),
         bias=table(size, 1, seed=2)[:, 0] if bias else None, segmenter=Segmenter(source, source_vocabulary), resources=loaded, seed=seed,
-        load_model=lambda: toys.decoder(size, tied),
+        load_model=lambda: toys.decoder(size, tied), load_target_segmenter=lambda: Segmenter(target, target_vocabulary),
     )  # fmt: skip
 
 

@@ -60,7 +60,10 @@ def test_shape_dtype_finite_and_specials(name: str, case: tuple[str, str, bool, 
     rows = methods.apply(name, task, {})  # checks shapes, dtype, finiteness and the tie
     assert (rows.output is None) == tied
     assert np.array_equal(task.E, before[0]) and np.array_equal(task.U, before[1]), "inputs are read-only"
-    assert len({row.tobytes() for row in rows.input}) > 0.5 * len(rows.input), "most rows differ from each other"
+    least = 0.5 * len(rows.input)
+    if METHODS.get(name).shares_rows:
+        least = min(least, len({way.sources for way in rows.provenance if len(way.sources) == 1}))
+    assert len({row.tobytes() for row in rows.input}) >= least, "most rows differ from each other"
     for number, match in task.overlap.items():
         if task.target[number].kind == "special":
             assert np.array_equal(rows.input[number], task.E[match.source])

@@ -140,6 +140,7 @@ class Registered:
         copies_overlap: Whether tokens of both vocabularies keep their rows bit by bit.
         convex: Whether every row that is neither random nor a fallback is a convex combination of source rows.
         bpe_target: Whether the new tokenizer must be a BPE tokenizer.
+        shares_rows: Whether many tokens may get one and the same source row.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Registered:
     copies_overlap: bool = False
     convex: bool = False
     bpe_target: bool = False
+    shares_rows: bool = False
 
     @property
     def file(self) -> Path:
@@ -177,6 +179,7 @@ P = TypeVar("P", bound=type[Params])
 def method(
     name: str, *, version: int, paper: str = "", requires: Iterable[str] = (), tied: bool = True, untied: bool = True,
     forward: bool = False, keeps_tokenizer: bool = False, copies_overlap: bool = False, convex: bool = False, bpe_target: bool = False,
+    shares_rows: bool = False,
 ) -> Callable[[P], P]:  # fmt: skip
     """Register the decorated `Params` class as an initialiser; its module's `build(task, params)` makes the rows.
 
@@ -184,23 +187,8 @@ def method(
     """
 
     def register(params: P) -> P:
-        METHODS.add(
-            name,
-            Registered(
-                name,
-                version,
-                paper,
-                params,
-                frozenset(requires),
-                tied,
-                untied,
-                forward,
-                keeps_tokenizer,
-                copies_overlap,
-                convex,
-                bpe_target,
-            ),
-        )
+        flags = {"copies_overlap": copies_overlap, "convex": convex, "bpe_target": bpe_target, "shares_rows": shares_rows}
+        METHODS.add(name, Registered(name, version, paper, params, frozenset(requires), tied, untied, forward, keeps_tokenizer, **flags))
         return params
 
     return register
