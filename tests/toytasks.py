@@ -17,6 +17,7 @@ import toys
 from tokgraft import methods, resources
 from tokgraft.methods import Rows, Transplant
 from tokgraft.models.io import save_model
+from tokgraft.models.states import BodyStates
 from tokgraft.vocab import Segmenter, Vocabulary
 
 PLACE = tempfile.TemporaryDirectory(prefix="tokgraft-test-")
@@ -24,6 +25,7 @@ PLACE = tempfile.TemporaryDirectory(prefix="tokgraft-test-")
 SMALL: dict[str, dict[str, Any]] = {
     "donor": {"layers": 1, "hidden": 96, "heads": 2, "budget": 12_000, "rate": 5e-3},
     "sentence_embedder": {"source": {"kind": "local", "path": f"{PLACE.name}/encoder"}},
+    "target_text": {"tokens": 2000, "dev_tokens": 500, "length": 64},
     "token_cooccurrence": {"dim": 16, "iterations": 5},
     "token_word2vec": {"groups": 50, "rank": 4, "batch": 256, "max_steps": 10},
     "word_vectors": {"dim": 12, "epochs": 2, "min_count": 2, "buckets": 5000},
@@ -105,6 +107,7 @@ def task(
         source_vocabulary, target_vocabulary, inputs, inputs if tied else (table(size, seed=1) if U is None else U),
         bias=table(size, 1, seed=2)[:, 0] if bias else None, segmenter=Segmenter(source, source_vocabulary), resources=loaded, seed=seed,
         load_model=lambda: toys.decoder(size, tied), load_target_segmenter=lambda: Segmenter(target, target_vocabulary),
+        states=BodyStates(lambda: toys.decoder(size, tied)),
     )  # fmt: skip
 
 
@@ -117,10 +120,12 @@ def digest(rows: Rows) -> str:
 
 
 def all_digests() -> dict[str, str]:
-    """A digest of every registered method on one untied transplant."""
+    """A digest of every registered method, and of every refiner after the mean, on one untied transplant."""
     source, target = toys.tokenizer("byte_level"), toys.tokenizer("sp_bpe", 600, "both")
-    return {
+    found = {
         name: digest(methods.apply(name, task(name, source, source if entry.keeps_tokenizer else target, tied=False, bias=True), {}))
         for name, entry in methods.METHODS.items()
         if entry.untied
     }
+    chains = [f"mean+{name}" for name, entry in methods.REFINERS.items() if entry.untied]
+    return found | {chain: digest(methods.apply(chain, task(chain, source, target, tied=False), {})) for chain in chains}

@@ -21,6 +21,9 @@ PACKAGE = Path(__file__).parent
 # Loading, checking and saving model folders.
 MODEL_IO = ["models/io.py", "models/checks.py", "models/tables.py"]
 
+# What a method that runs the base model depends on beside these.
+FORWARD = ["models/states.py", "models/bits.py"]
+
 # The source files that decide what a stage writes: a change of their content reruns the stage.
 SOURCES = {
     "corpus": ["corpus/**/*.py"],
@@ -262,7 +265,7 @@ class Workflow:
 def _chain_sources(chain: str) -> list[str]:
     shared = [
         PACKAGE / "vocab.py",
-        *(PACKAGE / name for name in MODEL_IO),
+        *(PACKAGE / name for name in [*MODEL_IO, *(FORWARD if methods.runs_model(chain) else [])]),
         *PACKAGE.glob("transplant/*.py"),
         *PACKAGE.glob("methods/_*.py"),
     ]

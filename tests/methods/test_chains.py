@@ -124,8 +124,26 @@ def test_streams_of_random_numbers_are_independent_and_repeatable() -> None:
 
 def test_the_registry_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from tokgraft import methods, resources; methods.validate('focus', {}); resources.validate('token_vectors', {});"
+        "import sys; from tokgraft import methods, resources; methods.validate('focus+prior', {}); resources.validate('token_vectors', {});"
         "import tokgraft; print(sorted({'torch', 'transformers', 'tokenizers', 'datasets', 'scipy', 'fasttext'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.usefixtures("shift")
+def test_only_a_declared_refiner_may_untie(monkeypatch: pytest.MonkeyPatch) -> None:
+    def untying(given: Transplant, rows: Rows, params: Params) -> Rows:
+        return replace(rows, output=rows.input.copy())
+
+    monkeypatch.setattr(sys.modules[__name__], "refine", untying)
+    with pytest.raises(ModelError, match=r"shift returned output rows .* expected none"):
+        methods.apply("mean+shift", task(), {})
+    monkeypatch.setitem(REFINERS._things, "shift", replace(REFINERS.get("shift"), unties=True))
+    assert methods.apply("mean+shift", task(), {}).output is not None
+    back = replace(REFINERS.get("shift"), name="back", unties=True)
+    monkeypatch.setitem(REFINERS._things, "back", back)
+    turns = iter([untying, lambda given, rows, params: replace(rows, output=None)])
+    monkeypatch.setattr(sys.modules[__name__], "refine", lambda *arguments: next(turns)(*arguments))
+    with pytest.raises(ModelError, match="back returned output rows none"):
+        methods.apply("mean+shift+back", task(), {})

@@ -15,7 +15,7 @@ import pytest
 import tokgraft.methods
 tokgraft.methods.__path__.append(sys.argv[1])
 from tokgraft import methods
-assert {"length_mean", "mean"} <= set(methods.METHODS.names()) and methods.REFINERS.names() == ["rescale"]
+assert {"length_mean", "mean"} <= set(methods.METHODS.names()) and "rescale" in methods.REFINERS.names()
 assert methods.requirements("length_mean+rescale") == set()
 assert [file.name for file in methods.files("length_mean+rescale")] == ["length_mean.py", "rescale.py"]
 import numpy as np, toys, toytasks

@@ -14,6 +14,7 @@ from tokgraft.models.io import (
     load_tokenizer,
     save_model,
     set_embedding_tables,
+    untie,
 )
 
 BIASED = {"gptj", "bert"}
@@ -124,3 +125,20 @@ def test_float64_tables_do_not_change_the_type_of_the_model(tiny):
     E = np.zeros((310, 16), dtype=np.float64)
     set_embedding_tables(model, E, E)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("shape", ALL)
+def test_an_untied_model_is_saved_and_loaded_untied(shape, tiny, tokenizer, tmp_path):
+    model = tiny(shape, 300)
+    ids = torch.tensor([[0, 3, 299]])
+    before = model(input_ids=ids).logits
+    untie(model)
+    assert not is_tied(model) and torch.equal(model(input_ids=ids).logits, before)
+    E, U, bias = new_tables(model, 300)
+    set_embedding_tables(model, E, U, bias)
+    expected = model(input_ids=ids).logits
+    assert not torch.allclose(expected, before)
+    save_model(model, tokenizer, tmp_path)
+    loaded = load_model(tmp_path)
+    check_model(loaded, load_tokenizer(tmp_path))
+    assert not is_tied(loaded) and torch.equal(loaded(input_ids=ids).logits, expected)

@@ -124,6 +124,47 @@ def test_none_leaves_every_weight_as_it_is(tmp_path: Path, tied: bool) -> None:
     assert artifacts.fingerprint(tmp_path / "out") == artifacts.fingerprint(tmp_path / "again")
 
 
+def text_of(kind: str, size: int = 600, text: str = "both") -> dict[str, Any]:
+    return dict(toytasks.made({"target_text"}, toys.tokenizer(kind, size, text)))
+
+
+def test_a_refiner_unties_a_tied_model_and_says_so(tmp_path: Path) -> None:
+    old, new, resources = base(tmp_path), target(tmp_path), text_of("sp_bpe")
+    plain = tokgraft.transplant(model=old, tokenizer=new, method="mean", out=tmp_path / "plain")
+    call = {"model": old, "tokenizer": new, "resources": resources}
+    tied = tokgraft.transplant(method="mean+prior", out=tmp_path / "tied", **call)
+    untied = tokgraft.transplant(method="mean+prior+readout", params={"prior": {"untie": True}}, out=tmp_path / "untied", **call)
+    again = tokgraft.transplant(method="mean+prior+readout", params={"prior": {"untie": True}}, out=tmp_path / "again", **call)
+    assert artifacts.fingerprint(untied) == artifacts.fingerprint(again)
+    assert set(weights(tied)) == set(weights(plain)) and set(weights(untied)) == {*weights(plain), "lm_head.weight"}
+    assert torch.equal(weights(untied)["model.embed_tokens.weight"], weights(plain)["model.embed_tokens.weight"])
+    for folder, has in ((plain, True), (tied, True), (untied, False)):
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        assert model.config.tie_word_embeddings == has
+        assert (model.lm_head.weight.data_ptr() == model.get_input_embeddings().weight.data_ptr()) == has
+        assert json.loads((folder / "transplant.json").read_text())["tied"] == has
+        assert torch.isfinite(model(input_ids=torch.tensor([[0, 5, 6]])).logits).all()
+    assert set(artifacts.read(untied)["inputs"]) == {"model", "tokenizer", "resource_target_text"}
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_control_of_a_refiner_keeps_tokenizer_and_padding(tmp_path: Path, tied: bool) -> None:
+    old = base(tmp_path, tied=tied, extra=12)
+    resources = text_of("byte_level", 800, "english")
+    folder = tokgraft.transplant(model=old, method="none+readout", out=tmp_path / "out", resources=resources)
+    before, after = weights(old), weights(folder)
+    assert torch.equal(after["model.embed_tokens.weight"], before["model.embed_tokens.weight"])
+    head = before["model.embed_tokens.weight" if tied else "lm_head.weight"]
+    assert torch.equal(after["lm_head.weight"][-12:], head[-12:]) and not torch.allclose(after["lm_head.weight"][:-12], head[:-12])
+
+
+def test_refiners_of_the_head_refuse_an_encoder(tmp_path: Path) -> None:
+    old, new = base(tmp_path, "wordpiece"), target(tmp_path)
+    with pytest.raises(ModelError, match="need a causal language model"):
+        tokgraft.transplant(model=old, tokenizer=new, method="mean+prior", resources=text_of("sp_bpe"), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_padded_rows_of_the_base_do_not_count(tmp_path: Path) -> None:
     new = target(tmp_path)
     tables = []

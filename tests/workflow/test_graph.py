@@ -72,6 +72,16 @@ def test_a_method_is_one_file(project: Project) -> None:
     assert before - after == Counter()
 
 
+def test_a_refiner_brings_its_text_and_so_does_its_control(project: Project) -> None:
+    """The control of a refiner keeps the base's own tokenizer: its text is cut by the recipe `original`."""
+    found = plan(project, {**GRID, "methods": ["mean+prior", "none+prior"], "tokenizers": ["bpe8k", "bpe4k"]})
+    assert (found["resource_build"], found["transplant_apply"], found["tokenizer_train"]) == (3, 3, 4)
+    listed = project.snakemake("--dry-run", "--printshellcmds", "--configfile", "config/experiments/trial.yaml").stdout
+    text = "results/resources/target_text/pocket/deu_Latn/original"
+    assert f"--resource target_text={text}" in listed
+    assert f"--tokenizer results/tokenizers/pocket/deu_Latn/original --settings {{}} --out {text}" in listed.replace("'", "")
+
+
 def test_a_language_is_one_file(project: Project) -> None:
     before = plan(project, GRID)
     project.write("config/languages/xxx_Latn.yaml", {**load("config/languages/deu_Latn.yaml"), "name": "Dummy"})

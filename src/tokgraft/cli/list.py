@@ -33,10 +33,11 @@ def _table(rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _methods(args: argparse.Namespace) -> str:
-    from tokgraft.methods import METHODS
+    from tokgraft.methods import METHODS, REFINERS
 
     rows = [("METHOD", "REQUIRES", "HEADS", "SOURCE", "WHAT IT DOES")]
-    for name, method in METHODS.items():
+    refiners = [(f"+{name}", refiner) for name, refiner in REFINERS.items()]
+    for name, method in [*METHODS.items(), *refiners]:
         heads = "+".join(kind for kind, has in (("tied", method.tied), ("untied", method.untied)) if has)
         first = (method.params.__doc__ or "").strip().splitlines()[0]
         rows.append((name, ",".join(sorted(method.requires)) or "-", heads, method.paper or "-", first))

@@ -54,6 +54,11 @@ def requirements(chain: str) -> set[str]:
     return {name for part in parse(chain).parts for name in part.requires}
 
 
+def runs_model(chain: str) -> bool:
+    """Whether a part of a chain runs the base model."""
+    return any(part.forward for part in parse(chain).parts)
+
+
 def files(chain: str) -> list[Path]:
     """Source files of the parts of a chain."""
     return [part.file for part in parse(chain).parts]
@@ -111,10 +116,12 @@ def apply(chain: str, task: Transplant, params: Mapping[str, Any]) -> Rows:
         if missing := sorted(part.requires - set(task.resources)):
             raise ConfigError(f"{part.name} requires the resource {missing[0]}", f"make it with: tokgraft resource --name {missing[0]} ...")
     rows = parsed.first.function("build")(task, resolved[parsed.first.name])
-    _check_rows(parsed.first.name, task, rows)
+    _check_rows(parsed.first.name, task, rows, task.tied)
     for part in parsed.refiners:
+        # Once untied, always untied: a later part may not merge two tables that differ.
+        tied = rows.output is None
         rows = part.function("refine")(task, rows, resolved[part.name])
-        _check_rows(part.name, task, rows)
+        _check_rows(part.name, task, rows, tied and not (part.unties and rows.output is not None))
     return rows
 
 
@@ -130,11 +137,11 @@ def check_support(chain: Chain, tied: bool) -> None:
             raise ModelError(f"{part.name} cannot treat a model with {has}", f"choose another method, or an {other} base model")
 
 
-def _check_rows(name: str, task: Transplant, rows: Rows) -> None:
+def _check_rows(name: str, task: Transplant, rows: Rows, tied: bool) -> None:
     size = len(task.target)
     expected: list[tuple[str, Any, tuple[int, ...] | None]] = [
         ("input rows", rows.input, (size, task.E.shape[1])),
-        ("output rows", rows.output, None if task.tied else (size, task.U.shape[1])),
+        ("output rows", rows.output, None if tied else (size, task.U.shape[1])),
         ("bias", rows.bias, None if task.bias is None else (size,)),
     ]
     for label, array, shape in expected:

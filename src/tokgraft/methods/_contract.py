@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,25 @@ class Provenance:
     sources: tuple[int, ...] = ()
 
 
+class States(Protocol):
+    """Runs the base model's body with new input rows."""
+
+    def __call__(self, rows: Rows, documents: Sequence[npt.NDArray[np.int32]]) -> Floats:
+        """The final hidden states that the tokens of documents are predicted from.
+
+        Args:
+            rows: The new rows; only the input table counts.
+            documents: Ids of each document, what it is predicted from (its first id) included.
+
+        Returns:
+            (n, d_out), one state for each token but the first of each document, in order. The logits of an output table U are
+            states @ U.T (+ bias), which includes a constant scale of the logits where the model has one.
+
+        Raises:
+            ModelError: The model's logits are something else (soft cap, masked language model), or a state is not finite.
+        """
+
+
 @dataclass(frozen=True)
 class Transplant:
     """What a method is given.
@@ -62,6 +81,7 @@ class Transplant:
         seed: Seed; draw through `rng`, never from it directly.
         load_model: Gives a fresh copy of the base model, for methods that need forward passes.
         load_target_segmenter: Gives what cuts text into target ids, for methods that look at words in both tokenizers.
+        states: What the model reads out of text with new input rows, for refiners of the head.
     """
 
     source: Vocabulary
@@ -74,6 +94,7 @@ class Transplant:
     seed: int = 0
     load_model: Callable[[], Any] | None = None
     load_target_segmenter: Callable[[], Segmenter] | None = None
+    states: States | None = None
 
     @property
     def tied(self) -> bool:
@@ -110,7 +131,8 @@ class Rows:
 
     Attributes:
         input: New input rows, (len(target), d), float32.
-        output: New output rows, (len(target), d_out), or None when the model is tied.
+        output: New output rows, (len(target), d_out), or None when the model is tied. A refiner that is declared to may give a tied model
+            output rows of its own, which unties it.
         bias: New bias of the head, (len(target),), or None when it has none.
         provenance: For every target id, also those without a token.
         stats: What the method wants to tell about its work; JSON values.
@@ -141,6 +163,7 @@ class Registered:
         convex: Whether every row that is neither random nor a fallback is a convex combination of source rows.
         bpe_target: Whether the new tokenizer must be a BPE tokenizer.
         shares_rows: Whether many tokens may get one and the same source row.
+        unties: Whether it may give a tied model an output table of its own (refiners).
     """
 
     name: str
@@ -156,6 +179,7 @@ class Registered:
     convex: bool = False
     bpe_target: bool = False
     shares_rows: bool = False
+    unties: bool = False
 
     @property
     def file(self) -> Path:
@@ -195,15 +219,16 @@ def method(
 
 
 def refiner(
-    name: str, *, version: int, paper: str = "", requires: Iterable[str] = (), tied: bool = True, untied: bool = True, forward: bool = False
-) -> Callable[[P], P]:
+    name: str, *, version: int, paper: str = "", requires: Iterable[str] = (), tied: bool = True, untied: bool = True,
+    forward: bool = False, unties: bool = False,
+) -> Callable[[P], P]:  # fmt: skip
     """Register the decorated `Params` class as a refiner; its module's `refine(task, rows, params)` returns better rows.
 
     The arguments are the attributes of `Registered`.
     """
 
     def register(params: P) -> P:
-        REFINERS.add(name, Registered(name, version, paper, params, frozenset(requires), tied, untied, forward))
+        REFINERS.add(name, Registered(name, version, paper, params, frozenset(requires), tied, untied, forward, unties=unties))
         return params
 
     return register

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tokgraft.methods._contract import Floats, How, Provenance, Transplant
+from tokgraft.methods._contract import Floats, How, Provenance, Rows, Transplant
 from tokgraft.vocab import Match
 
 Matches = Mapping[int, Match]
@@ -76,3 +76,8 @@ def provenance(task: Transplant, matches: Matches, other: Mapping[int, Provenanc
 def specials(task: Transplant) -> dict[int, Match]:
     """The matches of special tokens only."""
     return {number: match for number, match in task.overlap.items() if task.target[number].kind == "special"}
+
+
+def made(rows: Rows) -> npt.NDArray[np.int64]:
+    """Ids of the rows that were made and not copied, ascending."""
+    return np.array([number for number, way in enumerate(rows.provenance) if way.how not in ("copied", "role")], dtype=np.int64)

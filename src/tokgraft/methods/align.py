@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import Field
 
 from tokgraft.errors import ConfigError
-from tokgraft.methods._contract import Params, Rows, Transplant, method
 from tokgraft.methods._composition import Mixture, by_pieces, from_counts, mixed_rows, new_tokens
+from tokgraft.methods._contract import Params, Rows, Transplant, method
 
 Tuples = dict[tuple[int, ...], int]
 

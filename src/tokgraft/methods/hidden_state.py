@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from tokgraft.errors import DataError, ModelError
-from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, method
 from tokgraft.methods._composition import new_tokens
+from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, method
 from tokgraft.methods._ridge import Affine, fit
 from tokgraft.methods._rows import copy_matches, head_bias, provenance, start, tables
 

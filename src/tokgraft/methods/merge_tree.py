@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tokgraft.methods._contract import Params, Rows, Transplant, method
 from tokgraft.methods._composition import Mixture, by_pieces, from_counts, mixed_rows, new_tokens
+from tokgraft.methods._contract import Params, Rows, Transplant, method
 
 Weights = dict[int, float]
 

@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from tokgraft.config.base import Strict
-from tokgraft.methods._contract import Params, Rows, Transplant, method
 from tokgraft.methods._composition import Mixture, blend, mixed_rows, new_tokens
+from tokgraft.methods._contract import Params, Rows, Transplant, method
 
 
 class Plain(Strict):

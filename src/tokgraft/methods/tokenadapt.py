@@ -10,8 +10,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from tokgraft.errors import ConfigError
-from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
 from tokgraft.methods._composition import Mixture, blend, by_pieces, mixed_rows, new_tokens
+from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
 from tokgraft.methods._nearest import nearest
 from tokgraft.vocab import Vocabulary
 

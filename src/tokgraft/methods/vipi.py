@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from tokgraft.methods._contract import Params, Rows, Transplant, method
 from tokgraft.methods._composition import Mixture, from_counts, mixed_rows
+from tokgraft.methods._contract import Params, Rows, Transplant, method
 from tokgraft.vocab import Vocabulary
 
 Edge = tuple[int, int]

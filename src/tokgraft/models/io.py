@@ -24,7 +24,7 @@ from transformers.utils import logging as hf_logging
 from tokgraft.errors import ModelError, TokenizerError
 from tokgraft.logs import log
 from tokgraft.models.checks import align_special_ids, check_model, padded_rows
-from tokgraft.models.tables import embedding_tables, head_bias, is_tied, set_embedding_tables
+from tokgraft.models.tables import embedding_tables, head_bias, is_tied, set_embedding_tables, untie
 
 __all__ = [
     "align_special_ids",
@@ -37,6 +37,7 @@ __all__ = [
     "padded_rows",
     "save_model",
     "set_embedding_tables",
+    "untie",
 ]
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")

@@ -82,6 +82,21 @@ def set_embedding_tables(model: PreTrainedModel, E: Floats, U: Floats | None = N
         _clear_ids(settings)
 
 
+def untie(model: PreTrainedModel) -> None:
+    """Give the head of a tied model a table of its own, equal to the input table until one of them is changed; in place.
+
+    Raises:
+        ModelError: The model has no language-model head.
+    """
+    head = _head(model)
+    if not is_tied(model):
+        return
+    for name, parameter in list(head.named_parameters(recurse=False)):  # encoders hold the bias in a second place, too
+        setattr(head, name, torch.nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad))
+    for settings in (model.config, model.config.get_text_config()):
+        settings.tie_word_embeddings = False
+
+
 def _check(model: PreTrainedModel, E: Floats, U: Floats | None, bias: Floats | None, tied: bool, biased: bool) -> None:
     name = type(model).__name__
     if tied and U is not None:

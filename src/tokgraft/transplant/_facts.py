@@ -39,7 +39,7 @@ def facts(method: str, task: Transplant, rows: Rows, total: int) -> dict[str, An
         norms |= {"source_output": _norms(task.U[task.live]), "output": _norms(rows.output)}
     return {
         "method": method,
-        "tied": task.tied,
+        "tied": rows.output is None,
         "source_tokens": len(task.source.ids),
         "target_tokens": len(task.target.ids),
         "rows": total,

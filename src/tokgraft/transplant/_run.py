@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import numpy as np
 from tokgraft import artifacts, methods, resources
 from tokgraft.errors import ConfigError, ModelError, TokenizerError
 from tokgraft.logs import log
-from tokgraft.methods import Floats, Rows, Transplant
+from tokgraft.methods import Floats, Rows, States, Transplant
 from tokgraft.transplant._facts import facts, provenance_lines
 from tokgraft.vocab import Segmenter, Vocabulary
 
@@ -76,6 +76,7 @@ def run(
     task = Transplant(
         source, target, *read.tables, bias=read.bias, segmenter=Segmenter(source_tokenizer, source), resources=loaded, seed=seed,
         load_model=lambda: _load(base, trust_remote_code), load_target_segmenter=lambda: Segmenter(target_tokenizer, target),
+        states=_states(lambda: _load(base, trust_remote_code)),
     )  # fmt: skip
     methods.check_support(chain, task.tied)
     log.info("%s: %d -> %d tokens, %d of them shared", method, len(source.ids), len(target.ids), len(task.overlap))
@@ -193,12 +194,27 @@ def _read(base: Path, tokenizer: PreTrainedTokenizerFast, size: int, trust: bool
     )
 
 
-def _replace(model: PreTrainedModel, rows: Rows, multiple: int | None) -> None:
-    from tokgraft.models.io import set_embedding_tables
+def _states(load: Callable[[], PreTrainedModel]) -> States:
+    from tokgraft.models.states import BodyStates
 
+    return BodyStates(load)
+
+
+def _replace(model: PreTrainedModel, rows: Rows, multiple: int | None) -> None:
     extra = -len(rows.input) % multiple if multiple else 0
     bias = rows.bias if rows.bias is None else np.concatenate([rows.bias, np.full(extra, MASKED, dtype=np.float32)])
-    set_embedding_tables(model, _padded(rows.input, extra), None if rows.output is None else _padded(rows.output, extra), bias)
+    _put(model, _padded(rows.input, extra), None if rows.output is None else _padded(rows.output, extra), bias)
+
+
+def _put(model: PreTrainedModel, inputs: Floats, outputs: Floats | None, bias: Floats | None) -> None:
+    """Replace the tables; a tied model that gets an output table is untied."""
+    from tokgraft.models.io import is_tied, set_embedding_tables, untie
+
+    if outputs is not None and is_tied(model):
+        log.info("the head gets a table of its own: the model is no longer tied")
+        set_embedding_tables(model, inputs, None, bias)
+        untie(model)
+    set_embedding_tables(model, inputs, outputs, bias)
 
 
 def _padded(table: Floats, extra: int) -> Floats:
@@ -209,18 +225,20 @@ def _padded(table: Floats, extra: int) -> Floats:
 
 def _keep(model: PreTrainedModel, rows: Rows, changed: bool) -> None:
     """The base's own tokenizer: the model stays as it is, padding included; only a refiner changes rows."""
-    from tokgraft.models.io import embedding_tables, head_bias, set_embedding_tables
+    from tokgraft.models.io import embedding_tables, head_bias
 
     if not changed:
         return
     inputs, outputs = embedding_tables(model)
     bias = head_bias(model)
+    if outputs is None and rows.output is not None:
+        outputs = inputs.copy()
     inputs[: len(rows.input)] = rows.input
     if outputs is not None and rows.output is not None:
         outputs[: len(rows.output)] = rows.output
     if bias is not None and rows.bias is not None:
         bias[: len(rows.bias)] = rows.bias
-    set_embedding_tables(model, inputs, outputs, bias)
+    _put(model, inputs, outputs, bias)
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
