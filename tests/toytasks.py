@@ -26,6 +26,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "donor": {"layers": 1, "hidden": 96, "heads": 2, "budget": 12_000, "rate": 5e-3},
     "sentence_embedder": {"source": {"kind": "local", "path": f"{PLACE.name}/encoder"}},
     "target_text": {"tokens": 2000, "dev_tokens": 500, "length": 64},
+    "token_alignment": {"min_count": 2},
     "token_cooccurrence": {"dim": 16, "iterations": 5},
     "token_word2vec": {"groups": 50, "rank": 4, "batch": 256, "max_steps": 10},
     "word_vectors": {"dim": 12, "epochs": 2, "min_count": 2, "buckets": 5000},
@@ -56,7 +57,8 @@ def _shared() -> tuple[Path, Path]:
             handle.write(
                 json.dumps({"page": str(number), "key": f"p:{number}:0", "english": ours, "text": theirs}, ensure_ascii=False) + "\n"
             )
-    save_model(toys.encoder(800), toys.tokenizer("wordpiece"), root / "encoder")
+    tokenizer = toys.tokenizer("byte_level")  # training WordPiece breaks ties anew in each process
+    save_model(toys.encoder(len(tokenizer)), tokenizer, root / "encoder")
     return english, german
 
 

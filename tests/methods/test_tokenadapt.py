@@ -11,8 +11,7 @@ import toys
 import toytasks
 from tokgraft import methods
 from tokgraft.errors import ConfigError
-from tokgraft.methods import Transplant, _nearest
-from tokgraft.methods._nearest import nearest
+from tokgraft.methods import Transplant
 from tokgraft.methods.tokenadapt import TokenAdapt, local_weights
 
 
@@ -22,19 +21,6 @@ def task(vectors: float | None = None) -> Transplant:
         return made
     index, table = made.resources["sentence_embedder"]
     return replace(made, resources={"sentence_embedder": (index, np.full_like(table, vectors))})
-
-
-def test_neighbours_are_exact_whatever_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    queries, anchors = rng.normal(size=(70, 9)).astype(np.float32), rng.normal(size=(300, 9)).astype(np.float32)
-    full = queries.astype(float) @ anchors.T.astype(float)
-    for block in (1, 2000, 10**9):
-        monkeypatch.setattr(_nearest, "BLOCK", block)
-        places, values = nearest(queries, anchors, 7)
-        assert np.array_equal(places, np.argsort(-full, axis=1)[:, :7])
-        assert np.allclose(values, -np.sort(-full, axis=1)[:, :7])
-    places, _ = nearest(queries[:2], np.repeat(anchors[:1], 5, axis=0), 3)
-    assert all(row == sorted(row) for row in places.tolist())
 
 
 def test_local_weights_by_hand() -> None:

@@ -86,7 +86,7 @@ def test_training_learns_and_the_tables_on_their_own(place: Path) -> None:
 
 
 def test_neighbours_become_alike() -> None:
-    stream = (np.arange(40) % 2).astype(np.int32)  # two tokens that always stand side by side, and a third that is only drawn against
+    stream = (np.arange(40) % 2).astype(np.int32)  # two tokens in turn, and pages of a third that is only drawn against
     ids = np.concatenate([stream, np.full(5, 2, dtype=np.int32)])
     pages = np.concatenate([np.zeros(40, dtype=np.int32), np.arange(1, 6, dtype=np.int32)])
     source = np.concatenate([np.eye(4), -np.eye(4)]).astype(np.float32)
@@ -97,7 +97,7 @@ def test_neighbours_become_alike() -> None:
     losses = _word2vec.train(Stream(ids, pages), (tables[0], tables[1]), options, rng)
     scores = tables[0].rows(np.arange(3)) @ tables[1].rows(np.arange(3)).T
     assert np.mean(losses[-20:]) < np.mean(losses[:20]) - 0.02
-    assert min(scores[0, 1], scores[1, 0]) > max(scores[0, 0], scores[1, 1], scores[0, 2], scores[1, 2])
+    assert min(scores[0, 1], scores[1, 0]) > max(scores[0, 0], scores[1, 1]) + 0.5, "no token stands beside itself"
 
 
 def test_the_seed_decides(place: Path) -> None:
