@@ -1,0 +1,181 @@
+"""Methods that learn from a donor: cases computed by hand, options, and bad donors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import donors
+import toys
+from tokgraft import methods
+from tokgraft.errors import ConfigError, DataError
+from tokgraft.methods import Transplant
+from tokgraft.methods._donor import Made, Side
+from tokgraft.methods._linear import procrustes
+from tokgraft.methods._sparse import _Search, least_squares, pursue
+from tokgraft.methods.clp import _mix
+
+ALL = [name for name, entry in methods.METHODS.items() if "donor" in entry.requires]
+NEEDS_K = ["omp", "common_interpolation", "sparse_basis"]
+
+
+def small(name: str) -> dict[str, int]:
+    return {"k": 8} if name in NEEDS_K else {}
+
+
+def test_all_methods_with_a_donor_are_here() -> None:
+    assert ALL == sorted(["clp", "clp_plus", "omp", "common_interpolation", "landmark_pca", "sparse_basis", "sava"])
+
+
+# --- donors that cannot be used ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_donor_of_another_size_or_with_nan_is_refused(name: str) -> None:
+    task = donors.task()
+    E = task.resources["donor"].E
+    with pytest.raises(DataError, match=f"has {len(E) - 1} rows, the target vocabulary {len(E)} ids"):
+        methods.apply(name, donors.with_donor(task, E[:-1]), small(name))
+    broken = E.copy()
+    broken[7, 3] = np.nan
+    with pytest.raises(DataError, match=r"NaN or Inf in 1 rows, first \[7\]"):
+        methods.apply(name, donors.with_donor(task, E, broken), small(name))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_rows_of_zeros_are_left_out_and_counted(name: str) -> None:
+    task = donors.task(tied=False, donor_tied=False)
+    anchors, new = donors.made(task)
+    E = task.resources["donor"].E.copy()
+    E[[anchors[3], new[0], new[5]]] = 0
+    rows = methods.apply(name, donors.with_donor(task, E, task.resources["donor"].U), small(name))
+    assert rows.stats["zero_donor_rows"] == 3 and rows.stats["anchors"] == len(anchors) - 1
+    lost = [number for number, made in enumerate(rows.provenance) if made.how == "fallback"]
+    assert {new[0], new[5]} <= set(lost) and rows.stats["fallbacks"] == len(lost)
+    assert rows.output is not None
+    for number in (new[0], new[5]):
+        assert np.allclose(rows.input[number], task.E.mean(axis=0), atol=1e-6)
+        assert np.allclose(rows.output[number], task.U.mean(axis=0), atol=1e-6)
+    assert rows.provenance[anchors[3]].how in ("copied", "role")
+
+
+@pytest.mark.parametrize("name", NEEDS_K)
+def test_fewer_anchors_than_k(name: str) -> None:
+    task = donors.task()
+    anchors, _ = donors.made(task)
+    with pytest.raises(DataError, match=f"{len(anchors)} tokens are shared .* {len(anchors) + 1} are needed"):
+        methods.apply(name, task, {"k": len(anchors) + 1})
+    same = toys.tokenizer("byte_level")
+    assert methods.apply(name, donors.task(same, same), {"k": 10_000}).stats["fallbacks"] == 0, "nothing is new, nothing is needed"
+    with pytest.raises(ConfigError, match="greater than or equal to 1"):
+        methods.apply(name, task, {"k": 0})
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_donor_that_knows_nothing(name: str) -> None:
+    task = donors.task()
+    rows = methods.apply(name, donors.with_donor(task, np.zeros_like(task.resources["donor"].E)), small(name))
+    _, new = donors.made(task)
+    assert rows.stats["fallbacks"] == len(new) and all(rows.provenance[number].how == "fallback" for number in new)
+
+
+# --- what the methods compute -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "params"), [("omp", {"k": 40}), ("landmark_pca", {}), ("sava", {}), ("sparse_basis", {"k": 40})])
+def test_a_donor_that_is_the_base_turned_gives_the_base(name: str, params: dict[str, int]) -> None:
+    """The donor's space is the base's after a rotation; whatever maps or codes, new tokens must come out where they belong."""
+    task = donors.task(width=24, donor_width=24)
+    rng = np.random.default_rng(3)
+    truth = donors.rows(len(task.target), 24, 9)
+    for number, match in task.overlap.items():
+        truth[number] = task.E[match.source]
+    turn = np.linalg.qr(rng.normal(size=(24, 24)))[0]
+    rows = methods.apply(name, donors.with_donor(task, (truth @ turn).astype(np.float32)), params)
+    _, new = donors.made(task)
+    cosine = (rows.input[new] * truth[new]).sum(1) / np.linalg.norm(rows.input[new], axis=1) / np.linalg.norm(truth[new], axis=1)
+    assert cosine.min() > 0.999
+    if name == "landmark_pca":
+        wrong = methods.apply(name, donors.with_donor(task, (truth @ turn).astype(np.float32)), {"compatibility": "mergekit"}).input[new]
+        assert ((wrong * truth[new]).sum(1) / np.linalg.norm(wrong, axis=1) / np.linalg.norm(truth[new], axis=1)).mean() < 0.9
+
+
+def side(X: list[list[float]], A: list[list[float]], B: list[list[float]]) -> Side:
+    arrays = [np.array(part, dtype=np.float32) for part in (X, A, B)]
+    return Side("input", *arrays, arrays[1].mean(axis=0, dtype=np.float64), arrays[2].mean(axis=0, dtype=np.float64))
+
+
+def test_clp_by_hand() -> None:
+    """cosines 1 and 0.6: weights 1/1.6 and 0.6/1.6. Cosines 1 and -0.6 would be weights 2.5 and -1.5: longer than any row."""
+    made: Made = _mix(side([[2, 0]], [[1, 0], [3, 4]], [[8, 0], [0, 8]]), guard=True)
+    assert np.allclose(made.rows, [[5, 3]]) and made.failed is not None and not made.failed.any()
+    steep = side([[2, 0]], [[1, 0], [-3, 4]], [[8, 0], [0, 8]])
+    assert np.allclose(_mix(steep, guard=False).rows, [[20, -12]])
+    assert np.asarray(_mix(steep, guard=True).failed).all()
+    assert np.asarray(_mix(side([[1, 0]], [[0, 1], [0, 2]], [[8, 0], [0, 8]]), guard=False).failed).all(), "cosines that sum to 0"
+
+
+def test_pursuit_by_hand() -> None:
+    """x = (3, 4, 1) over the axes and a long diagonal: by product the diagonal comes first, by cosine too; what is left is orthogonal."""
+    atoms = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 9], [1, 1, 0]], dtype=np.float32)
+    x = np.array([[3, 4, 1]], dtype=np.float32)
+    (code,) = pursue(x, atoms, 2)
+    assert code.picks.tolist() == [[3, 4]] and np.allclose(code.weights, [[1 / 9, 3.5]])
+    (code,) = pursue(x, atoms, 2, normalise=True)
+    assert code.picks.tolist() == [[4, 2]] and np.allclose(code.weights, [[3.5, 1]])
+    (code,) = pursue(x, atoms, 5)
+    assert code.picks[0, 3:].tolist() == [-1, -1] and code.left < 1e-6, "three atoms explain a vector of three dimensions"
+
+
+def test_pursuit_bounds_give_the_same_atoms_as_products() -> None:
+    """bfloat16 bounds (used where the processor has AMX) and float32 products choose alike, also among atoms that are nearly equal."""
+    rng = np.random.default_rng(0)
+    atoms = rng.normal(size=(700, 48)).astype(np.float32) + 1
+    atoms[1::2] = atoms[::2] + 0.02 * atoms[1::2]
+    targets = donors.rows(60, 48, 1)
+    used = rng.integers(0, 700, (60, 5))
+    used[:, 0] = np.abs(targets @ atoms.T).argmax(axis=1)
+    bounded = _Search(atoms, fast=True)
+    assert np.array_equal(bounded(targets, used), _Search(atoms, fast=False)(targets, used))
+    assert bounded._narrow is not None, "the bounds were given up"
+    bounded(targets, used[:, :0])
+    atoms[0] *= 1e6  # one atom so long that the bounds say nothing of the others
+    assert np.array_equal(_Search(atoms, True)(targets, used), _Search(atoms, False)(targets, used))
+
+
+def test_least_squares_takes_the_shortest_of_many() -> None:
+    points = np.array([[[1.0, 0], [1, 0], [0, 2]], [[1, 0], [0, 1], [1, 1]]])
+    assert np.allclose(least_squares(points, np.array([[2.0, 2], [3, 0]])), [[1, 1, 1], [2, -1, 1]])
+
+
+def test_rotation_is_the_best_one() -> None:
+    rng = np.random.default_rng(0)
+    P, turn = rng.normal(size=(50, 5)), np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    assert np.allclose(procrustes(P.T @ (P @ turn)), turn)
+
+
+def test_options_of_omp() -> None:
+    task = donors.task()
+    anchors, new = donors.made(task)
+    plain = methods.apply("omp", task, {"k": 30})
+    clipped = methods.apply("omp", task, {"k": 30, "clip_norms": True})
+    limit = np.quantile(np.linalg.norm(task.E[[task.overlap[n].source for n in anchors]], axis=1), 0.999)
+    assert np.linalg.norm(plain.input[new], axis=1).max() > limit >= np.linalg.norm(clipped.input[new], axis=1).max() * 0.9999
+    assert clipped.stats["clipped"] == (np.linalg.norm(plain.input[new], axis=1) > limit).sum() > 0
+    short = np.linalg.norm(plain.input, axis=1) <= limit
+    assert np.array_equal(plain.input[short], clipped.input[short])
+    # A donor shifted by a constant gives the same rows when both spaces are centred, and others when not.
+    shifted = donors.with_donor(task, task.resources["donor"].E + np.float32(0.25))
+    centred = [methods.apply("omp", given, {"k": 12, "centre": True}).input for given in (task, shifted)]
+    assert (np.abs(centred[0] - centred[1]).max(axis=1) < 1e-4).mean() > 0.98
+    assert not np.allclose(methods.apply("omp", shifted, {"k": 12}).input, methods.apply("omp", task, {"k": 12}).input, atol=1e-2)
+
+
+def test_options_of_sava() -> None:
+    task = donors.task()
+    _, new = donors.made(task)
+    plain, long, few = (methods.apply("sava", task, given) for given in ({}, {"rescale": True}, {"anchors": 100}))
+    centre = plain.input[new] - long.input[new]
+    assert long.stats["held_out_length"] < 1 and np.abs(centre).max() > 0
+    assert np.linalg.norm(long.input[new], axis=1).mean() > np.linalg.norm(plain.input[new], axis=1).mean()
+    assert not np.array_equal(plain.input[new], few.input[new])
