@@ -68,6 +68,14 @@ def test_ties_go_to_the_first() -> None:
     assert most_similar(source[1:2], source, (np.array([0]), np.array([1]))).tolist() == [1]
 
 
+def test_a_token_near_to_every_pivot_wins_by_dot_product_only() -> None:
+    # Both spaces are one; pivots e1 and (e1 + e2)/sqrt 2, the query e2, candidates e2 itself and a hub between the pivots.
+    rows = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.9, 0.4]])
+    pivots = (np.array([0, 1]), np.array([0, 1]))
+    assert most_similar(rows[:3], rows, pivots)[2] == 2
+    assert most_similar(rows[:3], rows, pivots, cosine=False)[2] == 1
+
+
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     target, source = rng.normal(size=(50, 6)), rng.normal(size=(40, 5))

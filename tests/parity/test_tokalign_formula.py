@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 
 from tokgraft.methods.tokalign import most_similar
 
@@ -13,7 +14,8 @@ def cosine(a: list[float], b: list[float]) -> float:
     return sum(x * y for x, y in zip(a, b)) / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
 
 
-def test_same_source_tokens_as_in_loops() -> None:
+@pytest.mark.parametrize("mode", ["cosine", "dot"])
+def test_same_source_tokens_as_in_loops(mode: str) -> None:
     rng = np.random.default_rng(0)
     hidden = rng.normal(size=(200, 12))
     # Two spaces of different width that know the same things, with noise: alignment is neither trivial nor hopeless.
@@ -24,8 +26,8 @@ def test_same_source_tokens_as_in_loops() -> None:
     right = [[cosine(row, source[pivot].tolist()) for pivot in pivots[1]] for row in source.tolist()]
     expected = []
     for row in left:
-        scores = [sum(x * y for x, y in zip(row, other)) for other in right]
+        scores = [cosine(row, other) if mode == "cosine" else sum(x * y for x, y in zip(row, other)) for other in right]
         expected.append(scores.index(max(scores)))
-    found = most_similar(target.astype(np.float64), source.astype(np.float64), pivots)
+    found = most_similar(target.astype(np.float64), source.astype(np.float64), pivots, mode == "cosine")
     assert found.tolist() == expected
     assert 20 < len(set(expected)) < 200, "many tokens share a row, and not all the same"

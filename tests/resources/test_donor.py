@@ -11,7 +11,7 @@ import pytest
 import toys
 import toytasks
 from tokgraft import artifacts, resources
-from tokgraft.errors import ArtifactError, ConfigError, DataError, ModelError
+from tokgraft.errors import ArtifactError, ConfigError, DataError, TokenizerError
 from tokgraft.models.io import save_model
 from tokgraft.vocab import Vocabulary
 
@@ -76,7 +76,7 @@ def test_bad_input_is_explained(place: Path) -> None:
     save_model(toys.decoder(len(other), True, bos=0, eos=1, pad=2), other, place / "other")
     with pytest.raises(ConfigError, match=r"other does not own the tokenizer: id \d+ is .* there and .* in the target"):
         make(place, model=str(place / "other"))
-    with pytest.raises(ModelError, match="nowhere"):
+    with pytest.raises(TokenizerError, match="nowhere does not exist"):
         make(place, model=str(place / "nowhere"))
     with pytest.raises(ConfigError, match="heads of even width"):
         make(place, hidden=18, heads=4)

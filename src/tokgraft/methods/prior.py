@@ -23,6 +23,7 @@ class Prior(Params):
     step: float = Field(0.7, gt=0, le=1, description="Share of the way to go in a round.")
     smoothing: float = Field(0.5, gt=0, description="Added to each count.")
     ridge: float = Field(0.01, ge=0, description="Ridge of the direction that stands for a bias, in mean squares of a dimension.")
+    dev_states: int = Field(2048, ge=1, description="Positions of dev text that the share of the way is chosen by, where one table stays.")
     untie: bool = Field(False, description="Give a tied model an output table of its own, so that its input rows stay.")
 
 
@@ -48,7 +49,7 @@ def refine(task: Transplant, rows: Rows, params: Prior) -> Rows:
         if facts["folding_error"] > POOR:
             log.warning("the head's states have no common direction: a bias in its rows is off by %.0f%%", 100 * facts["folding_error"])
     if tied and not biased:
-        rows, facts["share"] = retie(task, rows, found.head, SHARES, params.states)
+        rows, facts["share"] = retie(task, rows, found.head, SHARES, params.dev_states)
     else:
         rows = put(task, rows, found.head, tied)
     return told(rows, "prior", **facts)

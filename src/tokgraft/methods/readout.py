@@ -27,7 +27,7 @@ class Readout(Params):
 
     states: int = Field(40_000, ge=1, description="Positions of train text to fit on.")
     dev_states: int = Field(4096, ge=1, description="Positions of dev text that the ridge, the steps and their lengths are chosen by.")
-    steps: int = Field(4, ge=1, description="Steps at most.")
+    steps: int = Field(6, ge=1, description="Steps at most.")
     ridges: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (1.0, 3.0, 10.0), min_length=1, description="Ridges on W to choose from, in mean curvatures of the loss."
     )

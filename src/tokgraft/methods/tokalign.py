@@ -28,7 +28,8 @@ class TokAlign(Params):
 
     pivots: int = Field(300, ge=2, description="Shared tokens that both spaces are described by; all of them where there are fewer.")
     compatibility: Literal["none", "tokalign"] = Field(
-        "none", description="tokalign: a token without a vector copies a random source row, as published, and not the mean of its pieces."
+        "none",
+        description="tokalign: as published, dot products of the cosines to pivots, and a random source row for a token without a vector.",
     )
 
 
@@ -63,22 +64,23 @@ def build(task: Transplant, params: TokAlign) -> Rows:
     return Rows(rows["input"], rows.get("output"), head_bias(task, copies, pieces), provenance(task, matches, made), stats)
 
 
-def most_similar(target: npt.NDArray[np.floating], source: npt.NDArray[np.floating], pivots: tuple[Ids, Ids]) -> Ids:
+def most_similar(target: npt.NDArray[np.floating], source: npt.NDArray[np.floating], pivots: tuple[Ids, Ids], cosine: bool = True) -> Ids:
     """For each target vector the place of the source vector with the most similar relative representation.
 
-    A relative representation is the vector of cosines to the pivots of its own space (Moschella 2023); similar is a large dot product.
-    Among equals the first wins.
+    A relative representation is the vector of cosines to the pivots of its own space (Moschella 2023). Among equals the first wins.
 
     Args:
         target: (n, k).
         source: (m, l); l may be another width than k.
         pivots: Places of the same tokens in `target` and in `source`.
+        cosine: Compare by cosine; otherwise by dot product, which favours tokens that are near to many pivots whatever they are.
 
     Returns:
         (n,).
     """
     left, right = unit_rows(target), unit_rows(source)
     left, right = left @ left[pivots[0]].T, right @ right[pivots[1]].T
+    right = unit_rows(right) if cosine else right
     places = np.empty(len(left), dtype=np.int64)
     step = max(1, BLOCK // len(right))
     for begin in range(0, len(left), step):
@@ -109,5 +111,5 @@ def _align(task: Transplant, params: TokAlign, new: list[int]) -> tuple[dict[int
     # Queries first, pivots behind them: the pivots need not be among the tokens that are looked for.
     queries = np.concatenate([vectors[[place[number] for number in new]], vectors[chosen[:, 0]]])
     at = np.arange(len(new), len(queries), dtype=np.int64)
-    found = most_similar(queries, source_vectors, (at, chosen[:, 1]))[: len(new)]
+    found = most_similar(queries, source_vectors, (at, chosen[:, 1]), params.compatibility == "none")[: len(new)]
     return dict(zip(new, source_ids[found].tolist())), len(chosen)

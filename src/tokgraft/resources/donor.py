@@ -19,7 +19,7 @@ from tokgraft.resources._contract import Inputs, Params, resource
 from tokgraft.vocab import Layout, Vocabulary
 
 LENGTH, BATCH = 256, 4
-VALIDATION_BYTES = 50_000
+VALIDATION_BYTES = 20_000
 ROLES = ("bos", "eos", "pad", "unk", "mask", "cls", "sep")
 
 
@@ -94,7 +94,7 @@ def _trained(corpus: Path, tokenizer: Any, vocabulary: Vocabulary, params: Donor
     )  # fmt: skip
     recipe = TrainingRecipe(
         stages=[Stage(name="donor", train=["all"], bytes=params.budget, lr=params.rate, warmup=0.05)],
-        sequence_length=LENGTH, batch_size=BATCH, weight_decay=0.1, validations=2, validation_bytes=VALIDATION_BYTES, checkpoints=0,
+        sequence_length=LENGTH, batch_size=BATCH, weight_decay=0.1, validations=1, validation_bytes=VALIDATION_BYTES, checkpoints=0,
         dtype="float32",
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="tokgraft-") as place:
