@@ -66,8 +66,11 @@ class Workflow:
             self._validate_resources(name, chain)
         for name in self.matrix.experiment.resources:
             resources.validate(*self.matrix.resource(name))
+        for name, params in self.matrix.experiment.refiners.items():
+            methods.validate(f"{layout.CONTROL}+{name}", {name: params})
+        named = {part for name in used for part in (name, name.partition("+")[0])}
         for name in self.matrix.experiment.methods:
-            if name not in used:
+            if name not in named:
                 raise unknown("method", name, used, f"{where}, methods (no grid uses it)")
 
     def _validate_resources(self, method: str, chain: str) -> None:

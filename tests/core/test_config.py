@@ -101,3 +101,27 @@ def test_tasks_of_a_cell_are_those_of_its_grids() -> None:
     matrix = load_matrix(json.dumps({"name": "x", "grids": [GRID, other]}))
     assert matrix.tasks("pocket", "deu_Latn", "bpe8k", "mean", 0, "init") == ["bpb", "bpb-english"]
     assert matrix.tasks("pocket", "deu_Latn", "original", "none", 0, "init") == ["bpb"]
+
+
+def test_a_chain_takes_the_settings_of_its_parts() -> None:
+    """A variant of a method can be refined without an entry for each chain; an entry for the whole chain wins."""
+    data = {
+        "name": "x",
+        "grids": [{**GRID, "methods": ["focus-wide", "mean"], "refiners": ["plain", "readout", "prior+readout"]}],
+        "methods": {
+            "focus-wide": {"method": "focus", "params": {"match_symbols": True}, "resources": {"token_vectors": "wide"}},
+            "mean+readout": {"params": {"readout": {"states": 9}}},
+        },
+        "refiners": {"readout": {"states": 5}, "prior": {"rounds": 2}},
+        "resources": {"wide": {"resource": "token_vectors", "params": {"dim": 300}}},
+    }
+    matrix = Workflow(data).matrix
+    assert matrix.method("focus-wide") == ("focus", {"match_symbols": True})
+    both = {"prior": {"rounds": 2}, "readout": {"states": 5}}
+    assert matrix.method("focus-wide+prior+readout") == ("focus+prior+readout", {"focus": {"match_symbols": True}, **both})
+    assert matrix.resources("focus-wide+readout") == {"token_vectors": "wide"}
+    assert matrix.method("mean+readout") == ("mean+readout", {"readout": {"states": 9}})
+    assert matrix.method("mean+prior+readout") == ("mean+prior+readout", both)
+    assert len(matrix.cells) == 6
+    with pytest.raises(ConfigError, match="state"):
+        Workflow({**data, "refiners": {"readout": {"state": 5}}})

@@ -114,7 +114,7 @@ def test_bad_input_is_explained(place: Path) -> None:
         make(place, "x", rate=1e38)
     toytasks.write_corpus(place / "empty", ("",))
     inputs = resources.Inputs(place / "empty", place / "empty", place / "sp_bpe", place / "base")
-    with pytest.raises(DataError, match="have no token"):
+    with pytest.raises(DataError, match="holds no text"):
         resources.make("token_word2vec", inputs, SMALL, place / "x")
     make(place, "broken")
     vocabulary = Vocabulary.from_tokenizer(toys.tokenizer("sp_bpe", 600, "both"))

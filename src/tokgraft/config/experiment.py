@@ -10,6 +10,9 @@ from tokgraft.config.base import ConfigFile, Strict
 from tokgraft.config.language import Splits
 
 
+PLAIN = "plain"
+
+
 class Grid(Strict):
     """A block of the matrix: every combination of what it lists."""
 
@@ -17,6 +20,11 @@ class Grid(Strict):
     languages: list[str] = Field(min_length=1, description="Slugs of target languages.")
     tokenizers: list[str] = Field(min_length=1, description="Slugs of tokenizer recipes (the control `none` keeps the original one).")
     methods: list[str] = Field(min_length=1, description="Names of methods, or of entries under `methods`.")
+    refiners: list[str] = Field(
+        default_factory=lambda: [PLAIN],
+        min_length=1,
+        description="What follows each method: `plain` (nothing), a refiner, or several joined by `+`; each method runs once with each.",
+    )
     recipes: list[str] = Field(
         min_length=1, description="Slugs of training recipes; `init`: none, the models are scored right after the transplant (zero-shot)."
     )
@@ -52,6 +60,9 @@ class Experiment(ConfigFile):
     description: str = Field("", description="What the experiment asks.")
     grids: list[Grid] = Field(min_length=1, description="Blocks of the matrix; equal cells are run once.")
     methods: dict[str, MethodSettings] = Field(default_factory=dict, description="Settings of methods.")
+    refiners: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Parameters of refiners, in every chain that is not itself an entry under `methods`."
+    )
     resources: dict[str, ResourceSettings] = Field(default_factory=dict, description="Settings of resources (token_vectors, ...).")
     splits: Splits = Field(default_factory=Splits, description="How pages are split.")
     max_corpus_bytes: int | None = Field(None, gt=0, description="Cap on every corpus, for small trials.")

@@ -10,7 +10,7 @@ from typing import Any
 
 from tokgraft.config import layout
 from tokgraft.config.base import SLUG, slugs
-from tokgraft.config.experiment import Experiment, Grid
+from tokgraft.config.experiment import PLAIN, Experiment, Grid, MethodSettings
 from tokgraft.config.language import CorpusSettings, Language
 from tokgraft.config.model import BaseModelConfig, ScratchModel
 from tokgraft.config.recipe import TrainingRecipe
@@ -68,7 +68,7 @@ class Matrix:
         found = []
         for model in grid.models:
             for language in grid.languages:
-                for method in grid.methods:
+                for method in _methods(grid):
                     # The control keeps the original tokenizer, whatever recipes the grid lists.
                     original = self.method(method)[0].partition("+")[0] == layout.CONTROL
                     recipes = [layout.ORIGINAL] if original else grid.tokenizers
@@ -94,7 +94,7 @@ class Matrix:
             for name in named:
                 if name not in known:
                     raise unknown(kind, name, known, where)
-        for method in grid.methods:
+        for method in _methods(grid):
             if not SLUG.match(method):
                 raise ConfigError(f"{where}: {method!r} cannot be part of a path", "use letters, digits, _, - and + only")
 
@@ -115,9 +115,24 @@ class Matrix:
         return cache[id(grid)]
 
     def method(self, name: str) -> tuple[str, dict[str, Any]]:
-        """(registered chain, parameters) of a method named in the experiment."""
-        entry = self.experiment.methods.get(name)
-        return (name, {}) if entry is None else (entry.method or name, entry.params)
+        """(registered chain, parameters) of a method named in the experiment.
+
+        A chain that is no entry itself takes the settings of its first part and of its refiners from theirs.
+        """
+        entry, refiners = self._entry(name)
+        first, params = (name.partition("+")[0], {}) if entry is None else (entry.method or name.partition("+")[0], entry.params)
+        if not refiners:
+            return first, params
+        settings = dict(params) if "+" in first else {first: params}
+        settings |= {refiner: self.experiment.refiners[refiner] for refiner in refiners if refiner in self.experiment.refiners}
+        return "+".join([first, *refiners]), {part: given for part, given in settings.items() if given}
+
+    def _entry(self, name: str) -> tuple[MethodSettings | None, list[str]]:
+        """The entry under `methods` that a name stands on, and the refiners after it."""
+        if name in self.experiment.methods:
+            return self.experiment.methods[name], []
+        first, *refiners = name.split("+")
+        return self.experiment.methods.get(first), refiners
 
     def resource(self, name: str) -> tuple[str, dict[str, Any]]:
         """(registered resource, parameters) of a resource named in the experiment."""
@@ -126,7 +141,7 @@ class Matrix:
 
     def resources(self, method: str) -> dict[str, str]:
         """Resources that a method of the experiment gets other than the plain ones: required name -> entry."""
-        entry = self.experiment.methods.get(method)
+        entry, _ = self._entry(method)
         return {} if entry is None else entry.resources
 
     @cached_property
@@ -198,6 +213,11 @@ class Matrix:
             "licences": {slug: model.licence for slug, model in self.models.items() if model.licence},
             "cells": [{**cell.__dict__, "paths": cell.paths(), "reason": None} for cell in self.cells],
         }
+
+
+def _methods(grid: Grid) -> list[str]:
+    """Names of the grid's methods, with each of its refiners."""
+    return [method if refiners == PLAIN else f"{method}+{refiners}" for method in grid.methods for refiners in grid.refiners]
 
 
 def load_matrix(settings: str, root: Path = Path("config")) -> Matrix:

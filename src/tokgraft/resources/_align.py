@@ -41,6 +41,9 @@ class AlignerParams(Params):
         "where it is installed, else ibm1. The facts of the resource say which one ran.",
     )
     iterations: int = Field(7, ge=1, description="Passes of model 1 (fast_align in trans-tokenization: 7).")
+    max_bytes: int | None = Field(
+        None, ge=1, description="Target text that is read, in bytes of UTF-8; pairs from the start (default: all)."
+    )
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,8 @@ class _Side:
         return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
 
 
-def read_pairs(corpus: Path) -> list[tuple[str, str]]:
-    """(English, text) of every aligned paragraph of the train pages; never a page of another split.
+def read_pairs(corpus: Path, max_bytes: int | None = None) -> list[tuple[str, str]]:
+    """(English, text) of the aligned paragraphs of the train pages, until `max_bytes` of text are read; never a page of another split.
 
     Raises:
         DataError: The corpus has none.
@@ -96,7 +99,12 @@ def read_pairs(corpus: Path) -> list[tuple[str, str]]:
     if not path.is_file():
         raise DataError(f"{path} does not exist", "give the folder of a corpus artifact")
     with path.open(encoding="utf-8") as handle:
-        found = [(row["english"], row["text"]) for row in map(json.loads, handle)]
+        found, left = [], float("inf") if max_bytes is None else max_bytes
+        for row in map(json.loads, handle):
+            found.append((row["english"], row["text"]))
+            left -= len(row["text"].encode())
+            if left <= 0:
+                break
     if not found:
         raise DataError(
             f"{path} is empty: the corpus has no paragraphs aligned with English",

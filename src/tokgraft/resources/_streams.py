@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tokgraft.errors import DataError
-from tokgraft.logs import Heartbeat
+from tokgraft.resources._pages import batches
 from tokgraft.vocab import Vocabulary
-
-BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -35,12 +32,13 @@ class Stream:
         return Stream(self.ids[keep], self.pages[keep])
 
 
-def read(corpora: Sequence[Path], tokenizer: Any) -> Stream:
+def read(corpora: Sequence[Path], tokenizer: Any, max_bytes: int | None = None) -> Stream:
     """Token ids of the train pages of `corpora`, in their order; the paragraphs of a page are joined by line ends, special tokens left out.
 
     Args:
         corpora: Folders of corpus artifacts.
         tokenizer: A fast tokenizer.
+        max_bytes: Text of each corpus that is read, in bytes of UTF-8; None: all.
 
     Raises:
         DataError: A folder has no train split, or the text has no token.
@@ -48,7 +46,12 @@ def read(corpora: Sequence[Path], tokenizer: Any) -> Stream:
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
     backend.no_padding()
-    pages = [np.array(ids, dtype=np.int32) for corpus in corpora for ids in _encoded(corpus, backend)]
+    pages = [
+        np.array(page.ids, dtype=np.int32)
+        for corpus in corpora
+        for texts in batches(corpus, f"tokenizing {corpus.name}", max_bytes)
+        for page in backend.encode_batch(texts, add_special_tokens=False)
+    ]
     lengths = [len(page) for page in pages]
     if not sum(lengths):
         raise DataError(f"the train pages of {', '.join(map(str, corpora))} have no token", "give corpora with text")
@@ -69,22 +72,3 @@ def ranks(vocabulary: Vocabulary) -> npt.NDArray[np.int32]:
     order = text_order(vocabulary)
     places[order] = np.arange(len(order), dtype=np.int32)
     return places
-
-
-def _encoded(corpus: Path, backend: Any) -> Iterator[list[int]]:
-    path = corpus / "train.jsonl"
-    if not path.is_file():
-        raise DataError(f"{path} does not exist", "give the folder of a corpus artifact")
-    heartbeat = Heartbeat(f"tokenizing {corpus.name}", path.stat().st_size, "bytes")
-    batch: list[str] = []
-    done = 0
-    with path.open(encoding="utf-8") as handle:
-        for line in handle:
-            batch.append("\n".join(paragraph["text"] for paragraph in json.loads(line)["paragraphs"]))
-            done += len(line.encode())
-            if len(batch) == BATCH:
-                yield from (item.ids for item in backend.encode_batch(batch, add_special_tokens=False))
-                heartbeat.beat(done)
-                batch = []
-    yield from (item.ids for item in backend.encode_batch(batch, add_special_tokens=False))
-    heartbeat.beat(done)

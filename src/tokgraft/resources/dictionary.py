@@ -44,7 +44,7 @@ def build(inputs: Inputs, params: Dictionary, folder: Path) -> Mapping[str, Any]
         DataError: The corpus has no parallel text, its language is written without spaces, or no pair is frequent enough.
     """
     corpus = Path(str(inputs.corpus))
-    pairs = read_pairs(corpus)
+    pairs = read_pairs(corpus, params.max_bytes)
     share = spaceless_share(text for _, text in pairs)
     if share > params.spaceless:
         raise DataError(

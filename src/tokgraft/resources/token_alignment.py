@@ -62,7 +62,7 @@ def build(inputs: Inputs, params: TokenAlignment, folder: Path) -> Mapping[str, 
 
     tokenizers = [load_tokenizer(Path(str(place))) for place in (inputs.base, inputs.tokenizer)]
     source, target = (Vocabulary.from_tokenizer(tokenizer) for tokenizer in tokenizers)
-    pairs = read_pairs(Path(str(inputs.corpus)))
+    pairs = read_pairs(Path(str(inputs.corpus)), params.max_bytes)
     english = list(units([one for one, _ in pairs], tokenizers[0], source))
     translated = list(units([two for _, two in pairs], tokenizers[1], target))
     links = align(_words(english, params), _words(translated, params), params, params.symmetry)

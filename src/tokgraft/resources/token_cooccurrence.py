@@ -34,6 +34,9 @@ class TokenCooccurrence(Params):
     iterations: int = Field(15, ge=1, description="Passes over the counted pairs.")
     rate: float = Field(0.15, gt=0, description="Learning rate of AdaGrad (0.05 in the paper, where an update sees one pair).")
     seed: int = Field(0, ge=0, description="Seed of the first numbers and of the order of updates.")
+    max_bytes: int | None = Field(
+        None, ge=1, description="Text of each language that is read, in bytes of UTF-8; whole pages from the start (default: all)."
+    )
 
 
 def build(inputs: Inputs, params: TokenCooccurrence, folder: Path) -> Mapping[str, Any]:
@@ -50,7 +53,7 @@ def build(inputs: Inputs, params: TokenCooccurrence, folder: Path) -> Mapping[st
     for side, place in (("source", inputs.base), ("target", inputs.tokenizer)):
         tokenizer = load_tokenizer(Path(str(place)))
         vocabulary = Vocabulary.from_tokenizer(tokenizer)
-        ids, vectors, told = _vectors(_streams.read(corpora, tokenizer), vocabulary, params)
+        ids, vectors, told = _vectors(_streams.read(corpora, tokenizer, params.max_bytes), vocabulary, params)
         np.save(folder / f"{side}_ids.npy", ids, allow_pickle=False)
         np.save(folder / f"{side}_vectors.npy", vectors, allow_pickle=False)
         facts |= source_facts(vocabulary) if side == "source" else {"vocabulary": vocabulary.fingerprint}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.errors import ArtifactError, DataError
-from tokgraft.logs import Heartbeat
+from tokgraft.errors import ArtifactError
+from tokgraft.resources import _pages
 from tokgraft.resources._contract import Inputs, Params, resource
 from tokgraft.vocab import Layout, Vocabulary, overlap
 
 Ints = npt.NDArray[np.int64]
-BATCH = 256
 EMPTY: Ints = np.zeros(0, dtype=np.int64)
 
 
@@ -69,7 +68,7 @@ def build(inputs: Inputs, params: TokenSpans, folder: Path) -> Mapping[str, Any]
     counts: Counter[tuple[int, tuple[int, ...]]] = Counter()
     loose = 0
     first, second = _plain(new), _plain(old)
-    for texts in _pages(Path(str(inputs.corpus)), params.max_bytes):
+    for texts in _pages.batches(Path(str(inputs.corpus)), "aligning", params.max_bytes):
         for ours, theirs in zip(first.encode_batch(texts, add_special_tokens=False), second.encode_batch(texts, add_special_tokens=False)):
             loose += count_page(_spans(ours), _spans(theirs), wanted, special, counts)
     ordered = sorted(counts)
@@ -153,27 +152,3 @@ def _plain(tokenizer: Any) -> Any:
     from tokenizers import Tokenizer
 
     return Tokenizer.from_str(json.dumps({**Layout.read(tokenizer).spec, "post_processor": None, "truncation": None, "padding": None}))
-
-
-def _pages(corpus: Path, limit: int) -> Iterator[list[str]]:
-    """Batches of pages of the train split, paragraphs joined by line ends, until `limit` bytes are read."""
-    path = corpus / "train.jsonl"
-    if not path.is_file():
-        raise DataError(f"{path} does not exist", "give the folder of a corpus artifact")
-    heartbeat = Heartbeat("aligning", min(limit, path.stat().st_size), "bytes")
-    batch: list[str] = []
-    done = 0
-    with path.open(encoding="utf-8") as handle:
-        for line in handle:
-            batch.append("\n".join(paragraph["text"] for paragraph in json.loads(line)["paragraphs"]))
-            done += len(batch[-1].encode())
-            if len(batch) == BATCH or done >= limit:
-                yield batch
-                heartbeat.beat(done)
-                batch = []
-            if done >= limit:
-                break
-    if batch:
-        yield batch
-    if not done:
-        raise DataError(f"{path} holds no text", "prepare the corpus again")

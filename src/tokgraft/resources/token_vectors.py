@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +13,10 @@ import numpy.typing as npt
 from pydantic import Field
 
 from tokgraft.errors import ArtifactError, DataError, TokenizerError
-from tokgraft.logs import Heartbeat
+from tokgraft.resources import _pages
 from tokgraft.resources._contract import Inputs, Params, resource
 from tokgraft.vocab import Vocabulary
 
-BATCH = 256
 LIMIT = 1e3
 SAMPLE = 1e-4  # the threshold above which frequent tokens are down-sampled: fastText's default, not gensim's
 
@@ -42,6 +40,9 @@ class TokenVectors(Params):
     )
     buckets: int = Field(2_000_000, ge=1, description="Hash buckets of the n-grams.")
     seed: int = Field(0, ge=0, description="Seed of the first numbers and of the negative samples.")
+    max_bytes: int | None = Field(
+        None, ge=1, description="Text that is read, in bytes of UTF-8; whole pages from the start (default: all)."
+    )
 
 
 def build(inputs: Inputs, params: TokenVectors, folder: Path) -> Mapping[str, Any]:
@@ -58,9 +59,10 @@ def build(inputs: Inputs, params: TokenVectors, folder: Path) -> Mapping[str, An
     with tempfile.TemporaryDirectory(prefix="tokgraft-") as place:
         text = Path(place) / "tokens.txt"
         with text.open("w", encoding="utf-8") as handle:
-            for ids in _tokenized(Path(str(inputs.corpus)), tokenizer.backend_tokenizer):
-                counts.update(ids)
-                handle.write(" ".join(names[number] for number in ids) + "\n")
+            for texts in _pages.batches(Path(str(inputs.corpus)), "tokenizing", params.max_bytes):
+                for page in tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False):
+                    counts.update(page.ids)
+                    handle.write(" ".join(names[number] for number in page.ids) + "\n")
         frequent = sorted(number for number, count in counts.items() if count >= params.min_count)
         if not frequent:
             raise DataError(
@@ -134,26 +136,6 @@ def _backend(folder: Path) -> Any:
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     return tokenizer
-
-
-def _tokenized(corpus: Path, tokenizer: Any) -> Iterator[list[int]]:
-    """Token ids of each page of the train split, its paragraphs joined by line ends."""
-    path = corpus / "train.jsonl"
-    if not path.is_file():
-        raise DataError(f"{path} does not exist", "give the folder of a corpus artifact")
-    heartbeat = Heartbeat("tokenizing", path.stat().st_size, "bytes")
-    batch: list[str] = []
-    done = 0
-    with path.open(encoding="utf-8") as handle:
-        for line in handle:
-            batch.append("\n".join(paragraph["text"] for paragraph in json.loads(line)["paragraphs"]))
-            done += len(line.encode())
-            if len(batch) == BATCH:
-                yield from (item.ids for item in tokenizer.encode_batch(batch, add_special_tokens=False))
-                heartbeat.beat(done)
-                batch = []
-    yield from (item.ids for item in tokenizer.encode_batch(batch, add_special_tokens=False))
-    heartbeat.beat(done)
 
 
 def _train(text: Path, words: list[str], params: TokenVectors) -> npt.NDArray[np.float32]:

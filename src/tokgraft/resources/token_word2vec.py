@@ -43,6 +43,9 @@ class TokenWord2Vec(Params):
     rate: float = Field(3e-4, gt=0, description="Learning rate of Adam.")
     keep: float = Field(2.0, gt=0, description="A token that occurs c times is kept with probability sqrt(keep / c).")
     seed: int = Field(0, ge=0, description="Seed of the first numbers, of pairs and of negatives.")
+    max_bytes: int | None = Field(
+        None, ge=1, description="Text of each language that is read, in bytes of UTF-8; whole pages from the start (default: all)."
+    )
     compatibility: Literal["none", "reference"] = Field(
         "none",
         description="reference: factors start uniform in 0..1, negatives are distinct within a step and summed before the log-sigmoid.",
@@ -79,7 +82,7 @@ def build(inputs: Inputs, params: TokenWord2Vec, folder: Path) -> Mapping[str, A
         groups = _groups.near(E[ids], params.groups, rng)
     sizes = np.bincount(groups)
     sides = {name: Factors(_start(len(new), params, rng), _start(len(sizes), params, rng), sizes) for name in given}
-    stream = _known(_streams.read(corpora, tokenizer), target, new, fixed)
+    stream = _known(_streams.read(corpora, tokenizer, params.max_bytes), target, new, fixed)
     seen = np.isin(new, stream.ids)
     tables = [_table(len(order), fixed, new, sides[name], rows, points(rows, ids, groups, len(sizes))) for name, rows in given.items()]
     losses = train(stream, (tables[0], tables[-1]), _training(params), rng) if len(new) else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from tokgraft.errors import ArtifactError, DataError
-from tokgraft.logs import Heartbeat
+from tokgraft.resources import _pages
 from tokgraft.resources._contract import Inputs, Params, resource
 
 Floats = npt.NDArray[np.float32]
@@ -47,6 +47,9 @@ class WordVectors(Params):
     )
     buckets: int = Field(200_000, ge=1, description="Hash buckets of the n-grams (fastText: 2 million, meant for far more text).")
     seed: int = Field(0, ge=0, description="Seed of the first numbers and of the negative samples.")
+    max_bytes: int | None = Field(
+        None, ge=1, description="Text of each language that is read, in bytes of UTF-8; whole pages from the start (default: all)."
+    )
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def _build_side(corpus: Path, params: WordVectors, folder: Path, side: str) -> d
     shortest, longest = params.ngrams
     with tempfile.TemporaryDirectory(prefix="tokgraft-") as place:
         path = Path(place) / "words.txt"
-        total = _write_words(corpus, path)
+        total = _write_words(corpus, path, params.max_bytes)
         model = FastText(
             sg=int(params.algorithm == "skipgram"), vector_size=params.dim, window=params.window, min_count=params.min_count,
             negative=params.negatives, epochs=params.epochs, alpha=params.rate, sample=SAMPLE, min_n=shortest, max_n=longest,
@@ -202,25 +205,12 @@ def _load_side(folder: Path, side: str, lengths: tuple[int, int], size: int) -> 
     return Words(words, lengths=lengths, size=size, **arrays)
 
 
-def _write_words(corpus: Path, path: Path) -> int:
+def _write_words(corpus: Path, path: Path, max_bytes: int | None) -> int:
     """Write the words of each page of the train split as one line; returns their number."""
     total = 0
     with path.open("w", encoding="utf-8") as handle:
-        for text in _pages(corpus):
+        for text in _pages.texts(corpus, "reading words", max_bytes):
             words = words_of(text)
             total += len(words)
             handle.write(" ".join(words) + "\n")
     return total
-
-
-def _pages(corpus: Path) -> Iterator[str]:
-    path = corpus / "train.jsonl"
-    if not path.is_file():
-        raise DataError(f"{path} does not exist", "give the folder of a corpus artifact")
-    heartbeat = Heartbeat("reading words", path.stat().st_size, "bytes")
-    done = 0
-    with path.open(encoding="utf-8") as handle:
-        for line in handle:
-            yield "\n".join(paragraph["text"] for paragraph in json.loads(line)["paragraphs"])
-            done += len(line.encode())
-            heartbeat.beat(done)

@@ -80,7 +80,7 @@ def run(
     )  # fmt: skip
     methods.check_support(chain, task.tied)
     log.info("%s: %d -> %d tokens, %d of them shared", method, len(source.ids), len(target.ids), len(task.overlap))
-    rows = methods.apply(method, task, params or {})
+    rows, flops = _counted(method, task, params or {})
     built = time.monotonic()
     settings = {
         "method": method,
@@ -99,8 +99,26 @@ def run(
         _save(read.model, target_tokenizer, folder)
         _write(folder / PROVENANCE, "".join(provenance_lines(target, rows)))
         _write(folder / FACTS, _json(facts(method, task, rows, read.model.get_input_embeddings().weight.shape[0])))
-        _write(folder / TIMING, _json({"rows": round(built - started, 3), "model": round(time.monotonic() - built, 3)}))
+        seconds = {"rows": round(built - started, 3), "model": round(time.monotonic() - built, 3)}
+        _write(folder / TIMING, _json({**seconds, "flops": flops, "resources": {name: _seconds(given[name]) for name in sorted(loaded)}}))
     return out
+
+
+def _counted(method: str, task: Transplant, params: Mapping[str, Any]) -> tuple[Rows, int]:
+    """The rows, and the operations of torch's matrix products on the way (forward passes, refiners): 0 for a chain that runs no model."""
+    if not methods.runs_model(method):
+        return methods.apply(method, task, params), 0
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        rows = methods.apply(method, task, params)
+    return rows, int(counter.get_total_flops())
+
+
+def _seconds(resource: Path) -> float | None:
+    """How long a resource took to make; None where its folder does not say (a copy without `run.json`)."""
+    path = resource / artifacts.RUN
+    return float(json.loads(path.read_text(encoding="utf-8"))["wall_seconds"]) if path.is_file() else None
 
 
 def smoke(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, vocabulary: Vocabulary) -> None:

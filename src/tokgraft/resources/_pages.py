@@ -1,0 +1,52 @@
+"""Train text of corpora, page by page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from tokgraft.errors import DataError
+from tokgraft.logs import Heartbeat
+
+BATCH = 256
+
+
+def texts(corpus: Path, doing: str, max_bytes: int | None = None) -> Iterator[str]:
+    """Text of each page of the train split, its paragraphs joined by line ends.
+
+    Args:
+        corpus: Folder of a corpus artifact.
+        doing: What the heartbeat calls the work.
+        max_bytes: Whole pages from the first one on, until so many bytes of UTF-8 are read; None: all.
+
+    Raises:
+        DataError: The folder has no train split, or no text in it.
+    """
+    path = corpus / "train.jsonl"
+    if not path.is_file():
+        raise DataError(f"{path} does not exist", "give the folder of a corpus artifact")
+    size = path.stat().st_size
+    heartbeat, done = Heartbeat(doing, size if max_bytes is None else min(size, max_bytes), "bytes"), 0
+    with path.open(encoding="utf-8") as handle:
+        for line in handle:
+            text = "\n".join(paragraph["text"] for paragraph in json.loads(line)["paragraphs"])
+            done += len(text.encode())
+            yield text
+            heartbeat.beat(done)
+            if max_bytes is not None and done >= max_bytes:
+                break
+    if not done:
+        raise DataError(f"{path} holds no text", "prepare the corpus again")
+
+
+def batches(corpus: Path, doing: str, max_bytes: int | None = None) -> Iterator[list[str]]:
+    """The same, up to `BATCH` pages at a time."""
+    batch: list[str] = []
+    for text in texts(corpus, doing, max_bytes):
+        batch.append(text)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
