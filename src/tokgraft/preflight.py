@@ -65,13 +65,24 @@ def _disk(matrix: Matrix, root: Path) -> Iterator[Finding]:
     if not os.access(place, os.W_OK):
         yield Finding("missing", f"{place.resolve()} cannot be written", "change its permissions or run in another copy of the project")
         return
-    cells = [cell for cell in matrix.cells if not is_artifact(root / cell.paths()["score_trained"])]
-    needed = MODEL_ROOM * 2 * sum(1 for cell in cells if cell.model not in matrix.scratch) + (BASE_ROOM if cells else 0)
+    models = _unscored(matrix, root)
+    needed = MODEL_ROOM * sum(1 for slug in models.values() if slug not in matrix.scratch) + (BASE_ROOM if models else 0)
     free = shutil.disk_usage(place).free
     if free < needed:
         yield Finding("missing", f"about {needed / 1e9:.0f} GB are needed, {free / 1e9:.1f} GB are free in {place.resolve()}", "free space")
     else:
         yield Finding("ok", f"disk: {free / 1e9:.0f} GB free, about {needed / 1e9:.0f} GB needed")
+
+
+def _unscored(matrix: Matrix, root: Path) -> dict[str, str]:
+    """Folder -> base model of every adapted model that has no scores yet."""
+    found = {}
+    for cell in matrix.cells:
+        paths = cell.paths()
+        for model, score in (("init", "score_init"), ("trained", "score_trained")):
+            if model in paths and not is_artifact(root / paths[score]):
+                found[paths[model]] = cell.model
+    return found
 
 
 def _corpora(matrix: Matrix, root: Path) -> Iterator[Finding]:

@@ -9,7 +9,6 @@ from pydantic import Field
 from tokgraft.config.base import ConfigFile, Strict
 from tokgraft.config.language import Splits
 
-
 PLAIN = "plain"
 
 

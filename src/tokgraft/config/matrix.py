@@ -119,20 +119,18 @@ class Matrix:
 
         A chain that is no entry itself takes the settings of its first part and of its refiners from theirs.
         """
-        entry, refiners = self._entry(name)
-        first, params = (name.partition("+")[0], {}) if entry is None else (entry.method or name.partition("+")[0], entry.params)
+        own, entry, refiners = self._entry(name)
+        first, params = (own, {}) if entry is None else (entry.method or own, entry.params)
         if not refiners:
             return first, params
         settings = dict(params) if "+" in first else {first: params}
         settings |= {refiner: self.experiment.refiners[refiner] for refiner in refiners if refiner in self.experiment.refiners}
         return "+".join([first, *refiners]), {part: given for part, given in settings.items() if given}
 
-    def _entry(self, name: str) -> tuple[MethodSettings | None, list[str]]:
-        """The entry under `methods` that a name stands on, and the refiners after it."""
-        if name in self.experiment.methods:
-            return self.experiment.methods[name], []
-        first, *refiners = name.split("+")
-        return self.experiment.methods.get(first), refiners
+    def _entry(self, name: str) -> tuple[str, MethodSettings | None, list[str]]:
+        """What a name stands on: the name of an entry under `methods` or of a method, the entry, and the refiners after it."""
+        first, refiners = (name, []) if name in self.experiment.methods else (name.split("+")[0], name.split("+")[1:])
+        return first, self.experiment.methods.get(first), refiners
 
     def resource(self, name: str) -> tuple[str, dict[str, Any]]:
         """(registered resource, parameters) of a resource named in the experiment."""
@@ -141,7 +139,7 @@ class Matrix:
 
     def resources(self, method: str) -> dict[str, str]:
         """Resources that a method of the experiment gets other than the plain ones: required name -> entry."""
-        entry, _ = self._entry(method)
+        _, entry, _ = self._entry(method)
         return {} if entry is None else entry.resources
 
     @cached_property
