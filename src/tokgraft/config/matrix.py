@@ -194,9 +194,10 @@ class Matrix:
         Raises:
             ConfigError: One of them is missing or wrong.
         """
-        for part in (self.cells, self.models, self.languages, self.tokenizers, self.recipes, self.task_files):
-            if not part:
-                raise ConfigError(f"experiment {self.experiment.name} has no cells")
+        if not self.cells:
+            raise ConfigError(f"experiment {self.experiment.name} has no cells")
+        for files in ("models", "languages", "tokenizers", "recipes", "task_files"):
+            getattr(self, files)
 
     def listing(self) -> dict[str, Any]:
         """What the report and the tracking stage are told: every cell with its folders, and names for people."""
