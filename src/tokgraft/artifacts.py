@@ -34,6 +34,7 @@ from tokgraft.logs import log, peak_memory
 SCHEMA = 1
 MANIFEST = "manifest.json"
 RUN = "run.json"
+SKIPPED = "skipped"
 IGNORED = {MANIFEST, RUN, ".snakemake_timestamp", ".gitignore"}
 
 
@@ -46,6 +47,22 @@ def file_sha256(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def skip(out: Path, reason: str, inputs: Mapping[str, Path]) -> None:
+    """Write in the place of an artifact why it cannot be made, so that the reason travels down the graph and into the table.
+
+    Raises:
+        ArtifactError: As `create`.
+    """
+    with create(out, SKIPPED, {"reason": reason}, inputs) as folder:
+        (folder / "skipped.txt").write_text(f"{reason}\n", encoding="utf-8")
+
+
+def skipped(folder: Path) -> str | None:
+    """Why there is no such artifact; None when `folder` is anything else than such a note."""
+    manifest = read(folder) if is_artifact(folder) else {}
+    return str(manifest["settings"]["reason"]) if manifest.get("kind") == SKIPPED else None
 
 
 @contextmanager

@@ -114,7 +114,13 @@ def load_cells(path: Path) -> CellList:
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
         raise DataError(f"{path} names a cell twice: {twice[0]}", "remove one of the two")
-    return cells
+    return cells.model_copy(update={"cells": [_with_reason(cell) for cell in cells.cells]})
+
+
+def _with_reason(cell: RunCell) -> RunCell:
+    """The cell, and the reason that a stage wrote in the place of its scores, if one did."""
+    reason = cell.reason or artifacts.skipped(cell.paths.score_trained or cell.paths.score_init)
+    return cell.model_copy(update={"reason": reason})
 
 
 def read_json(path: Path) -> Any:

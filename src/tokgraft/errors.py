@@ -44,6 +44,21 @@ class ArtifactError(TokgraftError):
     """An artifact is missing, incomplete or altered."""
 
 
+class ImpossibleError(TokgraftError):
+    """What was asked for cannot be had from these inputs, however often it is tried.
+
+    Alone a command fails with it; the workflow (`--or-skip`) writes the reason down, and the cells that need it are skipped.
+    """
+
+
+class UnavailableError(ImpossibleError, DataError):
+    """The data cannot give a resource: no parallel text, no words, too little of it."""
+
+
+class UnsupportedError(ImpossibleError, ModelError, TokenizerError):
+    """A method cannot treat such a model or such a tokenizer."""
+
+
 def near_matches(name: str, choices: Iterable[str]) -> list[str]:
     """Up to three of `choices` that `name` may have been meant to be."""
     return difflib.get_close_matches(name, list(choices), n=3, cutoff=0.5)

@@ -29,4 +29,4 @@ rule resource_build:
     message:
         "Building {wildcards.resource} for {wildcards.tokenizer} of {wildcards.model} on {wildcards.language}"
     shell:
-        "tokgraft resource --name {params.name} {params.flags} --settings {params.settings:q} --out {params.out} > {log} 2>&1"
+        "tokgraft resource --name {params.name} {params.flags} --settings {params.settings:q} --or-skip --out {params.out} > {log} 2>&1"

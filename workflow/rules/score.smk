@@ -29,4 +29,4 @@ rule score_model:
     message:
         "Scoring {wildcards.model} {wildcards.language} {wildcards.tokenizer} {wildcards.method} ({wildcards.stage}), seed {wildcards.seed}"
     shell:
-        "tokgraft score {params.flags} --settings {params.settings:q} --threads {threads} --gpus {resources.gpu} --out {params.out} > {log} 2>&1"
+        "tokgraft score {params.flags} --settings {params.settings:q} --threads {threads} --gpus {resources.gpu} --or-skip --out {params.out} > {log} 2>&1"

@@ -34,4 +34,4 @@ rule train_continue:
     shell:
         "tokgraft train {params.flags} --settings {params.settings:q} --seed {wildcards.seed} --threads {threads}"
         " --gpus {resources.gpu} --processes {resources.processes} --nodes {resources.nodes}"
-        " --out {params.out} > {log} 2>&1"
+        " --or-skip --out {params.out} > {log} 2>&1"

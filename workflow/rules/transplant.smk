@@ -30,4 +30,4 @@ rule transplant_apply:
         "Transplanting {wildcards.tokenizer} ({wildcards.language}) into {wildcards.model} by {wildcards.method}, seed {wildcards.seed}"
     shell:
         "tokgraft transplant {params.flags} --method {params.chain} --settings {params.settings:q}"
-        " --seed {wildcards.seed} --out {params.out} > {log} 2>&1"
+        " --seed {wildcards.seed} --or-skip --out {params.out} > {log} 2>&1"

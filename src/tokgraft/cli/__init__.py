@@ -12,7 +12,7 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 
-from tokgraft import __version__
+from tokgraft import __version__, skipping
 from tokgraft.errors import TokgraftError
 
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     logs.setup(args.verbose)
     try:
-        return int(args.run(args) or 0)
+        return skipping.run(args)
     except TokgraftError as error:
         print(f"tokgraft {args.command}: error: {error}", file=sys.stderr)
         return 2

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from tokgraft import skipping
+
 HELP = "make a resource that methods require (token vectors, ...)"
 EXAMPLES = """  tokgraft resource --name token_vectors --corpus CORPUS --tokenizer TOKENIZER --out VECTORS
   tokgraft resource --name token_vectors --corpus CORPUS --tokenizer TOKENIZER --settings '{"dim": 300}' --out VECTORS
@@ -22,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", default="{}", metavar="JSON", help="parameters as JSON text or file")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="one parameter")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    skipping.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from tokgraft import launch
+from tokgraft import launch, skipping
 
 HELP = "score a model: bits per byte, choice tasks and generation speed on held-out pages"
 EXAMPLES = """  tokgraft score --model results/models/pocket/base --corpus results/corpora/deu_Latn --english results/corpora/eng_Latn \\
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--tasks", nargs="+", metavar="TASK", help="slugs of config/tasks/, or YAML files")
     what.add_argument("--settings", metavar="JSON", help='tasks as JSON: {"name": {settings}, ...}')
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    skipping.add_arguments(parser)
     parser.add_argument("--config", type=Path, default=Path("config"), metavar="DIR", help="configuration folder (default: config)")
     parser.add_argument("--templates", type=Path, metavar="DIR", help="folder of harness templates (default: config/lm_eval)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")

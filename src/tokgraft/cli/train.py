@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tokgraft import launch
+from tokgraft import launch, skipping
 
 HELP = "train a model folder on a corpus by a recipe"
 EXAMPLES = """  tokgraft train --model MODEL --corpus results/corpora/deu_Latn --english results/corpora/eng_Latn --recipe pocket-demo --out TRAINED
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     launch.add_arguments(parser, several=True)
     parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that the model folder brings")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the trained model")
+    skipping.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

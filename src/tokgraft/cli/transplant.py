@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from tokgraft import skipping
+
 HELP = "put a new tokenizer into a model: make its rows by a method and write a complete model folder"
 EXAMPLES = """  tokgraft transplant --model BASE --tokenizer TOKENIZER --method mean --out ADAPTED
   tokgraft transplant --model BASE --tokenizer TOKENIZER --method multivariate --set eps=1e-9 --seed 1 --out ADAPTED
@@ -28,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pad-to-multiple", type=int, metavar="N", help="round the rows up to a multiple of N (default: no padded rows)")
     parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that the model folder brings")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    skipping.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

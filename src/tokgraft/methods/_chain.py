@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tokgraft.errors import ConfigError, ModelError
+from tokgraft.errors import ConfigError, ModelError, UnsupportedError
 from tokgraft.methods._contract import METHODS, REFINERS, Params, Registered, Rows, Transplant
 
 
@@ -134,7 +134,7 @@ def check_support(chain: Chain, tied: bool) -> None:
     for part in chain.parts:
         if not (part.tied if tied else part.untied):
             has, other = ("one table for input and output (tied)", "untied") if tied else ("two tables (untied)", "tied")
-            raise ModelError(f"{part.name} cannot treat a model with {has}", f"choose another method, or an {other} base model")
+            raise UnsupportedError(f"{part.name} cannot treat a model with {has}", f"choose another method, or an {other} base model")
 
 
 def _check_rows(name: str, task: Transplant, rows: Rows, tied: bool) -> None:

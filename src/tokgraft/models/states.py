@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tokgraft.errors import ModelError
+from tokgraft.errors import ModelError, UnsupportedError
 from tokgraft.logs import Heartbeat
 from tokgraft.models.bits import windows
 from tokgraft.models.tables import is_tied, set_embedding_tables
@@ -107,7 +107,7 @@ def logit_scale(model: Any) -> float:
     """
     layer, body, name = model.get_output_embeddings(), getattr(model, "base_model", None), type(model).__name__
     if not model.can_generate() or body is None or body is model or not isinstance(layer, torch.nn.Linear):
-        raise ModelError(f"{name} has no head that predicts the next token", "refiners of the head need a causal language model")
+        raise UnsupportedError(f"{name} has no head that predicts the next token", "refiners of the head need a causal language model")
     ids = (torch.arange(PROBE) % layer.weight.shape[0])[None]
     plain = torch.nn.functional.linear(body(input_ids=ids, use_cache=False).last_hidden_state, layer.weight, layer.bias).double()
     own = model(input_ids=ids, use_cache=False).logits.double()
@@ -117,7 +117,7 @@ def logit_scale(model: Any) -> float:
             scale = 1.0
         if torch.allclose(own, scale * plain, rtol=1e-3, atol=1e-3) and (scale == 1.0 or layer.bias is None):
             return scale
-    raise ModelError(
+    raise UnsupportedError(
         f"the logits of {name} are more than its head times its hidden states (a soft cap, for example)",
         "leave the refiners of the head out for this model",
     )

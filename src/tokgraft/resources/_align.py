@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.errors import ConfigError, DataError
+from tokgraft.errors import ConfigError, DataError, UnavailableError
 from tokgraft.logs import log
 from tokgraft.resources._contract import Params
 
@@ -106,7 +106,7 @@ def read_pairs(corpus: Path, max_bytes: int | None = None) -> list[tuple[str, st
             if left <= 0:
                 break
     if not found:
-        raise DataError(
+        raise UnavailableError(
             f"{path} is empty: the corpus has no paragraphs aligned with English",
             "use a source with parallel text for this language (help pages), or a method that needs none",
         )
@@ -127,7 +127,7 @@ def align(left: Sequence[Sentence], right: Sequence[Sentence], params: AlignerPa
         DataError: There is nothing to align.
     """
     if not (any(left) and any(right)):
-        raise DataError("the parallel text has no words", "give a corpus with parallel text")
+        raise UnavailableError("the parallel text has no words", "give a corpus with parallel text")
     name = resolve(params.aligner)
     if name == "eflomal":
         forward, backward = _eflomal(left, right)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tokgraft.errors import ArtifactError, DataError
+from tokgraft.errors import ArtifactError, UnavailableError
 from tokgraft.resources._align import AlignerParams, align, read_pairs
 from tokgraft.resources._contract import Inputs, resource
 from tokgraft.resources._words import pattern, spaceless_share, words
@@ -47,7 +47,7 @@ def build(inputs: Inputs, params: Dictionary, folder: Path) -> Mapping[str, Any]
     pairs = read_pairs(corpus, params.max_bytes)
     share = spaceless_share(text for _, text in pairs)
     if share > params.spaceless:
-        raise DataError(
+        raise UnavailableError(
             f"{corpus}: {share:.0%} of the letters belong to scripts without spaces between words, so its words cannot be told apart",
             "use a method that needs no dictionary (trans_tokenization aligns tokens), or raise spaceless of dictionary",
         )
@@ -60,7 +60,7 @@ def build(inputs: Inputs, params: Dictionary, folder: Path) -> Mapping[str, Any]
     )
     rows = _entries(counts, Counter(chain.from_iterable(english)), Counter(chain.from_iterable(target)), params)
     if not rows:
-        raise DataError(
+        raise UnavailableError(
             f"no pair of words was linked {params.min_count} times in {corpus}", "lower min_count or min_weight of dictionary, or add text"
         )
     text = "".join(f"{one}\t{two}\t{weight:.6f}\t{count}\n" for one, two, weight, count in rows)

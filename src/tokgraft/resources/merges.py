@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokgraft.errors import ArtifactError, TokenizerError
+from tokgraft.errors import ArtifactError, UnsupportedError
 from tokgraft.resources._contract import Inputs, Params, resource
 from tokgraft.vocab import Layout, Vocabulary
 
@@ -30,7 +30,7 @@ def build(inputs: Inputs, params: Merges, folder: Path) -> Mapping[str, Any]:
     tokenizer = load_tokenizer(Path(str(inputs.tokenizer)))
     layout = Layout.read(tokenizer)
     if layout.model["type"] != "BPE":
-        raise TokenizerError(
+        raise UnsupportedError(
             f"{inputs.tokenizer} is a {layout.model['type']} tokenizer, which has no merge rules",
             "choose a BPE tokenizer, or a method that needs no merges (vipi, subword, mean)",
         )

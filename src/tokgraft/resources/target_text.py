@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.errors import ArtifactError, DataError
+from tokgraft.errors import ArtifactError, UnavailableError
 from tokgraft.resources._contract import Inputs, Params, resource
 from tokgraft.vocab import Vocabulary
 
@@ -58,7 +58,9 @@ def build(inputs: Inputs, params: TargetText, folder: Path) -> Mapping[str, Any]
         documents = list(_documents(_encoded(pages, pages.order(0, 0), tokenizer), prefix, end, params.length, budget))
         predicted = sum(len(document) - 1 for document in documents)
         if predicted < LEAST:
-            raise DataError(f"{pages.path} has {predicted} tokens of text, too few to fit anything on", f"give at least {LEAST} tokens")
+            raise UnavailableError(
+                f"{pages.path} has {predicted} tokens of text, too few to fit anything on", f"give at least {LEAST} tokens"
+            )
         np.save(folder / f"{name}.npy", np.concatenate(documents), allow_pickle=False)
         np.save(folder / f"{name}_ends.npy", np.cumsum([len(document) for document in documents], dtype=np.int64), allow_pickle=False)
         facts |= {f"{name}_documents": len(documents), f"{name}_tokens": predicted}

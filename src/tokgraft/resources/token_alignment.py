@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.errors import ArtifactError, DataError
+from tokgraft.errors import ArtifactError, UnavailableError
 from tokgraft.resources._align import AlignerParams, Symmetry, align, read_pairs
 from tokgraft.resources._contract import Inputs, resource
 from tokgraft.resources._words import pattern
@@ -72,7 +72,7 @@ def build(inputs: Inputs, params: TokenAlignment, folder: Path) -> Mapping[str, 
     )
     kept = {pair: count for pair, count in counts.items() if count >= params.min_count}
     if not kept:
-        raise DataError(
+        raise UnavailableError(
             f"no pair of words was linked {params.min_count} times in {inputs.corpus}", "lower min_count of token_alignment, or add text"
         )
     found = token_counts(kept, params.rounding)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.errors import ArtifactError, DataError
+from tokgraft.errors import ArtifactError, DataError, UnavailableError
 from tokgraft.resources import _glove, _streams
 from tokgraft.resources._contract import Inputs, Params, resource
 from tokgraft.resources._pairing import SOURCE, read_source, source_facts
@@ -91,7 +91,7 @@ def _vectors(
     counts = np.bincount(places[places >= 0], minlength=len(vocabulary))
     frequent = np.flatnonzero(counts >= params.min_count)
     if len(frequent) < 2:
-        raise DataError(
+        raise UnavailableError(
             f"{len(frequent)} tokens occur {params.min_count} times in the text", "lower min_count of token_cooccurrence, or add text"
         )
     number = np.full(len(counts) + 1, -1, dtype=np.int32)  # its last place is that of special tokens, -1

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.errors import ArtifactError, DataError, TokenizerError
+from tokgraft.errors import ArtifactError, DataError, TokenizerError, UnavailableError
 from tokgraft.resources import _pages
 from tokgraft.resources._contract import Inputs, Params, resource
 from tokgraft.vocab import Vocabulary
@@ -65,7 +65,7 @@ def build(inputs: Inputs, params: TokenVectors, folder: Path) -> Mapping[str, An
                     handle.write(" ".join(names[number] for number in page.ids) + "\n")
         frequent = sorted(number for number, count in counts.items() if count >= params.min_count)
         if not frequent:
-            raise DataError(
+            raise UnavailableError(
                 f"no token occurs {params.min_count} times in {inputs.corpus}",
                 "lower min_count of token_vectors, or add text to the corpus",
             )

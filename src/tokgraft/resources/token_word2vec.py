@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.errors import ArtifactError, DataError, ModelError
+from tokgraft.errors import ArtifactError, DataError, ModelError, UnavailableError
 from tokgraft.methods._hull import Factors, points
 from tokgraft.resources import _groups, _streams
 from tokgraft.resources._contract import Inputs, Params, resource
@@ -131,7 +131,7 @@ def _known(stream: _streams.Stream, target: Vocabulary, new: npt.NDArray[np.int6
     known[new] = known[list(fixed)] = True
     kept = _streams.Stream(places, stream.pages).only(known[places])
     if len(kept.ids) < 2:
-        raise DataError("the text has no two tokens to learn from", "give corpora with text")
+        raise UnavailableError("the text has no two tokens to learn from", "give corpora with text")
     return kept
 
 

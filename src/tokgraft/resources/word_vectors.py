@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.errors import ArtifactError, DataError
+from tokgraft.errors import ArtifactError, DataError, UnavailableError
 from tokgraft.resources import _pages
 from tokgraft.resources._contract import Inputs, Params, resource
 
@@ -170,7 +170,7 @@ def _build_side(corpus: Path, params: WordVectors, folder: Path, side: str) -> d
         )  # fmt: skip
         model.build_vocab(corpus_file=str(path))
         if not len(model.wv):
-            raise DataError(
+            raise UnavailableError(
                 f"no word occurs {params.min_count} times in {corpus}", "lower min_count of word_vectors, or add text to the corpus"
             )
         model.train(corpus_file=str(path), total_words=model.corpus_total_words, total_examples=model.corpus_count, epochs=params.epochs)

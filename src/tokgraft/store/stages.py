@@ -92,7 +92,7 @@ def wanted(cells: CellList, records: Mapping[str, Record]) -> list[str]:
         cells: The cells of the experiment.
         records: Snakemake's records of the outputs.
     """
-    named = [str(folder) for cell in cells.cells if cell.reason is None for folder in vars(cell.paths).values() if folder is not None]
+    named = [str(folder) for cell in cells.cells for folder in vars(cell.paths).values() if folder is not None]
     found: set[str] = set()
     queue = [*named, layout.tables(), layout.cells(), layout.checked()]
     while queue:
