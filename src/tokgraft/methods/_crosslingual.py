@@ -207,7 +207,8 @@ def neighbours(task: Transplant, source: Floats, target: Floats, wanted: Iterabl
         raise DataError("no target token has a vector", "all word vectors of the target language are zero; " + RESOURCE)
     if len(ids) and len(anchors) < k:
         raise DataError(
-            f"{len(anchors)} source tokens have a vector, {k} are needed", "lower neighbors, or train word_vectors on more text"
+            f"{len(anchors)} source tokens have a vector, {k} are needed",
+            "lower neighbors, train word_vectors on more text, or choose a method without word vectors",
         )
     if not len(ids):
         return Neighbours(ids, np.zeros((0, k), dtype=np.int64), np.zeros((0, k)), len(anchors))

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from tokgraft.errors import DataError, ModelError
 from tokgraft.methods._composition import new_tokens
-from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, method
+from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, given, method
 from tokgraft.methods._ridge import Affine, fit
 from tokgraft.methods._rows import copy_matches, head_bias, provenance, start, tables
 
@@ -70,13 +70,11 @@ class Reader:
     def __init__(self, task: Transplant, params: HiddenState) -> None:
         import torch
 
-        if task.load_model is None or task.segmenter is None:
-            raise ValueError("this transplant was made without a model or a segmenter")
-        model = task.load_model()
+        segmenter, model = given(task.segmenter, "segmenter"), given(task.load_model, "load_model")()
         masked = type(model).__name__.endswith("ForMaskedLM")
         roles = task.source.roles
         begin = next((roles[role] for role in ("bos", "cls", "eos") if role in roles), None)
-        self.before: Ids = (*(() if begin is None else (begin,)), *task.segmenter.pieces(params.context.encode()))
+        self.before: Ids = (*(() if begin is None else (begin,)), *segmenter.pieces(params.context.encode()))
         self.after: Ids = (roles["sep"],) if masked and "sep" in roles else ()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.body: Any = model.base_model.to(self.device).eval()

@@ -92,7 +92,8 @@ def neighbour_mixtures(
     anchors = np.flatnonzero(source >= 0)
     if len(anchors) < params.neighbours:
         raise ConfigError(
-            f"{len(anchors)} source tokens have a sentence vector, fewer than neighbours ({params.neighbours})", "lower neighbours"
+            f"{len(anchors)} source tokens have a sentence vector, fewer than neighbours ({params.neighbours})",
+            "lower neighbours of tokenadapt, or make sentence_embedder with another encoder",
         )
     threshold = THRESHOLD[params.variant] if params.threshold is None else params.threshold
     places, cosines = nearest(vectors[target[list(numbers)]], vectors[source[anchors]], params.neighbours)
