@@ -115,7 +115,7 @@ def test_bad_input_is_explained() -> None:
         methods.apply("wechsel", small(word_vectors=replace(both, target=replace(both.target, others={}))), {"neighbors": 1})
     with pytest.raises(DataError, match="vectors of tokens hold NaN"):
         neighbours(small(), np.full((6, 3), np.nan), np.ones((6, 3)), [1], 1)
-    with pytest.raises(ConfigError, match="needs both tokenizers"):
+    with pytest.raises(ConfigError, match="made without (load_target_)?segmenter"):
         methods.apply("wechsel", small(), {"subword": "words"})
     with pytest.raises(ConfigError, match="temperature"):
         methods.validate("wechsel", {"temperature": 0})
