@@ -165,7 +165,7 @@ def direction(states: Tensor, ridge: float) -> Tensor:
     second.diagonal().add_(ridge * second.diagonal().mean())
     try:
         found: Tensor = torch.linalg.solve(second, states.double().mean(dim=0)).float()
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         raise ModelError(
             f"the model's hidden states are zero or fill fewer than {len(second)} dimensions: no direction in them can stand for a bias",
             "check the weights of the base and the rows of the method before; else raise ridge or states of the refiner",

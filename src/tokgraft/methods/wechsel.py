@@ -14,12 +14,12 @@ from tokgraft.methods._crosslingual import (
     Space,
     common_space,
     neighbours,
-    softmax,
     vectors_by_text,
     vectors_by_words,
 )
 from tokgraft.methods._mixtures import Mixtures, assemble
 from tokgraft.methods._rows import specials
+from tokgraft.methods._similarity import softmax
 
 
 @method("wechsel", version=1, paper="arXiv:2112.06598", requires=REQUIRES, convex=True)
