@@ -153,7 +153,7 @@ def _maps(task: Transplant, params: HiddenState, reader: Reader) -> tuple[Affine
             f"hidden_state fits on words that are one piece; the base has {len(words)}, needed are {FEWEST}",
             "choose a base with a larger vocabulary, or a method without a fit",
         )
-    written = {"words": [(number,) for number in words], "split": [parts[number] for number in words]}
+    written: dict[str, list[Ids]] = {"words": [(number,) for number in words], "split": [parts[number] for number in words]}
     used = [kind for kind in written if params.examples in (kind, "both")]
     others = [kind for kind in written if kind not in used]  # at most one; only the words that the maps are tested on are read
     read = {kind: reader.stacked(written[kind][TESTED] if kind in others else written[kind]) for kind in written}
