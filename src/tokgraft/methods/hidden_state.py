@@ -24,10 +24,10 @@ NUMBERS = 32_000_000  # of the states of one forward pass: 128 MB in float32
 class HiddenState(Params):
     """Map the state at the last piece to an input row (inner layer) and an output row (last layer); the overlap is copied."""
 
-    depth: float = Field(0.5, gt=0, le=1, description="Layer of the input rows' states, as a share of all layers.")
+    depth: float = Field(1 / 3, gt=0, le=1, description="Layer of the input rows' states, as a share of all layers.")
     context: str = Field("\n", description="Text that stands before the pieces, after the begin token.")
-    examples: Literal["both", "words", "split"] = Field(
-        "both", description="words: fit on words that are one piece (published); split: on the same words, written with smaller pieces."
+    examples: Literal["words", "split", "both"] = Field(
+        "words", description="words: fit on words that are one piece (published); split: on the same words, written with smaller pieces."
     )
     words: int = Field(4000, ge=FEWEST, description="Words to fit on, at most: evenly over the ids, frequent and rare ones alike.")
     tied: Literal["mean", "input", "output"] = Field("mean", description="Row of a tied model: mean of both maps, or one of them.")
