@@ -28,6 +28,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "target_text": {"tokens": 2000, "dev_tokens": 500, "length": 64},
     "token_alignment": {"min_count": 2},
     "token_cooccurrence": {"dim": 16, "iterations": 5},
+    "token_vectors": {"buckets": 20_000},
     "token_word2vec": {"groups": 50, "rank": 4, "batch": 256, "max_steps": 10},
     "word_vectors": {"dim": 12, "epochs": 2, "min_count": 2, "buckets": 5000},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import toytasks
 from tokgraft import methods
 from tokgraft.errors import ConfigError, DataError, ModelError
 from tokgraft.methods._ridge import fit
-from tokgraft.methods.hidden_state import HiddenState, Reader, example_words, split
+from tokgraft.methods.hidden_state import HiddenState, Reader, example_words, split, spread
 from tokgraft.vocab import Vocabulary
 
 
@@ -26,6 +27,7 @@ def test_states_are_those_of_a_plain_forward_pass() -> None:
     made = task()
     assert made.load_model is not None and made.segmenter is not None
     reader = Reader(made, HiddenState(depth=0.5, context="\n"))
+    assert reader.prefix is not None, "what stands before the pieces is read once"
     assert reader.layer == 1 and reader.before == (made.source.roles["bos"], *made.segmenter.pieces(b"\n"))
     sequences = [(300, 301), (77,), (300,), (12, 13, 14), (300, 301)]
     early, late = reader.stacked(sequences)
@@ -53,10 +55,10 @@ def test_a_map_that_is_there_is_found() -> None:
     rng = np.random.default_rng(0)
     states, matrix = rng.normal(3, 2, (400, 6)), rng.normal(size=(6, 5))
     rows = (states @ matrix + 1 + 0.01 * rng.normal(size=(400, 5))).astype(np.float32)
-    affine, cosine, other = fit(states.astype(np.float32), rows, rng.normal(size=(400, 6)).astype(np.float32))
-    assert np.allclose(affine(states), rows, atol=0.1) and cosine > 0.99 and other is not None and abs(other) < 0.4
+    affine, (cosine, other) = fit([states.astype(np.float32)], rows, rng.normal(size=(40, 6)).astype(np.float32))
+    assert np.allclose(affine(states), rows, atol=0.1) and cosine > 0.99 and abs(other) < 0.4
     assert affine.penalty <= 0.01
-    noise, cosine, _ = fit(states.astype(np.float32), rng.normal(2, 1, rows.shape).astype(np.float32))
+    noise, (cosine,) = fit([states.astype(np.float32)], rng.normal(2, 1, rows.shape).astype(np.float32))
     assert noise.penalty >= 1 or abs(cosine) < 0.3
     centred = (states - states.mean(axis=0)) / states.std(axis=0)
     goal = rows.astype(float) - rows.mean(axis=0)
@@ -80,11 +82,30 @@ def test_rows_that_are_states_are_found_again() -> None:
     states, _ = Reader(made, HiddenState()).stacked([(number,) for number in range(size)])
     matrix = np.random.default_rng(1).normal(size=(width, width)).astype(np.float32)
     given = replace(made, E=(states @ matrix).astype(np.float32))
-    rows = methods.apply("hidden_state", given, {})
+    rows = methods.apply("hidden_state", given, {"examples": "words"})
     mapped = [number for number, way in enumerate(rows.provenance) if way.how == "mapped"]
     expected = Reader(given, HiddenState()).stacked([given.pieces[number] for number in mapped])[0] @ matrix
     assert len(mapped) > 100 and rows.stats["heldout_cosine_input"]["words"] > 0.99
     assert np.abs(rows.input[mapped] - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_examples_are_words_as_one_piece_and_split() -> None:
+    made = task(tied=False)
+    stats = {kind: methods.apply("hidden_state", made, {"examples": kind, "words": 40}).stats for kind in ("both", "words", "split")}
+    assert all(set(found["heldout_cosine_input"]) == {"words", "split"} and found["examples"] == 40 for found in stats.values())
+    assert len({json.dumps(found, sort_keys=True) for found in stats.values()}) == 3
+    assert spread(range(10, 20), 4) == [10, 13, 16, 19] and spread([3, 5], 4) == [3, 5]
+
+
+def test_both_kinds_of_examples_make_one_map() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(300, 4)).astype(np.float32)
+    kinds = [np.hstack([rows, rng.normal(size=rows.shape)]).astype(np.float32) * scale for scale in (1, 3)]
+    affine, cosines = fit(kinds, rows)
+    x, y = np.concatenate(kinds).astype(float), np.concatenate([rows, rows]).astype(float)
+    x, y = (x - x.mean(axis=0)) / x.std(axis=0), y - y.mean(axis=0)
+    assert np.allclose(affine.matrix, np.linalg.solve(x.T @ x / 600 + affine.penalty * np.eye(8), x.T @ y / 600), atol=1e-5)
+    assert len(cosines) == 2 and min(cosines) > 0.9, "each kind is told, on rows that were kept back"
 
 
 def test_words_are_split_by_the_longest_tokens() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +256,74 @@ def test_damaged_models_and_tokenizers_are_refused(tmp_path: Path) -> None:
         tokgraft.transplant(model=good, tokenizer=tmp_path / "roleless", out=tmp_path / "out")
     with pytest.raises(ConfigError, match="would replace an input"):
         tokgraft.transplant(model=good, tokenizer=new, out=good)
+    assert not (tmp_path / "out").exists()
+
+
+def _nan(folder: Path) -> None:
+    state = weights(folder)
+    state["model.layers.0.mlp.up_proj.weight"][3, 1] = float("nan")
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _cut(folder: Path) -> None:
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
+
+
+def _no_safetensors(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"\x00" * 7)
+
+
+def _more_rows_in_the_config(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": config["vocab_size"] + 64}))
+
+
+def _fewer_rows_than_tokens(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["Zwölfeck", "Dreieck"])
+    tokenizer.save_pretrained(folder)
+
+
+def _lost_weights(folder: Path) -> None:
+    state = weights(folder)
+    del state["model.norm.weight"]
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_nan, r"up_proj\.weight holds NaN or Inf in 1 of \d+ values\n  -> .*fetch"),
+        (_cut, r"base cannot be loaded: .*\n  -> .*fetch the model again"),
+        (_no_safetensors, r"base cannot be loaded: .*\n  -> .*fetch the model again"),
+        (_more_rows_in_the_config, r"base cannot be loaded: .*(size|shape|mismatch).*\n  -> "),
+        (_fewer_rows_than_tokens, r"2 tokens without a row: ids go to \d+.*'(Zwölfeck|Dreieck)'.*\n  -> "),
+        (_lost_weights, r"1 weights are missing, among them model\.norm\.weight\n  -> "),
+    ],
+    ids=["nan", "cut", "no_safetensors", "config_has_more_rows", "tokens_without_a_row", "lost_weights"],
+)
+def test_command_line_on_a_damaged_base(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], message: str
+) -> None:
+    old, new, out = base(tmp_path), target(tmp_path), tmp_path / "out"
+    damage(old)
+    assert main(["transplant", "--model", str(old), "--tokenizer", str(new), "--method", "mean", "--out", str(out)]) == 2
+    told = capsys.readouterr().err
+    assert re.search(rf"tokgraft transplant: error: .*{message}", told), told
+    assert "Traceback" not in told and not out.exists() and {path.name for path in tmp_path.iterdir()} == {"base", new.name}
+
+
+def test_command_line_on_a_donor_of_another_tokenizer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = base(tmp_path), target(tmp_path)
+    donor = tmp_path / "donor"
+    shutil.copytree(toytasks.made({"donor"}, toys.tokenizer("byte_level", 600, "both"))["donor"], donor)
+    command = ["transplant", "--model", str(old), "--tokenizer", str(new), "--method", "clp", "--resource", f"donor={donor}"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2
+    assert re.search(r"donor was made for another tokenizer\n  -> make it for this one", capsys.readouterr().err)
+    (donor / "resource.json").write_bytes(b"{")
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2
+    assert re.search(r"the resource donor in .* cannot be read \(JSONDecodeError", capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
 
 

@@ -108,9 +108,11 @@ def apply(chain: str, task: Transplant, params: Mapping[str, Any]) -> Rows:
 
     Raises:
         ConfigError: The chain, its parameters or its resources are wrong.
-        ModelError: It cannot treat this model, or it returned rows that cannot be used.
+        ModelError: The tables do not fit the source vocabulary or hold NaN, a part cannot treat this model, or returned rows that cannot
+            be used.
     """
     parsed, resolved = parse(chain), settings(chain, params)
+    _check_tables(task)
     check_support(parsed, task.tied)
     for part in parsed.parts:
         if missing := sorted(part.requires - set(task.resources)):
@@ -135,6 +137,27 @@ def check_support(chain: Chain, tied: bool) -> None:
         if not (part.tied if tied else part.untied):
             has, other = ("one table for input and output (tied)", "untied") if tied else ("two tables (untied)", "tied")
             raise UnsupportedError(f"{part.name} cannot treat a model with {has}", f"choose another method, or an {other} base model")
+
+
+def _check_tables(task: Transplant) -> None:
+    """Raise unless the source's tables have a row of numbers for every token; rows that no token has are no part of any result."""
+    given: list[tuple[str, Any, int]] = [("input table", task.E, 2), ("output table", task.U, 2)]
+    if task.bias is not None:
+        given.append(("bias", task.bias, 1))
+    size = len(task.source)
+    for label, array, dimensions in given:
+        if array.ndim != dimensions or len(array) != size or array.dtype != np.float32:
+            raise ModelError(
+                f"the {label} is {array.shape} {array.dtype}, the source vocabulary has {size} ids",
+                f"give float32 values with {dimensions} dimensions and one row for each id, padding behind the last token cut off",
+            )
+        finite = np.isfinite(array[task.live]).reshape(len(task.live), -1).all(axis=1)
+        if len(bad := task.live[~finite].tolist()):
+            shown = ", ".join(f"{number} ({task.source[number].shown!r})" for number in bad[:5])
+            raise ModelError(
+                f"the {label} of the base holds NaN or Inf in {len(bad)} rows: {shown}",
+                "the weights are damaged; fetch or train them again",
+            )
 
 
 def _check_rows(name: str, task: Transplant, rows: Rows, tied: bool) -> None:

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tokgraft.methods._contract import Floats, Provenance, Rows, Transplant
-from tokgraft.methods._rows import copy_matches, draw_normal, provenance, start, tables
-from tokgraft.vocab import Match
+from tokgraft.methods._rows import bias_by, copy_matches, draw_normal, provenance, start, tables
 
 COLUMNS = 64  # of a table at a time, in float64: 64 MB at 128k rows
 SHOWN = 16  # ids that provenance lists at most
@@ -75,19 +74,8 @@ def mixed_rows(
         copy_matches(new[part], table, task.overlap)
     made = {number: Provenance("combined", most(mixture)) for number, mixture in inputs.items()}
     made |= dict.fromkeys(drawn, Provenance("random"))
-    bias = mixed_bias(task, task.overlap, inputs if task.tied else outputs)
+    bias = bias_by(task, task.overlap, lambda new, column: mix(new, column, inputs if task.tied else outputs))
     return Rows(new["input"], new.get("output"), bias, provenance(task, task.overlap, made), stats or {})
-
-
-def mixed_bias(task: Transplant, matches: Mapping[int, Match], mixtures: Mixtures) -> Floats | None:
-    """Bias of the head by the same weights as the rows: (|Vt|,), or None where there is none."""
-    if task.bias is None:
-        return None
-    column = task.bias[:, None]
-    new = start(column, task.live, len(task.target))
-    mix(new, column, mixtures)
-    copy_matches(new, column, matches)
-    return new[:, 0]
 
 
 def most(mixture: Mixture) -> tuple[int, ...]:
@@ -115,3 +103,8 @@ def from_counts(counts: Mapping[int, float]) -> Mixture:
     """A mixture of source id -> weight, by ascending id."""
     order = sorted(counts)
     return Mixture(order, [counts[number] for number in order])
+
+
+def characters(text: bytes) -> int:
+    """Number of characters that begin in `text`."""
+    return sum(byte & 0xC0 != 0x80 for byte in text)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokgraft.config.base import ConfigFile
+from tokgraft.errors import ConfigError
 from tokgraft.registry import Registry
 from tokgraft.vocab import Match, Segmenter, Vocabulary, overlap
 
@@ -66,6 +67,20 @@ class States(Protocol):
         """
 
 
+T = TypeVar("T")
+
+
+def given(part: T | None, name: str) -> T:
+    """A part of a transplant that a method cannot do without.
+
+    Raises:
+        ConfigError: The transplant was made without it.
+    """
+    if part is None:
+        raise ConfigError(f"this transplant was made without {name}, which the method needs", f"give Transplant(..., {name}=...)")
+    return part
+
+
 @dataclass(frozen=True)
 class Transplant:
     """What a method is given.
@@ -108,11 +123,14 @@ class Transplant:
 
     @cached_property
     def pieces(self) -> dict[int, tuple[int, ...]]:
-        """Target id -> source ids that write its bytes, for every target token that stands for text."""
-        if self.segmenter is None:
-            raise ValueError("this transplant was made without a segmenter")
+        """Target id -> source ids that write its bytes, for every target token that stands for text.
+
+        Raises:
+            ConfigError: The transplant was made without a segmenter.
+        """
+        segmenter = given(self.segmenter, "segmenter")
         ids = self.target.text_ids
-        return {number: tuple(found) for number, found in zip(ids, self.segmenter.pieces_many([self.target[n].text for n in ids]))}
+        return {number: tuple(found) for number, found in zip(ids, segmenter.pieces_many([self.target[n].text for n in ids]))}
 
     @cached_property
     def live(self) -> npt.NDArray[np.int64]:

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from tokgraft.errors import DataError
 from tokgraft.methods._contract import Floats, Params, Transplant
+from tokgraft.methods._linear import procrustes
 from tokgraft.methods._nearest import nearest
 from tokgraft.vocab import Segmenter, Vocabulary
 
@@ -79,7 +80,7 @@ class Space:
 
 
 def common_space(task: Transplant, params: AlignedParams) -> Space:
-    """Rotate the English word vectors onto those of the target language by the dictionary (orthogonal Procrustes).
+    """Rotate the English word vectors onto those of the target language by the dictionary (orthogonal Procrustes, Schönemann 1966).
 
     Each entry counts for every combination of its words as they are, lower-cased and in title case that both languages have; forms that
     coincide count as often as they coincide.
@@ -106,14 +107,7 @@ def common_space(task: Transplant, params: AlignedParams) -> Space:
             f"none of the {len(entries)} entries of the dictionary has a vector in both languages",
             "check that dictionary and word_vectors were made from the same corpora, or lower min_count of word_vectors",
         )
-    return Space(target, english, procrustes(x * np.array(weights)[:, None], y), len(left))
-
-
-def procrustes(x: Doubles, y: Doubles) -> Doubles:
-    """The orthogonal R that minimises ||x R - y|| (Schönemann 1966). (n, d), (n, d) -> (d, d)."""
-    u, _, v = np.linalg.svd(x.T @ y)
-    rotation: Doubles = u @ v
-    return rotation
+    return Space(target, english, procrustes((x * np.array(weights)[:, None]).T @ y), len(left))
 
 
 def token_texts(vocabulary: Vocabulary) -> dict[int, str]:
@@ -207,7 +201,8 @@ def neighbours(task: Transplant, source: Floats, target: Floats, wanted: Iterabl
         raise DataError("no target token has a vector", "all word vectors of the target language are zero; " + RESOURCE)
     if len(ids) and len(anchors) < k:
         raise DataError(
-            f"{len(anchors)} source tokens have a vector, {k} are needed", "lower neighbors, or train word_vectors on more text"
+            f"{len(anchors)} source tokens have a vector, {k} are needed",
+            "lower neighbors, train word_vectors on more text, or choose a method without word vectors",
         )
     if not len(ids):
         return Neighbours(ids, np.zeros((0, k), dtype=np.int64), np.zeros((0, k)), len(anchors))
@@ -216,10 +211,3 @@ def neighbours(task: Transplant, source: Floats, target: Floats, wanted: Iterabl
     unique = target[ids[np.unique(back, return_index=True)[1]]]
     found, cosines = nearest(unique, source[anchors], k)
     return Neighbours(ids, anchors[found][back], cosines[back], len(anchors))
-
-
-def softmax(scores: Doubles) -> Doubles:
-    """Row-wise softmax, (n, k) -> (n, k)."""
-    weights = np.exp(scores - scores.max(axis=1, keepdims=True)) if scores.size else scores
-    normed: Doubles = weights / weights.sum(axis=1, keepdims=True)
-    return normed

@@ -20,6 +20,9 @@ from tokgraft.methods._rows import copy_matches, head_bias, provenance, start
 Doubles = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+NEARER = (
+    "take a donor trained on more text, a tokenizer nearer to the base's, a lower k where the method has one, or a method without a donor"
+)
 SHOWN = 16  # so many sources of a combined row are recorded
 
 
@@ -92,7 +95,7 @@ def transfer(task: Transplant, how: How, make: Callable[[Side], Made], *, at_lea
         at_least: Anchors that are needed.
 
     Raises:
-        DataError: The donor's tables do not fit the target vocabulary, hold NaN, or too few tokens are shared.
+        DataError: The donor's tables do not fit the target vocabulary, hold NaN, or too few tokens are shared, or no text token is.
     """
     donor: Donor = task.resources["donor"]
     _check(donor, len(task.target))
@@ -104,9 +107,10 @@ def transfer(task: Transplant, how: How, make: Callable[[Side], Made], *, at_lea
     anchors, new_ids = order[shared & known[order]], order[fresh & known[order]]
     origin = np.array([matches[number].source for number in anchors.tolist()], dtype=np.int64)
     if len(new_ids) and len(anchors) < at_least:
+        raise DataError(f"{len(anchors)} tokens are shared by both vocabularies and known to the donor, {at_least} are needed", NEARER)
+    if len(new_ids) and all(task.target[number].kind == "special" for number in anchors.tolist()):
         raise DataError(
-            f"{len(anchors)} tokens are shared by both vocabularies and known to the donor, {at_least} are needed",
-            "lower the method's k, take a donor trained on more text, or a tokenizer nearer to the base's",
+            "no text token is shared by both vocabularies and known to the donor: the two spaces have nothing in common", NEARER
         )
     stats = {"anchors": len(anchors), "zero_donor_rows": int((~known[order]).sum())}
     new, made = {}, dict.fromkeys(new_ids.tolist(), Provenance(how))

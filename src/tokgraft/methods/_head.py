@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tokgraft.errors import ConfigError
-from tokgraft.methods._contract import Rows, Transplant
+from tokgraft.errors import ConfigError, ModelError
+from tokgraft.methods._contract import Rows, Transplant, given
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,20 +94,19 @@ def sample(task: Transplant, rows: Rows, split: str, limit: int) -> Sample:
     """States and labels of about `limit` positions of a split ("train" or "dev"), whole documents.
 
     Raises:
-        ConfigError: The resource does not fit the target.
+        ConfigError: The resource does not fit the target, or the transplant was made without a reader of states.
         ModelError: The model's head is of no use here, or gives NaN.
     """
     import torch
 
-    if task.states is None:
-        raise ValueError("this transplant was made without a reader of states")
+    states = given(task.states, "states")
     chosen = documents(task, split, limit)
     place = np.full(len(task.target), -1, dtype=np.int64)
     place[order(task)] = np.arange(len(task.target.ids))
     labels = place[np.concatenate([document[1:] for document in chosen])]
     if labels.min() < 0:
         raise ConfigError(f"{TEXT} has ids that are no tokens of the target", "make it for this tokenizer")
-    return Sample(torch.from_numpy(task.states(rows, chosen)), torch.from_numpy(labels))
+    return Sample(torch.from_numpy(states(rows, chosen)), torch.from_numpy(labels))
 
 
 def logits(states: Tensor, table: Head) -> Iterator[tuple[slice, Tensor]]:
@@ -156,12 +155,21 @@ def direction(states: Tensor, ridge: float) -> Tensor:
     """The vector v for which v'h is nearest to 1 over the states, (d_out,), float32: what stands for a bias in a head that has none.
 
     v = (E[h h'] + ridge * mean square of a dimension * I)^-1 E[h].
+
+    Raises:
+        ModelError: The states do not say which direction: they are zero, or fill fewer dimensions than they have and there is no ridge.
     """
     import torch
 
     second = moment(states)
     second.diagonal().add_(ridge * second.diagonal().mean())
-    found: Tensor = torch.linalg.solve(second, states.double().mean(dim=0)).float()
+    try:
+        found: Tensor = torch.linalg.solve(second, states.double().mean(dim=0)).float()
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        raise ModelError(
+            f"the model's hidden states are zero or fill fewer than {len(second)} dimensions: no direction in them can stand for a bias",
+            "check the weights of the base and the rows of the method before; else raise ridge or states of the refiner",
+        ) from None
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokgraft.methods._contract import Floats, Provenance, Rows, Transplant
-from tokgraft.methods._rows import Matches, copy_matches, draw_normal, provenance, specials, start, tables
+from tokgraft.methods._rows import Matches, bias_by, copy_matches, draw_normal, provenance, specials, start, tables
 
 Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
@@ -31,6 +31,10 @@ class Mixtures:
     ids: Ints
     sources: Ints
     weights: Doubles
+
+    def fill(self, new: Floats, table: Floats) -> None:
+        """Put the mixtures of the rows of `table` into `new`."""
+        new[self.ids] = self.of(table)
 
     def of(self, table: Floats) -> Floats:
         """The mixed rows, (n, d), summed in float64."""
@@ -69,7 +73,7 @@ def assemble(
         coordinates, shared = (table, None) if factor is None else factor(table)
         rows = start(coordinates, task.live, len(task.target))
         draw_normal(rows, coordinates, task.live, drawn, task.rng(f"{name} {which}"))
-        rows[mixtures.ids] = mixtures.of(coordinates)
+        mixtures.fill(rows, coordinates)
         copy_matches(rows, coordinates, matches)
         if shared is not None:
             rows = (rows @ shared).astype(np.float32)
@@ -78,15 +82,5 @@ def assemble(
     made = dict.fromkeys(drawn, Provenance("random"))
     for number, sources, weights in zip(mixtures.ids.tolist(), mixtures.sources.tolist(), mixtures.weights.tolist()):
         made[number] = Provenance("combined", tuple(source for source, weight in zip(sources, weights) if weight))
-    return Rows(new["input"], new.get("output"), _bias(task, matches, mixtures), provenance(task, matches, made), stats)
-
-
-def _bias(task: Transplant, matches: Matches, mixtures: Mixtures) -> Floats | None:
-    """The head's bias by the same copies and weights; the mean of the source's where a row was drawn."""
-    if task.bias is None:
-        return None
-    column = task.bias[:, None]
-    new = start(column, task.live, len(task.target))
-    new[mixtures.ids] = mixtures.of(column)
-    copy_matches(new, column, matches)
-    return new[:, 0]
+    bias = bias_by(task, matches, mixtures.fill)
+    return Rows(new["input"], new.get("output"), bias, provenance(task, matches, made), stats)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from tokgraft.methods._contract import Floats
 
 Doubles = npt.NDArray[np.float64]
+TESTED = slice(9, None, 10)  # rows that no map sees before its cosine is taken
 PENALTIES = tuple(10.0**exponent for exponent in range(-5, 3))  # of features with variance 1, per example
 
 
@@ -37,26 +39,29 @@ class Affine:
         return mapped
 
 
-def fit(states: Floats, rows: Floats, others: Floats | None = None) -> tuple[Affine, float, float | None]:
+def fit(states: Sequence[Floats], rows: Floats, others: Floats | None = None) -> tuple[Affine, list[float]]:
     """Least squares with a penalty on the standardised features: min |Z W - (Y - mean)|^2 / n + penalty |W|^2, Z of variance 1.
 
-    Of ten pairs one is kept for choosing the penalty and one for the cosines that are reported; the final map uses all pairs.
+    Of ten rows one is kept for choosing the penalty and one for the cosines that are reported; the final map uses all rows.
 
     Args:
-        states: (n, k).
+        states: States of one or several kinds for the same rows, each (n, k); the penalty is chosen by the last kind.
         rows: (n, d).
-        others: States of another kind for the same rows, (n, k), which are only looked at with the map.
+        others: States of another kind, which are only looked at with the map: those of every tenth row, `rows[TESTED]`.
 
     Returns:
-        The map; the mean cosine of mapped and true rows, both without the mean row, on pairs that neither map nor penalty saw; the same
-        from `others`.
+        The map; for each kind, `others` last, the mean cosine of mapped and true rows, both without the mean row, on rows that neither map
+        nor penalty saw.
     """
-    place = np.arange(len(states)) % 10
-    choose, test = place == 8, place == 9
-    found = _solve(states[place < 8], rows[place < 8], PENALTIES)
-    best = max(found, key=lambda affine: (centred_cosine(affine, states[choose], rows[choose]), affine.penalty))
-    second = None if others is None else centred_cosine(best, others[test], rows[test])
-    return _solve(states, rows, (best.penalty,))[0], centred_cosine(best, states[test], rows[test]), second
+    place = np.arange(len(rows)) % 10
+
+    def solved(keep: npt.NDArray[np.bool_], penalties: tuple[float, ...]) -> list[Affine]:
+        return _solve(np.concatenate([kind[keep] for kind in states]), np.concatenate([rows[keep]] * len(states)), penalties)
+
+    choose = place == 8
+    best = max(solved(place < 8, PENALTIES), key=lambda affine: (centred_cosine(affine, states[-1][choose], rows[choose]), affine.penalty))
+    looked_at = [kind[TESTED] for kind in states] + ([] if others is None else [others])
+    return solved(place >= 0, (best.penalty,))[0], [centred_cosine(best, kind, rows[TESTED]) for kind in looked_at]
 
 
 def _solve(states: Floats, rows: Floats, penalties: tuple[float, ...]) -> list[Affine]:

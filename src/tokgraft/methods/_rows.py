@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from tokgraft.methods._contract import Floats, How, Provenance, Rows, Transplant
 from tokgraft.vocab import Match
 
 Matches = Mapping[int, Match]
+Draw = Callable[[Floats, Floats, list[int], np.random.Generator], None]
 
 
 def tables(task: Transplant) -> list[tuple[str, Floats]]:
@@ -54,13 +56,38 @@ def draw_normal(new: Floats, table: Floats, live: npt.NDArray[np.int64], ids: It
 
 def head_bias(task: Transplant, matches: Matches, pieces: Mapping[int, Sequence[int]]) -> Floats | None:
     """Bias of the head: copied for matches, mean over pieces otherwise, mean of all where there are none. (|Vt|,) or None."""
+    return bias_by(task, matches, lambda new, column: combine_mean(new, column, pieces))
+
+
+def bias_by(task: Transplant, matches: Matches, fill: Callable[[Floats, Floats], None]) -> Floats | None:
+    """Bias of the head by what makes the rows: `fill(new, old)` sets values of new columns (n, 1); copied for matches. (|Vt|,) or None."""
     if task.bias is None:
         return None
     column = task.bias[:, None]
     new = start(column, task.live, len(task.target))
-    combine_mean(new, column, pieces)
+    fill(new, column)
     copy_matches(new, column, matches)
     return new[:, 0]
+
+
+def drawn_rows(task: Transplant, name: str, matches: Matches, draw: Draw, stats: Mapping[str, Any] | None = None) -> Rows:
+    """Rows of a method that copies matches and draws everything else, in canonical order and for each table on its own.
+
+    Args:
+        task: The transplant.
+        name: Of the method, for the generators.
+        matches: What is copied.
+        draw: draw(new, table, ids, rng) sets the rows `ids` of `new`, given the source's table.
+        stats: What the method wants to tell.
+    """
+    drawn = [number for number in task.target.canonical_order if number not in matches]
+    new = {}
+    for which, table in tables(task):
+        new[which] = start(table, task.live, len(task.target))
+        draw(new[which], table, drawn, task.rng(f"{name} {which}"))
+        copy_matches(new[which], table, matches)
+    made = provenance(task, matches, dict.fromkeys(drawn, Provenance("random")))
+    return Rows(new["input"], new.get("output"), head_bias(task, matches, {}), made, stats or {})
 
 
 def provenance(task: Transplant, matches: Matches, other: Mapping[int, Provenance]) -> tuple[Provenance, ...]:

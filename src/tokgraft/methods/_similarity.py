@@ -21,6 +21,15 @@ def unit_rows(vectors: npt.NDArray[np.floating]) -> Doubles:
     return scaled
 
 
+def softmax(scores: Doubles) -> Doubles:
+    """exp(x) / sum exp(x) along the last axis, (..., k)."""
+    if not scores.size:
+        return scores
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    normed: Doubles = weights / weights.sum(axis=-1, keepdims=True)
+    return normed
+
+
 def sparsemax(scores: Doubles) -> Doubles:
     """Row-wise Euclidean projection onto the simplex (Martins & Astudillo 2016, algorithm 1). (n, m) -> (n, m), rows sum to 1."""
     ordered = -np.sort(-scores, axis=1)

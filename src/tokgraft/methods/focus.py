@@ -45,7 +45,10 @@ def build(task: Transplant, params: Focus) -> Rows:
     new_ids = [number for number in task.target.ids if number not in matches and known[number]]
     drawn = [number for number in task.target.canonical_order if number not in matches and not known[number]]
     if new_ids and not anchors:
-        raise DataError("no token of the overlap has a token vector", "train the token vectors on more text, or lower min_count")
+        raise DataError(
+            f"none of the {len(matches)} tokens of the overlap has a token vector",
+            "train the token vectors on more text, lower min_count, or choose a method that needs no shared tokens",
+        )
     origin = [matches[number].source for number in anchors]
     new = {name: start(table, task.live, len(task.target)) for name, table in tables(task)}
     bias = head_bias(task, matches, task.pieces) if task.bias is not None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import Any, Literal
 
 import numpy as np
@@ -10,8 +11,8 @@ from pydantic import Field
 
 from tokgraft.errors import DataError, ModelError
 from tokgraft.methods._composition import new_tokens
-from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, method
-from tokgraft.methods._ridge import Affine, fit
+from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, given, method
+from tokgraft.methods._ridge import TESTED, Affine, fit
 from tokgraft.methods._rows import copy_matches, head_bias, provenance, start, tables
 
 Ids = tuple[int, ...]
@@ -19,16 +20,16 @@ FEWEST = 20  # single-piece words that a fit needs
 NUMBERS = 32_000_000  # of the states of one forward pass: 128 MB in float32
 
 
-@method("hidden_state", version=1, paper="arXiv:2410.05864", copies_overlap=True, forward=True)
+@method("hidden_state", version=2, paper="arXiv:2410.05864", copies_overlap=True, forward=True)
 class HiddenState(Params):
     """Map the state at the last piece to an input row (inner layer) and an output row (last layer); the overlap is copied."""
 
     depth: float = Field(1 / 3, gt=0, le=1, description="Layer of the input rows' states, as a share of all layers.")
     context: str = Field("\n", description="Text that stands before the pieces, after the begin token.")
-    examples: Literal["words", "split"] = Field(
-        "words", description="words: fit on words that are one piece; split: on the same words, written with smaller pieces."
+    examples: Literal["words", "split", "both"] = Field(
+        "words", description="words: fit on words that are one piece (published); split: on the same words, written with smaller pieces."
     )
-    words: int = Field(10_000, ge=FEWEST, description="Words to fit on, at most: those with the lowest ids.")
+    words: int = Field(4000, ge=FEWEST, description="Words to fit on, at most: evenly over the ids, frequent and rare ones alike.")
     tied: Literal["mean", "input", "output"] = Field("mean", description="Row of a tied model: mean of both maps, or one of them.")
 
 
@@ -70,18 +71,39 @@ class Reader:
     def __init__(self, task: Transplant, params: HiddenState) -> None:
         import torch
 
-        if task.load_model is None or task.segmenter is None:
-            raise ValueError("this transplant was made without a model or a segmenter")
-        model = task.load_model()
+        segmenter, model = given(task.segmenter, "segmenter"), given(task.load_model, "load_model")()
         masked = type(model).__name__.endswith("ForMaskedLM")
         roles = task.source.roles
         begin = next((roles[role] for role in ("bos", "cls", "eos") if role in roles), None)
-        self.before: Ids = (*(() if begin is None else (begin,)), *task.segmenter.pieces(params.context.encode()))
+        self.before: Ids = (*(() if begin is None else (begin,)), *segmenter.pieces(params.context.encode()))
         self.after: Ids = (roles["sep"],) if masked and "sep" in roles else ()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.body: Any = model.base_model.to(self.device).eval()
         self.layers: int = self.body.config.num_hidden_layers
         self.layer = max(1, round(params.depth * self.layers))
+        self.prefix: Any = None if masked or not self.before else self._prefix()
+
+    def _prefix(self) -> Any:
+        """Keys and values of what stands before all pieces, read once; None where the model cannot go on from them."""
+        import torch
+        from transformers import DynamicCache
+
+        with torch.inference_mode():
+            found = self.body(input_ids=torch.tensor([self.before], device=self.device), use_cache=True)
+        cache = getattr(found, "past_key_values", None)
+        return cache if type(cache) is DynamicCache else None
+
+    def _read(self, batch: Sequence[Ids]) -> Any:
+        """States of all layers for sequences of equal length, those of the prefix left out where it was read before."""
+        import torch
+
+        if self.prefix is None:
+            whole = [(*self.before, *ids, *self.after) for ids in batch]
+            return self.body(input_ids=torch.tensor(whole, device=self.device), output_hidden_states=True, use_cache=False).hidden_states
+        cache = deepcopy(self.prefix)
+        cache.batch_repeat_interleave(len(batch))
+        given = torch.tensor([(*ids, *self.after) for ids in batch], device=self.device)
+        return self.body(input_ids=given, past_key_values=cache, output_hidden_states=True, use_cache=True).hidden_states
 
     def states(self, sequences: Sequence[Ids]) -> Iterator[tuple[list[Ids], Floats, Floats]]:
         """Batches of sequences, states of the inner layer and of the last one (after the final norm), each (n, hidden), float32.
@@ -102,9 +124,7 @@ class Reader:
             for begin in range(0, len(groups[length]), step):
                 batch = groups[length][begin : begin + step]
                 with torch.inference_mode():
-                    given = torch.tensor([(*self.before, *ids, *self.after) for ids in batch], device=self.device)
-                    found = self.body(input_ids=given, output_hidden_states=True).hidden_states
-                    place = whole - len(self.after) - 1
+                    found, place = self._read(batch), -1 - len(self.after)
                     early, late = (found[layer][:, place].float().cpu().numpy() for layer in (self.layer, -1))
                 if not (np.isfinite(early).all() and np.isfinite(late).all()):
                     raise ModelError("the base model gives hidden states that are not finite", "check its weights")
@@ -127,24 +147,33 @@ def _maps(task: Transplant, params: HiddenState, reader: Reader) -> tuple[Affine
     """The maps to input and output rows, and how well they do on words that they did not see, as one piece and split."""
     index = {task.source[number].text: number for number in reversed(task.source.text_ids)}
     parts = {number: split(task.source[number].text, index) for number in example_words(task)}
-    words = [number for number, ids in parts.items() if ids][: params.words]
+    words = spread([number for number, ids in parts.items() if ids], params.words)
     if len(words) < FEWEST:
         raise DataError(
             f"hidden_state fits on words that are one piece; the base has {len(words)}, needed are {FEWEST}",
             "choose a base with a larger vocabulary, or a method without a fit",
         )
-    read = {"words": reader.stacked([(number,) for number in words]), "split": reader.stacked([parts[number] for number in words])}
-    other = "split" if params.examples == "words" else "words"
+    written: dict[str, list[Ids]] = {"words": [(number,) for number in words], "split": [parts[number] for number in words]}
+    used = [kind for kind in written if params.examples in (kind, "both")]
+    others = [kind for kind in written if kind not in used]  # at most one; only the words that the maps are tested on are read
+    read = {kind: reader.stacked(written[kind][TESTED] if kind in others else written[kind]) for kind in written}
     stats: dict[str, Any] = {"layer": reader.layer, "examples": len(words)}
     maps = []
     for place, (name, table) in enumerate((("input", task.E), ("output", task.U))):
-        affine, cosine, second = fit(read[params.examples][place], table[words], read[other][place])
+        affine, cosines = fit([read[kind][place] for kind in used], table[words], *(read[kind][place] for kind in others))
         maps.append(affine)
         stats |= {
             f"penalty_{name}": affine.penalty,
-            f"heldout_cosine_{name}": {params.examples: round(cosine, 4), other: round(second or 0.0, 4)},
+            f"heldout_cosine_{name}": {kind: round(cosine, 4) for kind, cosine in zip([*used, *others], cosines)},
         }
     return maps[0], maps[1], stats
+
+
+def spread(numbers: Sequence[int], count: int) -> list[int]:
+    """At most `count` of the numbers, evenly over their order, the first and the last among them."""
+    if len(numbers) <= count:
+        return list(numbers)
+    return [numbers[place] for place in np.linspace(0, len(numbers) - 1, count).round().astype(int).tolist()]
 
 
 def example_words(task: Transplant) -> list[int]:

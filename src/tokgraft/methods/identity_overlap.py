@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from tokgraft.methods._contract import Params, Provenance, Rows, Transplant, method
-from tokgraft.methods._rows import copy_matches, draw_normal, head_bias, provenance, start, tables
+from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
+from tokgraft.methods._rows import draw_normal, drawn_rows
 
 
 @method("identity_overlap", version=1, paper="arXiv:2012.15562; arXiv:2309.04679", copies_overlap=True)
@@ -20,16 +20,11 @@ class IdentityOverlap(Params):
 
 def build(task: Transplant, params: IdentityOverlap) -> Rows:
     """E'[t] = E[s] where s is the same token; independent normal draws else, for each table on its own."""
-    matches = task.overlap
-    drawn = [number for number in task.target.canonical_order if number not in matches]
-    new = {}
-    for name, table in tables(task):
-        rng = task.rng(f"identity_overlap {name}")
-        new[name] = start(table, task.live, len(task.target))
+
+    def draw(new: Floats, table: Floats, ids: list[int], rng: np.random.Generator) -> None:
         if params.std is None:
-            draw_normal(new[name], table, task.live, drawn, rng)
+            draw_normal(new, table, task.live, ids, rng)
         else:
-            new[name][drawn] = (params.std * rng.standard_normal((len(drawn), table.shape[1]))).astype(np.float32)
-        copy_matches(new[name], table, matches)
-    made = provenance(task, matches, dict.fromkeys(drawn, Provenance("random")))
-    return Rows(new["input"], new.get("output"), head_bias(task, matches, {}), made)
+            new[ids] = (params.std * rng.standard_normal((len(ids), table.shape[1]))).astype(np.float32)
+
+    return drawn_rows(task, "identity_overlap", task.overlap, draw)

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, method
-from tokgraft.methods._rows import copy_matches, head_bias, provenance, specials, start, tables
+from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
+from tokgraft.methods._rows import drawn_rows, specials
 
 
 @method("multivariate", version=1, paper="Hewitt 2021, Initializing New Word Embeddings", copies_overlap=True)
@@ -21,17 +21,14 @@ class Multivariate(Params):
 def build(task: Transplant, params: Multivariate) -> Rows:
     """New rows mu + sqrt(eps) * L z with Sigma = L L^T over the source's live rows, for each table on its own."""
     matches = task.overlap if params.copy_overlap else specials(task)
-    drawn = [number for number in task.target.canonical_order if number not in matches]
-    new = {}
-    for name, table in tables(task):
-        new[name] = start(table, task.live, len(task.target))
-        if drawn:
+
+    def draw(new: Floats, table: Floats, ids: list[int], rng: np.random.Generator) -> None:
+        if ids:
             mean, factor = gaussian(table, task.live)
-            noise = task.rng(f"multivariate {name}").standard_normal((len(drawn), table.shape[1]))
-            new[name][drawn] = (mean + np.sqrt(params.eps) * (noise @ factor.T)).astype(np.float32)
-        copy_matches(new[name], table, matches)
-    made = provenance(task, matches, dict.fromkeys(drawn, Provenance("random")))
-    return Rows(new["input"], new.get("output"), head_bias(task, matches, {}), made)
+            noise = rng.standard_normal((len(ids), table.shape[1]))
+            new[ids] = (mean + np.sqrt(params.eps) * (noise @ factor.T)).astype(np.float32)
+
+    return drawn_rows(task, "multivariate", matches, draw)
 
 
 def gaussian(table: Floats, live: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

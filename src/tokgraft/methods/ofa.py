@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from tokgraft.errors import ConfigError
-from tokgraft.methods._contract import Floats, Rows, Transplant, method
-from tokgraft.methods._crosslingual import REQUIRES, AlignedParams, Space, common_space, neighbours, softmax, vectors_by_words
+from tokgraft.methods._contract import Floats, Rows, Transplant, given, method
+from tokgraft.methods._crosslingual import REQUIRES, AlignedParams, Space, common_space, neighbours, vectors_by_words
 from tokgraft.methods._factors import truncated
 from tokgraft.methods._mixtures import Mixtures, assemble
+from tokgraft.methods._similarity import softmax
 from tokgraft.vocab import Match
 
 
@@ -34,8 +34,7 @@ def build(task: Transplant, params: Ofa) -> Rows:
         DataError: No entry of the dictionary can be used, vectors are NaN or zero, or fewer source tokens than `neighbors` have one.
         ConfigError: This transplant has no target tokenizer.
     """
-    if task.segmenter is None or task.load_target_segmenter is None:
-        raise ConfigError("ofa needs both tokenizers, and this transplant was made without one", "use tokgraft transplant")
+    segmenter, target_segmenter = given(task.segmenter, "segmenter"), given(task.load_target_segmenter, "load_target_segmenter")()
     matches = dict(task.overlap)
     folded = _fuzzy(task) if params.fuzzy else {}
     matches |= folded
@@ -43,8 +42,8 @@ def build(task: Transplant, params: Ofa) -> Rows:
     words, vectors = _pooled(space)
     forms = _forms(words)
     ones = np.ones(len(words))
-    source = vectors_by_words(len(task.source), task.segmenter, forms, vectors, ones)
-    target = vectors_by_words(len(task.target), task.load_target_segmenter(), forms, vectors, ones)
+    source = vectors_by_words(len(task.source), segmenter, forms, vectors, ones)
+    target = vectors_by_words(len(task.target), target_segmenter, forms, vectors, ones)
     wanted = [number for number in task.target.text_ids if number not in matches]
     near = neighbours(task, source, target, wanted, params.neighbors)
     mixtures = Mixtures(near.ids, near.sources, softmax(near.cosines / params.temperature))

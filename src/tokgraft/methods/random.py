@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tokgraft.methods._contract import Params, Provenance, Rows, Transplant, method
-from tokgraft.methods._rows import copy_matches, draw_normal, head_bias, provenance, specials, start, tables
+from tokgraft.methods._contract import Params, Rows, Transplant, method
+from tokgraft.methods._rows import draw_normal, drawn_rows, specials
 
 
 @method("random", version=1)
@@ -18,11 +18,4 @@ class Random(Params):
 def build(task: Transplant, params: Random) -> Rows:
     """Rows ~ N(mean_d, std_d) of the source's live rows, independent in every dimension and for each table."""
     matches = task.overlap if params.copy_overlap else specials(task)
-    drawn = [number for number in task.target.canonical_order if number not in matches]
-    new = {}
-    for name, table in tables(task):
-        new[name] = start(table, task.live, len(task.target))
-        draw_normal(new[name], table, task.live, drawn, task.rng(f"random {name}"))
-        copy_matches(new[name], table, matches)
-    made = provenance(task, matches, dict.fromkeys(drawn, Provenance("random")))
-    return Rows(new["input"], new.get("output"), head_bias(task, matches, {}), made)
+    return drawn_rows(task, "random", matches, lambda new, table, ids, rng: draw_normal(new, table, task.live, ids, rng))

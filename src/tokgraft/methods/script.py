@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, method
-from tokgraft.methods._rows import copy_matches, head_bias, moments, provenance, specials, start, tables
+from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
+from tokgraft.methods._rows import drawn_rows, moments, specials
+from tokgraft.methods._scripts import script_among
 from tokgraft.vocab import Vocabulary
 
 SCRIPTS = """
@@ -21,6 +20,7 @@ SCRIPTS = """
     Yiii Lisu Vaii Bamu Sylo Saur Kali Java Cham Tavt Mtei Goth Osge Adlm Cakm Newa Rohg Wcho Hmnp Plrd Brai
 """
 """ISO 15924 codes of scripts in use; letters of others count as Zzzz. Zyyy: signs of many scripts (digits, punctuation); Zinh: marks."""
+OTHER = "Zzzz"
 BYTES = "bytes"  # tokens that are no whole characters
 BLOCK = 8192
 
@@ -44,14 +44,13 @@ def build(task: Transplant, params: Script) -> Rows:
         members.setdefault(name, []).append(number)
     # Target special tokens without a match stand for no text and have no category.
     groups = [name if len(members.get(name := target.get(number, ""), [])) > 1 else "" for number in drawn]
-    new = {}
-    for which, table in tables(task):
-        new[which] = start(table, task.live, len(task.target))
-        _draw(new[which], table, drawn, groups, {**members, "": task.live.tolist()}, task.rng(f"script {which}"))
-        copy_matches(new[which], table, matches)
-    made = provenance(task, matches, dict.fromkeys(drawn, Provenance("random")))
+    members[""] = task.live.tolist()
+
+    def draw(new: Floats, table: Floats, ids: list[int], rng: np.random.Generator) -> None:
+        _draw(new, table, ids, groups, members, rng)
+
     counts = Counter(name or "all source rows" for name in groups)
-    return Rows(new["input"], new.get("output"), head_bias(task, matches, {}), made, {"drawn_like": dict(sorted(counts.items()))})
+    return drawn_rows(task, "script", matches, draw, {"drawn_like": dict(sorted(counts.items()))})
 
 
 def categories(vocabulary: Vocabulary, by_script: bool = True, by_position: bool = True) -> dict[int, str]:
@@ -74,21 +73,8 @@ def script_of(text: bytes) -> str:
         return BYTES
     if len(characters) > 1:
         characters = characters.removeprefix(" ")
-    counts = Counter(_character_script(character) for character in characters)  # keeps the order of first appearance
+    counts = Counter(script_among(SCRIPTS, character) or OTHER for character in characters)  # keeps the order of first appearance
     return counts.most_common(1)[0][0] if counts else "Zyyy"
-
-
-@cache
-def _character_script(character: str) -> str:
-    found = _pattern().match(character)
-    return str(found.lastgroup) if found else "Zzzz"
-
-
-@cache
-def _pattern() -> Any:
-    import regex
-
-    return regex.compile("|".join(rf"(?P<{code}>\p{{Script={code}}})" for code in SCRIPTS.split()))
 
 
 def _draw(new: Floats, table: Floats, ids: list[int], groups: list[str], members: dict[str, list[int]], rng: np.random.Generator) -> None:

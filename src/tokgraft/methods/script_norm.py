@@ -4,73 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from functools import cache
-from typing import Any
 
 import numpy as np
 from pydantic import Field
 
 from tokgraft.methods._contract import Floats, Params, Rows, Transplant, refiner
 from tokgraft.methods._rows import made
+from tokgraft.methods._scripts import script_among
 from tokgraft.vocab import Token
 
-SCRIPTS = [
-    "Latin",
-    "Greek",
-    "Cyrillic",
-    "Armenian",
-    "Georgian",
-    "Hebrew",
-    "Arabic",
-    "Syriac",
-    "Thaana",
-    "Nko",
-    "Adlam",
-    "Ethiopic",
-    "Tifinagh",
-    "Vai",
-    "Devanagari",
-    "Bengali",
-    "Gurmukhi",
-    "Gujarati",
-    "Oriya",
-    "Tamil",
-    "Telugu",
-    "Kannada",
-    "Malayalam",
-    "Sinhala",
-    "Ol_Chiki",
-    "Meetei_Mayek",
-    "Chakma",
-    "Thai",
-    "Lao",
-    "Tibetan",
-    "Myanmar",
-    "Khmer",
-    "Balinese",
-    "Javanese",
-    "Sundanese",
-    "Buginese",
-    "Tai_Le",
-    "New_Tai_Lue",
-    "Tai_Tham",
-    "Cham",
-    "Mongolian",
-    "Han",
-    "Hiragana",
-    "Katakana",
-    "Hangul",
-    "Bopomofo",
-    "Yi",
-    "Lisu",
-    "Cherokee",
-    "Canadian_Aboriginal",
-    "Hanifi_Rohingya",
-    "Coptic",
-    "Gothic",
-    "Runic",
-    "Braille",
-]
+SCRIPTS = """
+    Latin Greek Cyrillic Armenian Georgian Hebrew Arabic Syriac Thaana Nko Adlam Ethiopic Tifinagh Vai Devanagari Bengali Gurmukhi
+    Gujarati Oriya Tamil Telugu Kannada Malayalam Sinhala Ol_Chiki Meetei_Mayek Chakma Thai Lao Tibetan Myanmar Khmer Balinese Javanese
+    Sundanese Buginese Tai_Le New_Tai_Lue Tai_Tham Cham Mongolian Han Hiragana Katakana Hangul Bopomofo Yi Lisu Cherokee
+    Canadian_Aboriginal Hanifi_Rohingya Coptic Gothic Runic Braille
+"""
 NONE, PART = "no script", "part of a character"
 
 
@@ -109,7 +57,7 @@ def script(token: Token) -> str:
     Of scripts with equally many characters the one that comes first in the token counts.
     """
     text = token.text.decode("utf-8", "ignore")
-    found = Counter(name for name in map(_script, text) if name is not None)
+    found = Counter(name for name in (script_among(SCRIPTS, character) for character in text) if name is not None)
     if found:
         return found.most_common(1)[0][0]
     return NONE if len(text.encode()) == len(token.text) else PART
@@ -125,17 +73,3 @@ def _means(scripts: dict[int, str], table: Floats, least: int) -> dict[str | Non
         if (names == name).sum() >= least:
             found[name] = float(lengths[names == name].mean())
     return found
-
-
-@cache
-def _pattern() -> Any:
-    import regex
-
-    return regex.compile("|".join(rf"(?P<{name}>\p{{Script={name}}})" for name in SCRIPTS))
-
-
-@cache
-def _script(character: str) -> str | None:
-    if not (match := _pattern().match(character)):
-        return None
-    return str(match.lastgroup)

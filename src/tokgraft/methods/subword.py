@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from tokgraft.config.base import Strict
-from tokgraft.methods._composition import Mixture, blend, mixed_rows, new_tokens
+from tokgraft.methods._composition import Mixture, blend, characters, mixed_rows, new_tokens
 from tokgraft.methods._contract import Params, Rows, Transplant, method
 
 
@@ -106,8 +106,3 @@ def weights(rule: Weighting, texts: Sequence[bytes]) -> list[float]:
     if rule.kind == "mean":
         return [1.0] * count
     return [float(place == (0 if rule.kind == "first" else count - 1)) for place in range(count)]
-
-
-def characters(text: bytes) -> int:
-    """Number of characters that begin in `text`."""
-    return sum(byte & 0xC0 != 0x80 for byte in text)

@@ -10,9 +10,10 @@ import numpy.typing as npt
 from pydantic import Field
 
 from tokgraft.errors import ConfigError
-from tokgraft.methods._composition import Mixture, blend, by_pieces, mixed_rows, new_tokens
+from tokgraft.methods._composition import Mixture, blend, by_pieces, characters, mixed_rows, new_tokens
 from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
 from tokgraft.methods._nearest import nearest
+from tokgraft.methods._similarity import softmax
 from tokgraft.vocab import Vocabulary
 
 Doubles = npt.NDArray[np.float64]
@@ -56,8 +57,8 @@ def build(task: Transplant, params: TokenAdapt) -> Rows:
         for number in known:
             if ids := pieces[number]:
                 a = _cosines(vectors, target[number], [source[piece] for piece in ids])
-                lengths = [_characters(task.source[piece].text) for piece in ids]
-                own[number] = Mixture(ids, local_weights(a, lengths, _characters(task.target[number].text), params).tolist())
+                lengths = [characters(task.source[piece].text) for piece in ids]
+                own[number] = Mixture(ids, local_weights(a, lengths, characters(task.target[number].text), params).tolist())
     mixtures = dict(own)
     for number, mixture in near.items():
         mixtures[number] = blend(own[number], mixture, params.share) if number in own else mixture
@@ -92,7 +93,8 @@ def neighbour_mixtures(
     anchors = np.flatnonzero(source >= 0)
     if len(anchors) < params.neighbours:
         raise ConfigError(
-            f"{len(anchors)} source tokens have a sentence vector, fewer than neighbours ({params.neighbours})", "lower neighbours"
+            f"{len(anchors)} source tokens have a sentence vector, fewer than neighbours ({params.neighbours})",
+            "lower neighbours of tokenadapt, or make sentence_embedder with another encoder",
         )
     threshold = THRESHOLD[params.variant] if params.threshold is None else params.threshold
     places, cosines = nearest(vectors[target[list(numbers)]], vectors[source[anchors]], params.neighbours)
@@ -104,24 +106,12 @@ def neighbour_mixtures(
     return found
 
 
-def softmax(values: Doubles) -> Doubles:
-    """exp(x) / sum exp(x), (n,)."""
-    powers = np.exp(values - values.max())
-    found: Doubles = powers / powers.sum()
-    return found
-
-
 def _cosines(vectors: Floats, token: int, pieces: Sequence[int]) -> Doubles:
     """Cosines of a text with others; 0 for those without a vector."""
     places = np.array(pieces)
     values = vectors[np.maximum(places, 0)].astype(np.float64) @ vectors[token].astype(np.float64)
     found: Doubles = np.where(places >= 0, values, 0.0)
     return found
-
-
-def _characters(text: bytes) -> int:
-    """Number of characters that begin in `text`."""
-    return sum(byte & 0xC0 != 0x80 for byte in text)
 
 
 def _rows(vocabulary: Vocabulary, index: dict[str, Any], usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from tokgraft.errors import ConfigError, DataError
 from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, method
-from tokgraft.methods._rows import combine_mean, copy_matches, provenance, specials, start, tables
+from tokgraft.methods._rows import bias_by, combine_mean, copy_matches, provenance, specials, start, tables
 from tokgraft.vocab import Vocabulary
 
 Ints = npt.NDArray[np.int64]
@@ -62,11 +62,7 @@ def build(task: Transplant, params: TransTokenization) -> Rows:
         if published:
             unmapped = [number for number in task.target.ids if number not in mixtures and number not in matches]
             new[name][unmapped] = table[_unknown(task.source)]
-    bias = None
-    if task.bias is not None:
-        column = start(task.bias[:, None], task.live, len(task.target))
-        _fill(column, task.bias[:, None], mixtures, rest, matches)
-        bias = column[:, 0]
+    bias = bias_by(task, matches, lambda column, old: _fill(column, old, mixtures, rest, matches))
     made = {number: Provenance("combined", _heaviest(mixture)) for number, mixture in mixtures.items()}
     made |= {number: Provenance("combined", ids) for number, ids in rest.items()}
     aligned = {number for number in np.unique(task.resources["token_alignment"]["target"]).tolist() if number in mixtures}

@@ -7,20 +7,19 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from tokgraft.errors import ConfigError
-from tokgraft.methods._contract import Floats, Rows, Transplant, method
+from tokgraft.methods._contract import Floats, Rows, Transplant, given, method
 from tokgraft.methods._crosslingual import (
     REQUIRES,
     AlignedParams,
     Space,
     common_space,
     neighbours,
-    softmax,
     vectors_by_text,
     vectors_by_words,
 )
 from tokgraft.methods._mixtures import Mixtures, assemble
 from tokgraft.methods._rows import specials
+from tokgraft.methods._similarity import softmax
 
 
 @method("wechsel", version=1, paper="arXiv:2112.06598", requires=REQUIRES, convex=True)
@@ -62,12 +61,11 @@ def _by_text(task: Transplant, space: Space) -> tuple[Floats, Floats]:
 
 
 def _by_words(task: Transplant, space: Space) -> tuple[Floats, Floats]:
-    if task.segmenter is None or task.load_target_segmenter is None:
-        raise ConfigError("subword: words needs both tokenizers, and this transplant was made without", "choose subword: ngrams")
+    ours, theirs = given(task.segmenter, "segmenter"), given(task.load_target_segmenter, "load_target_segmenter")()
     found = []
     for vocabulary, segmenter, side, vectors in (
-        (task.source, task.segmenter, space.english, (space.english.vectors @ space.rotation).astype(np.float32)),
-        (task.target, task.load_target_segmenter(), space.target, space.target.vectors),
+        (task.source, ours, space.english, (space.english.vectors @ space.rotation).astype(np.float32)),
+        (task.target, theirs, space.target, space.target.vectors),
     ):
         forms = [list(side.words), [" " + word for word in side.words]]
         found.append(vectors_by_words(len(vocabulary), segmenter, forms, vectors, side.counts.astype(np.float64)))

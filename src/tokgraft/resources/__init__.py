@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from tokgraft import artifacts
-from tokgraft.errors import ConfigError
+from tokgraft.errors import ArtifactError, ConfigError
 from tokgraft.resources._contract import NEEDS, RESOURCES, Inputs, Params, Registered, resource
 
 __all__ = ["NEEDS", "RESOURCES", "Inputs", "Params", "Registered", "file", "load", "make", "needs", "resource", "validate"]
@@ -65,16 +67,30 @@ def load(name: str, folder: Path, size: int, vocabulary: str) -> Any:
         vocabulary: Fingerprint of the target vocabulary.
 
     Raises:
-        ArtifactError: The folder is no artifact.
+        ArtifactError: The folder is no artifact, or a file of it is missing or damaged.
         ConfigError: It is another resource, or was made for another tokenizer.
     """
     manifest = artifacts.expect(folder, "resource")
     if (found := manifest["settings"].get("resource")) != name:
         raise ConfigError(f"{folder} holds {found}, not {name}", f"give --resource {name}=DIR the folder that holds {name}")
-    made_for = json.loads((folder / FACTS).read_text(encoding="utf-8")).get("vocabulary")
+    with _reading(name, folder):
+        made_for = json.loads((folder / FACTS).read_text(encoding="utf-8")).get("vocabulary")
     if made_for not in (None, vocabulary):
         raise ConfigError(
             f"{folder} was made for another tokenizer",
             f"make it for this one: tokgraft resource --name {name} --tokenizer DIR ...",
         )
-    return RESOURCES.get(name).load(folder, size)
+    with _reading(name, folder):
+        return RESOURCES.get(name).load(folder, size)
+
+
+@contextmanager
+def _reading(name: str, folder: Path) -> Iterator[None]:
+    """Turn what a missing, cut or garbled file raises into an error that names the folder."""
+    try:
+        yield
+    except (OSError, EOFError, ValueError, LookupError, TypeError, BadZipFile) as error:
+        raise ArtifactError(
+            f"the resource {name} in {folder} cannot be read ({type(error).__name__}: {str(error)[:200]})",
+            f"delete the folder and make it again: tokgraft resource --name {name} ...",
+        ) from error

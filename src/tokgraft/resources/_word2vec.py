@@ -143,21 +143,22 @@ def step(tables: tuple[Table, Table], centres: Places, others: Places, training:
     """One step on `centres` (b,) and `others` (b, 1 + negatives), the context first; returns the loss before it."""
     from scipy.sparse import csr_matrix
 
-    inner, inner_at = np.unique(centres, return_inverse=True)
-    outer, outer_at = np.unique(others, return_inverse=True)
+    if tied := tables[0] is tables[1]:
+        inner, at = np.unique(np.concatenate([centres, others.ravel()]), return_inverse=True)
+        inner_at, outer_at, outer = at[: len(centres)], at[len(centres) :], inner
+        w = v = tables[0].rows(inner)
+    else:
+        inner, inner_at = np.unique(centres, return_inverse=True)
+        outer, outer_at = np.unique(others, return_inverse=True)
+        w, v = tables[0].rows(inner), tables[1].rows(outer)
     outer_at = outer_at.reshape(others.shape)
-    w, v = tables[0].rows(inner), tables[1].rows(outer)
     scores = np.stack([np.einsum("bd,bd->b", w[inner_at], v[column]) for column in outer_at.T], axis=1)
     loss, slopes = loss_and_slopes(scores, training.loss)
     rows = np.repeat(inner_at, others.shape[1])
     matrix = csr_matrix((slopes.ravel(), (rows, outer_at.ravel())), shape=(len(inner), len(outer)))
     by_w, by_v = matrix @ v, matrix.T @ w
-    if tables[0] is tables[1]:
-        both = np.union1d(inner, outer)
-        by_rows = np.zeros((len(both), w.shape[1]), dtype=np.float32)
-        by_rows[np.searchsorted(both, inner)] = by_w
-        by_rows[np.searchsorted(both, outer)] += by_v
-        tables[0].learn(both, by_rows, training.rate)
+    if tied:
+        tables[0].learn(inner, by_w + by_v, training.rate)
     else:
         tables[0].learn(inner, by_w, training.rate)
         tables[1].learn(outer, by_v, training.rate)

@@ -12,13 +12,17 @@ SPACELESS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar
 
 @cache
 def pattern(name: str) -> Any:
-    """A compiled pattern: "run", "word" (a run; apostrophes, hyphens and joiners count inside of one), "letter" or "spaceless"."""
+    """A compiled pattern: "run", "word" (a run; apostrophes, hyphens and joiners count inside of one), "sign" (a word, or any other
+    visible character), "letter" or "spaceless".
+    """
     import regex
 
     run = r"[\p{L}\p{M}\p{N}]+"
+    word = rf"{run}(?:['’\-\u00AD\u200C\u200D]{run})*"
     forms = {
         "run": run,
-        "word": rf"{run}(?:['’\-\u00AD\u200C\u200D]{run})*",
+        "word": word,
+        "sign": rf"{word}|[^\p{{L}}\p{{M}}\p{{N}}\p{{C}}\s]",
         "letter": r"[\p{L}\p{M}]",
         "spaceless": rf"(?=[\p{{L}}\p{{M}}]){SPACELESS}",
     }

@@ -84,12 +84,14 @@ def load(folder: Path, size: int) -> npt.NDArray[np.float32]:
     """(size, dim), float32; a row of zeros is a token without a vector.
 
     Raises:
-        ArtifactError: The arrays do not fit together.
+        ArtifactError: The arrays do not fit together, or hold NaN.
     """
     ids = np.load(folder / "ids.npy", allow_pickle=False)
     vectors = np.load(folder / "vectors.npy", allow_pickle=False)
-    if len(ids) != len(vectors) or (len(ids) and int(ids.max()) >= size):
+    if len(ids) != len(vectors) or (len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < size):
         raise ArtifactError(f"{folder}: {len(ids)} ids, {len(vectors)} vectors, vocabulary of {size}", "make the resource again")
+    if not np.isfinite(vectors).all():
+        raise ArtifactError(f"{folder}: token vectors hold NaN or Inf", "make the resource again")
     table = np.zeros((size, vectors.shape[1]), dtype=np.float32)
     table[ids] = vectors
     return table

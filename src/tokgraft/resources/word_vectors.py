@@ -17,12 +17,11 @@ from pydantic import Field
 from tokgraft.errors import ArtifactError, DataError, UnavailableError
 from tokgraft.resources import _pages
 from tokgraft.resources._contract import Inputs, Params, resource
+from tokgraft.resources._words import pattern
 
 Floats = npt.NDArray[np.float32]
 LIMIT = 1e3
 SAMPLE = 1e-4  # the threshold above which frequent words are down-sampled: fastText's default, not gensim's
-RUN = r"[\p{L}\p{M}\p{N}]+"
-WORD = rf"{RUN}(?:['’\-\u00AD\u200C\u200D]{RUN})*|[^\p{{L}}\p{{M}}\p{{N}}\p{{C}}\s]"
 BLOCK = 8192  # texts whose n-grams are gathered at once
 SIDES = ("target", "english")
 
@@ -151,9 +150,7 @@ def load(folder: Path, size: int) -> Both:
 
 def words_of(text: str) -> list[str]:
     """Words of a text, as they are written: runs of letters, marks and digits, apostrophes, hyphens and joiners inside; other signs one by one."""
-    import regex
-
-    return list(regex.findall(WORD, text))
+    return list(pattern("sign").findall(text))
 
 
 def _build_side(corpus: Path, params: WordVectors, folder: Path, side: str) -> dict[str, Any]:
