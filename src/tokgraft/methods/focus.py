@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from tokgraft.errors import DataError
+from tokgraft.errors import UnavailableError
 from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, method
 from tokgraft.methods._rows import copy_matches, draw_normal, head_bias, provenance, specials, start, tables
 from tokgraft.methods._similarity import cosine_sparsemax, weighted
@@ -45,7 +45,7 @@ def build(task: Transplant, params: Focus) -> Rows:
     new_ids = [number for number in task.target.ids if number not in matches and known[number]]
     drawn = [number for number in task.target.canonical_order if number not in matches and not known[number]]
     if new_ids and not anchors:
-        raise DataError(
+        raise UnavailableError(
             f"none of the {len(matches)} tokens of the overlap has a token vector",
             "train the token vectors on more text, lower min_count, or choose a method that needs no shared tokens",
         )
