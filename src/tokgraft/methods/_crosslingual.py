@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.errors import DataError
+from tokgraft.errors import DataError, UnavailableError
 from tokgraft.methods._contract import Floats, Params, Transplant
 from tokgraft.methods._linear import procrustes
 from tokgraft.methods._nearest import nearest
@@ -103,7 +103,7 @@ def common_space(task: Transplant, params: AlignedParams) -> Space:
                 weights.append(float(weight) if params.dictionary_weights else 1.0)
     x, y = english.vectors[left].astype(np.float64), target.vectors[right].astype(np.float64)
     if not (x.any() and y.any()):
-        raise DataError(
+        raise UnavailableError(
             f"none of the {len(entries)} entries of the dictionary has a vector in both languages",
             "check that dictionary and word_vectors were made from the same corpora, or lower min_count of word_vectors",
         )
@@ -198,9 +198,9 @@ def neighbours(task: Transplant, source: Floats, target: Floats, wanted: Iterabl
     wanted = list(wanted)
     ids = np.array([number for number in wanted if target[number].any()], dtype=np.int64)
     if wanted and not target.any():
-        raise DataError("no target token has a vector", "all word vectors of the target language are zero; " + RESOURCE)
+        raise UnavailableError("no target token has a vector", "all word vectors of the target language are zero; " + RESOURCE)
     if len(ids) and len(anchors) < k:
-        raise DataError(
+        raise UnavailableError(
             f"{len(anchors)} source tokens have a vector, {k} are needed",
             "lower neighbors, train word_vectors on more text, or choose a method without word vectors",
         )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokgraft.errors import DataError
+from tokgraft.errors import DataError, UnavailableError
 from tokgraft.methods._contract import Floats, How, Provenance, Rows, Transplant
 from tokgraft.methods._rows import copy_matches, head_bias, provenance, start
 
@@ -107,9 +107,11 @@ def transfer(task: Transplant, how: How, make: Callable[[Side], Made], *, at_lea
     anchors, new_ids = order[shared & known[order]], order[fresh & known[order]]
     origin = np.array([matches[number].source for number in anchors.tolist()], dtype=np.int64)
     if len(new_ids) and len(anchors) < at_least:
-        raise DataError(f"{len(anchors)} tokens are shared by both vocabularies and known to the donor, {at_least} are needed", NEARER)
+        raise UnavailableError(
+            f"{len(anchors)} tokens are shared by both vocabularies and known to the donor, {at_least} are needed", NEARER
+        )
     if len(new_ids) and all(task.target[number].kind == "special" for number in anchors.tolist()):
-        raise DataError(
+        raise UnavailableError(
             "no text token is shared by both vocabularies and known to the donor: the two spaces have nothing in common", NEARER
         )
     stats = {"anchors": len(anchors), "zero_donor_rows": int((~known[order]).sum())}

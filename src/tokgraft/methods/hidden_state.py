@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from tokgraft.errors import DataError, ModelError
+from tokgraft.errors import ModelError, UnavailableError
 from tokgraft.methods._composition import new_tokens
 from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, given, method
 from tokgraft.methods._ridge import TESTED, Affine, fit
@@ -149,7 +149,7 @@ def _maps(task: Transplant, params: HiddenState, reader: Reader) -> tuple[Affine
     parts = {number: split(task.source[number].text, index) for number in example_words(task)}
     words = spread([number for number, ids in parts.items() if ids], params.words)
     if len(words) < FEWEST:
-        raise DataError(
+        raise UnavailableError(
             f"hidden_state fits on words that are one piece; the base has {len(words)}, needed are {FEWEST}",
             "choose a base with a larger vocabulary, or a method without a fit",
         )

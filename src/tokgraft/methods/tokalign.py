@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.errors import DataError
+from tokgraft.errors import UnavailableError
 from tokgraft.logs import log
 from tokgraft.methods._contract import Params, Provenance, Rows, Transplant, method
 from tokgraft.methods._pairing import made_for
@@ -99,7 +99,7 @@ def _align(task: Transplant, params: TokAlign, new: list[int]) -> tuple[dict[int
         if number in place and number in task.overlap and task.overlap[number].source in source_place
     ]
     if len(shared) < min(LEAST, params.pivots):
-        raise DataError(
+        raise UnavailableError(
             f"tokalign: {len(shared)} tokens have the same text and a vector in both vocabularies, and at least "
             f"{min(LEAST, params.pivots)} are needed as pivots",
             "use more text or a lower min_count for token_cooccurrence, or a method that needs no shared tokens",

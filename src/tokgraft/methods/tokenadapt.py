@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.errors import ConfigError
+from tokgraft.errors import ConfigError, UnavailableError
 from tokgraft.methods._composition import Mixture, blend, by_pieces, characters, mixed_rows, new_tokens
 from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
 from tokgraft.methods._nearest import nearest
@@ -92,7 +92,7 @@ def neighbour_mixtures(
     """
     anchors = np.flatnonzero(source >= 0)
     if len(anchors) < params.neighbours:
-        raise ConfigError(
+        raise UnavailableError(
             f"{len(anchors)} source tokens have a sentence vector, fewer than neighbours ({params.neighbours})",
             "lower neighbours of tokenadapt, or make sentence_embedder with another encoder",
         )
