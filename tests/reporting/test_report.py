@@ -59,7 +59,7 @@ def test_the_same_scores_give_the_same_hashed_bytes(tables, finished, tmp_path):
     subprocess.run([sys.executable, "-c", code], cwd=finished, check=True, env={**os.environ, "PYTHONHASHSEED": "7"}, capture_output=True)
     assert artifacts.fingerprint(tmp_path / "again") == artifacts.fingerprint(tables)
     manifest = artifacts.read(tables)
-    assert set(manifest["volatile"]) == {"leaderboard.csv", "report.html", "provenance.json"}
+    assert set(manifest["volatile"]) == {"leaderboard.csv", "ranking.csv", "report.html", "provenance.json"}
     assert {"scores.csv", "differences.csv", "tokenizers.csv", "curves.csv"} <= set(manifest["files"])
     assert not any("seconds" in column or "per_second" in column for column in rows(tables / "scores.csv")[0])
 
@@ -81,7 +81,7 @@ def test_scores_and_tokenizers_alone_give_the_same_tables(tables, own_project):
     for kind in ("models", "corpora"):
         shutil.rmtree(own_project / "results" / kind)
     build_report(load_cells(CELLS), OUT)
-    for name in ("leaderboard.csv", "scores.csv", "differences.csv", "tokenizers.csv", "curves.csv"):
+    for name in ("leaderboard.csv", "ranking.csv", "scores.csv", "differences.csv", "tokenizers.csv", "curves.csv"):
         assert (OUT / name).read_bytes() == (tables / name).read_bytes(), name
     # Provenance, too: which model, corpus and base a number stands on, by hash, and how the models were made.
     ours, whole = (
@@ -217,6 +217,28 @@ def test_a_chain_stands_after_its_plain_initialiser(tmp_path, monkeypatch):
     assert [row["method"] for row in found] == ["none", "random", "mean", "mean+prior"]
     assert found[3]["plain_initialiser"] == "mean" and found[3]["plain_bits_per_byte"] == found[2]["bits_per_byte"]
     assert found[2]["plain_bits_per_byte"] == "n/a: not a chain"
+
+
+def test_the_ranking_puts_zero_shot_and_trained_models_in_one_order(tmp_path, monkeypatch):
+    for method, levels in {"mean+prior": (2.2, 2.1), "none+prior": (2.3, 1.8)}.items():
+        monkeypatch.setitem(LEVELS, method, levels)
+    monkeypatch.chdir(tmp_path)
+    build(tmp_path, [("pocket", "deu_Latn", ["none", "none+prior", "random", "mean", "mean+prior"])])
+    build_report(load_cells(CELLS), OUT)
+    found = rows(OUT / "ranking.csv")
+    bits = [float(row["bits_per_byte"]) for row in found]
+    assert bits == sorted(bits) and [int(row["rank"]) for row in found] == list(range(1, 11))
+    assert found[0]["method"] == "none+prior" and found[0]["stage"] == "trained" and found[0]["behind_first"] == "n/a: the first"
+    (last,) = [row for row in found if row["method"] == "random" and row["stage"] == "init"]
+    assert float(last["behind_first"]) == pytest.approx(float(last["bits_per_byte"]) - bits[0], abs=1e-5)
+    assert float(last["behind_first_low"]) < float(last["behind_first"]) < float(last["behind_first_high"])
+    assert last["minus_original"] == last["behind_first"]  # the first keeps the original tokenizer
+    assert all(row["minus_original"].startswith("n/a") for row in found if row["method"].startswith("none"))
+    costs = [(row["transplant_seconds"], row["resource_seconds"], row["transplant_flops"], row["training_flops"]) for row in found]
+    assert {cost[:3] for cost in costs} == {("2", "40", "7000000")}
+    assert {cost[3] == "0" for cost, row in zip(costs, found, strict=True) if row["stage"] == "init"} == {True}
+    text = (OUT / "report.html").read_text()
+    assert "Ranking: German" in text and "mean + prior, then pocket-demo" in text
 
 
 def test_a_list_without_any_score_still_gives_a_page(own_project):

@@ -8,13 +8,13 @@ from typing import Any
 from tokgraft import artifacts
 from tokgraft.cells import CellList
 from tokgraft.logs import log
-from tokgraft.reporting import figures, page, tables
+from tokgraft.reporting import figures, page, ranking, tables
 from tokgraft.reporting.compare import comparisons
 from tokgraft.reporting.evidence import Evidence, gather
 from tokgraft.reporting.summary import PlaceSummary, summarise
 
 # These hold speeds, seconds or commands, which differ from run to run; everything else in the folder is a function of the scores.
-VOLATILE = ("leaderboard.csv", "report.html", "provenance.json")
+VOLATILE = ("leaderboard.csv", "ranking.csv", "report.html", "provenance.json")
 
 
 def build_report(cells: CellList, out: Path) -> None:
@@ -29,24 +29,25 @@ def build_report(cells: CellList, out: Path) -> None:
     """
     evidence = gather(cells)
     found = comparisons(evidence)
-    places = summarise(evidence, found)
+    places, ranked = summarise(evidence, found), ranking.rankings(evidence)
     log.info("%d scores of %d cells, %d comparisons", sum(one.score is not None for one in evidence.outcomes), len(cells.cells), len(found))
     made = [
         tables.leaderboard(evidence), tables.scores(evidence), tables.differences(found), tables.tokenizers(evidence), tables.curves(evidence),
+        ranking.table(ranked),
     ]  # fmt: skip
     settings = {"experiment": cells.experiment, "description": cells.description, "draws": cells.bootstrap_draws, "cells": _asked(cells)}
     inputs = {f"scores/{one.cell.key}/{one.stage}": one.score.folder for one in evidence.outcomes if one.score is not None}
     with artifacts.create(out, "tables", settings, inputs, libraries=("matplotlib", "numpy"), volatile=VOLATILE) as folder:
         for table in made:
             table.write(folder)
-        _page(evidence, places, folder)
+        _page(evidence, places, ranked, folder)
         (folder / "provenance.json").write_text(page.sources_json(evidence, _numbers(made)), encoding="utf-8")
 
 
-def _page(evidence: Evidence, places: list[PlaceSummary], folder: Path) -> None:
+def _page(evidence: Evidence, places: list[PlaceSummary], ranked: list[ranking.Ranking], folder: Path) -> None:
     drawn = folder / "figures"
     drawn.mkdir()
-    text = page.render(evidence, places, figures.canvas(drawn, places))
+    text = page.render(evidence, places, ranked, figures.canvas(drawn, places))
     (folder / "report.html").write_text(text, encoding="utf-8")
     if not any(drawn.iterdir()):
         drawn.rmdir()

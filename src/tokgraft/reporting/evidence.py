@@ -181,6 +181,34 @@ def training_cost(cell: RunCell) -> Cost:
     return Cost(number("bytes"), number("tokens"), number("steps", "step"), number("flops", "FLOPs"), seconds)
 
 
+@dataclass(frozen=True)
+class TransplantCost:
+    """What a transplant took; a figure that its artifact does not hold is None.
+
+    Attributes:
+        seconds: Time to make the rows and write the model, on the machine that did it.
+        resource_seconds: Time to make the resources that it required; several methods may share them.
+        flops: Operations of forward passes and of the refiners' matrix products.
+    """
+
+    seconds: float | None = None
+    resource_seconds: float | None = None
+    flops: float | None = None
+
+
+def transplant_cost(cell: RunCell) -> TransplantCost:
+    """What a cell's transplant took, by the `timing.json` that lies beside the model or its scores."""
+    timing = _json(cell.records("init") / "timing.json")
+    if not timing:
+        return TransplantCost()
+    resources = list((timing.get("resources") or {}).values())
+    return TransplantCost(
+        float(timing["rows"]) + float(timing["model"]),
+        None if None in resources else float(sum(resources)),
+        timing.get("flops"),
+    )
+
+
 def curve(cell: RunCell) -> list[dict[str, Any]]:
     """Learning curve of a cell: the records of its metrics.jsonl, empty before training."""
     return read_jsonl(cell.records("trained") / "metrics.jsonl") if cell.final == "trained" else []

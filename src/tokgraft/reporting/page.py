@@ -10,14 +10,14 @@ from typing import Any
 
 from tokgraft.cells import RunCell, Stage, command, identities, identity, versions
 from tokgraft.config.layout import CONTROL
-from tokgraft.reporting import figures
+from tokgraft.reporting import figures, ranking
 from tokgraft.reporting.compare import Comparison
-from tokgraft.reporting.evidence import Evidence, Group, tokenizer_facts
+from tokgraft.reporting.evidence import Cost, Evidence, Group, tokenizer_facts, training_cost, transplant_cost
 from tokgraft.reporting.figures import Canvas, quantity, stage_name
 from tokgraft.reporting.findings import headline, limits, place_findings
 from tokgraft.reporting.style import colour_variable, variables
 from tokgraft.reporting.summary import PlaceSummary, Summary, Task, bits_task
-from tokgraft.scoring.statistics import Interval
+from tokgraft.scoring.statistics import Difference, Interval
 
 HERE = Path(__file__).parent
 VERSUS = (CONTROL, "random", "mean")
@@ -44,7 +44,7 @@ class Shown:
     tone: str = ""
 
 
-def render(evidence: Evidence, places: Sequence[PlaceSummary], on: Canvas) -> str:
+def render(evidence: Evidence, places: Sequence[PlaceSummary], ranked: Sequence[ranking.Ranking], on: Canvas) -> str:
     """The page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -57,6 +57,8 @@ def render(evidence: Evidence, places: Sequence[PlaceSummary], on: Canvas) -> st
         description=cells.description,
         counts=_counts(evidence),
         headline=headline(evidence, places),
+        rankings=[_ranking(evidence, one, on) for one in ranked if one.pooled],
+        ranking_columns=RANKING_COLUMNS,
         places=[_place(evidence, place, on) for place in places],
         tokenizers=figures.tokenizers(on, places),
         tokenizer_table=_tokenizer_table(evidence),
@@ -120,6 +122,59 @@ def _place(evidence: Evidence, place: PlaceSummary, on: Canvas) -> dict[str, Any
         "columns": _columns(place),
         "rows": [_row(evidence, place, row, on) for row in place.rows],
     }
+
+
+RANKING_COLUMNS = (
+    ("", "place in the order of bits per byte"),
+    ("method", "initialiser, and what was done after it"),
+    ("tokenizer", "whose vocabulary the model has"),
+    ("bits/byte", "bits per byte of held-out text, with the 95% interval over pages"),
+    ("behind the first", "paired difference to the first; coloured only where the interval excludes 0"),
+    ("vs original", "paired difference to the best model that keeps the original tokenizer"),
+    ("seconds", "to make the rows and write the model, on the machine that did it"),
+    ("for resources", "seconds to make what the method requires; methods may share it"),
+    ("FLOPs", "of forward passes, refiners and training"),
+)
+
+
+def _ranking(evidence: Evidence, one: ranking.Ranking, on: Canvas) -> dict[str, Any]:
+    return {
+        "slug": f"ranking-{one.model}-{one.language}",
+        "model": evidence.cells.name("models", one.model),
+        "language": evidence.cells.name("languages", one.language),
+        "figure": ranking.figure(on, one),
+        "rows": [[Shown(f"{place}", f"{place}"), *_ranked(entry)] for place, entry in enumerate(one.entries, 1)],
+    }
+
+
+def _ranked(entry: ranking.Entry) -> list[Shown]:
+    cost = transplant_cost(entry.group.cells[0])
+    training = training_cost(entry.group.cells[0]) if entry.stage == "trained" else Cost(flops=0.0, seconds=0.0)
+    seconds, flops = _total(cost.seconds, training.seconds), _total(cost.flops, training.flops)
+    bits, origin = entry.bits, _of_scores(entry.group, entry.stage)
+    return [
+        Shown(entry.name, entry.name),
+        Shown(entry.group.tokenizer, entry.group.tokenizer),
+        Shown(f"{bits.mean:.3f}", f"{bits.mean}", f"{bits.low:.2f}–{bits.high:.2f}", f"{bits.mean:.6f} over {bits.n} pages. {origin}"),
+        *(_difference(one, origin) for one in (entry.behind, entry.original)),
+        *(
+            Shown(quantity(value), f"{value}", "", f"{value:.6g}") if value is not None else _absent("not recorded")
+            for value in (seconds, cost.resource_seconds, flops)
+        ),
+    ]
+
+
+def _total(*parts: float | None) -> float | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
+
+
+def _difference(found: Difference | None, origin: str) -> Shown:
+    if found is None:
+        return Shown("–")
+    tone = ("good" if found.mean < 0 else "bad") if found.excludes_zero else ""
+    tip = f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}], p = {found.p:.4f}, n = {found.n}. {origin}"
+    return Shown(f"{found.mean:+.3f}", f"{found.mean}", "" if tone else "no claim", tip, None, tone)
 
 
 def _columns(place: PlaceSummary) -> list[tuple[str, str]]:

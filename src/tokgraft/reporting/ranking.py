@@ -1,0 +1,181 @@
+"""Everything that was scored on one model and language in one order, whatever its tokenizer, refiners and training, with what it cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from tokgraft.cells import Stage
+from tokgraft.config.layout import CONTROL, INIT
+from tokgraft.reporting.compare import compare, interval
+from tokgraft.reporting.evidence import Evidence, Group, training_cost, transplant_cost
+from tokgraft.reporting.figures import WIDTH, Canvas
+from tokgraft.reporting.style import INK, MUTED, PAPER, SERIES, axes, save
+from tokgraft.reporting.tables import Table, Value
+from tokgraft.scoring.statistics import Difference, Interval
+
+PLAIN = "plain"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model that was scored.
+
+    Attributes:
+        group: The cells, one for each seed.
+        stage: When it was scored.
+        bits: Bits per byte of the language, with its interval.
+        behind: The paired difference to the first entry of the ranking; None for itself.
+        original: The paired difference to the best of the models that keep the original tokenizer; None for these.
+    """
+
+    group: Group
+    stage: Stage
+    bits: Interval
+    behind: Difference | None = None
+    original: Difference | None = None
+
+    @property
+    def initialiser(self) -> str:
+        """The method without its refiners."""
+        return self.group.method.partition("+")[0]
+
+    @property
+    def after(self) -> str:
+        """What followed the initialiser: refiners, a training recipe, or `plain`."""
+        parts = [self.group.method.partition("+")[2], self.group.place[2] if self.stage == "trained" else ""]
+        return ", then ".join(part for part in parts if part) or PLAIN
+
+    @property
+    def name(self) -> str:
+        """Method, refiners and training."""
+        return self.initialiser if self.after == PLAIN else f"{self.initialiser} + {self.after.replace('+', ' + ')}"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The models of one base and language, the fewest bits per byte first."""
+
+    model: str
+    language: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def pooled(self) -> bool:
+        """Whether it holds more than the methods of one tokenizer before and after one training, which have a figure of their own."""
+        made = {entry.group.tokenizer for entry in self.entries if entry.initialiser != CONTROL}
+        return len(made) > 1 or len({entry.after for entry in self.entries}) > 2
+
+    @cached_property
+    def original(self) -> Entry | None:
+        """The best of the models that keep the original tokenizer: what a transplant has to beat."""
+        return next((entry for entry in self.entries if entry.initialiser == CONTROL), None)
+
+
+def rankings(evidence: Evidence) -> list[Ranking]:
+    """One ranking for each base model and language.
+
+    Raises:
+        DataError: Two models were scored on different documents.
+    """
+    places = dict.fromkeys((group.cells[0].model, group.cells[0].language) for group in evidence.groups)
+    return [found for place in places if (found := _ranking(evidence, *place)).entries]
+
+
+def _ranking(evidence: Evidence, model: str, language: str) -> Ranking:
+    groups = [group for group in evidence.groups if (group.cells[0].model, group.cells[0].language) == (model, language)]
+    task = next(iter(evidence.task_slugs(groups)), "")  # bits per byte of the language come first
+    entries: dict[tuple[str, ...], Entry] = {}
+    for group in groups:
+        for stage in group.outcomes:
+            # A transplant that several recipes start from was scored once.
+            key = (group.tokenizer, group.method, INIT if stage == "init" else group.place[2])
+            if key not in entries and (bits := interval(evidence, group, stage, task)) is not None:
+                entries[key] = Entry(group, stage, bits)
+    ordered = Ranking(model, language, tuple(sorted(entries.values(), key=lambda entry: (entry.bits.mean, entry.name))))
+    if not ordered.entries:
+        return ordered
+    first, original = ordered.entries[0], ordered.original
+
+    def against(entry: Entry, other: Entry | None) -> Difference | None:
+        return None if other is None or other is entry else compare(evidence, entry.group, entry.stage, other.group, other.stage, task)
+
+    compared = (
+        Entry(
+            entry.group, entry.stage, entry.bits, against(entry, first), None if entry.initialiser == CONTROL else against(entry, original)
+        )
+        for entry in ordered.entries
+    )
+    return Ranking(model, language, tuple(compared))
+
+
+def table(found: list[Ranking]) -> Table:
+    """One row for each model that was scored, in order, with what it took to make it."""
+    made = Table("ranking", ("model", "language", "tokenizer", "method", "recipe", "stage"))
+    for ranking in found:
+        for place, entry in enumerate(ranking.entries, 1):
+            made.rows.append(_row(ranking, place, entry))
+    return made
+
+
+def _row(ranking: Ranking, place: int, entry: Entry) -> dict[str, Value | str]:
+    sources = tuple(score.folder for score in entry.group.scores(entry.stage))
+    cell = entry.group.cells[0]
+    row: dict[str, Value | str] = {
+        "model": ranking.model, "language": ranking.language, "rank": str(place), "tokenizer": entry.group.tokenizer,
+        "method": entry.group.method, "recipe": INIT if entry.stage == "init" else cell.recipe, "stage": entry.stage,
+        "bits_per_byte": Value(entry.bits.mean, "", sources), "low": Value(entry.bits.low, "", sources),
+        "high": Value(entry.bits.high, "", sources),
+    }  # fmt: skip
+    for name, difference, reason in (
+        ("behind_first", entry.behind, "the first"),
+        ("minus_original", entry.original, "an original tokenizer"),
+    ):
+        for part in ("mean", "low", "high"):
+            label = name if part == "mean" else f"{name}_{part}"
+            row[label] = Value(getattr(difference, part) if difference else None, reason, sources)
+    cost, training = transplant_cost(cell), training_cost(cell) if entry.stage == "trained" else None
+    numbers = {
+        "transplant_seconds": cost.seconds, "resource_seconds": cost.resource_seconds, "transplant_flops": cost.flops,
+        "training_seconds": training.seconds if training else 0.0, "training_flops": training.flops if training else 0.0,
+    }  # fmt: skip
+    return row | {name: Value(number, "not recorded", sources) for name, number in numbers.items()}
+
+
+def figure(on: Canvas, ranking: Ranking) -> str:
+    """One line for each tokenizer and initialiser, the best first; a mark for the plain rows and one for each thing done to them."""
+    rows: dict[tuple[str, str], list[Entry]] = {}
+    for entry in ranking.entries:
+        rows.setdefault((entry.group.tokenizer, entry.initialiser), []).append(entry)
+    kinds = sorted({entry.after for entry in ranking.entries}, key=lambda kind: (kind != PLAIN, kind.count("+"), kind))
+    colours = {kind: SERIES[index % len(SERIES)][0] for index, kind in enumerate(kinds)}
+    several = len({tokenizer for tokenizer, name in rows if name != CONTROL}) > 1
+    drawn, ax = axes(1.5 * WIDTH, 1.3 + 0.26 * len(rows))
+    tips: dict[str, str] = {}
+    for y, entries in enumerate(reversed(rows.values())):
+        for entry in entries:
+            _mark(ax, entry, y, colours[entry.after], tips)
+    if (original := ranking.original) is not None:
+        ax.axvline(original.bits.mean, color=INK, lw=1, ls=(0, (4, 3)), zorder=1)
+    labels = [f"{name} · {tokenizer}" if several and name != CONTROL else name for tokenizer, name in reversed(rows)]
+    ax.set_yticks(range(len(rows)), labels)
+    ax.set_ylim(-0.7, len(rows) - 0.3)
+    for kind in kinds:
+        ax.plot([], [], "o", ms=6, color=colours[kind], label=kind)
+    ax.legend(loc="lower right", fontsize=8, frameon=False, labelcolor=MUTED)
+    ax.set_xlabel("bits per byte, lower is better" + ("   ┆ best with the original tokenizer" if original else ""))
+    label = f"Ranking by bits per byte, {ranking.model}, {ranking.language}"
+    return save(drawn, on.folder, f"ranking-{ranking.model}-{ranking.language}", tips, label)
+
+
+def _mark(ax: Any, entry: Entry, y: int, colour: str, tips: dict[str, str]) -> None:
+    gid = f"rank{len(tips)}"
+    ax.plot([entry.bits.low, entry.bits.high], [y, y], color=colour, lw=2.4, alpha=0.3, solid_capstyle="butt", zorder=2)
+    ax.plot([entry.bits.mean], [y], "o", ms=5.5, mfc=colour, mec=PAPER, mew=0.8, zorder=3, ls="none", gid=gid)
+    behind = f", {_words(entry.behind)} behind the first" if entry.behind else ""
+    tips[gid] = f"{entry.name}: {entry.bits.mean:.3f} (95% interval {entry.bits.low:.3f} to {entry.bits.high:.3f}){behind}"
+
+
+def _words(difference: Difference) -> str:
+    return f"{difference.mean:.3f} [{difference.low:.3f}, {difference.high:.3f}]"
