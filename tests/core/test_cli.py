@@ -9,7 +9,21 @@ import pytest
 
 from tokgraft.cli import build_parser, main
 
-COMMANDS = {"corpus", "tokenizer", "model", "resource", "transplant", "train", "score", "publish", "report", "verify", "list", "doctor"}
+COMMANDS = {
+    "corpus",
+    "tokenizer",
+    "model",
+    "resource",
+    "transplant",
+    "train",
+    "score",
+    "publish",
+    "report",
+    "verify",
+    "list",
+    "doctor",
+    "hydra",
+}
 
 
 def test_every_command_has_help_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
