@@ -137,7 +137,7 @@ class Workflow:
             "english": layout.corpus(layout.ENGLISH),
             "tokenizer": layout.tokenizer(wildcards.model, wildcards.language, wildcards.tokenizer),
             "base": layout.base(wildcards.model),
-        }
+        }  # of `ANY` there is neither, and none is needed
         return {need: place[need] for need in sorted(resources.needs(self.resource_name(wildcards)))}
 
     def _transplant_folders(self, wildcards: Any) -> dict[str, str]:
@@ -145,8 +145,15 @@ class Workflow:
         found = {"model": layout.base(wildcards.model), "tokenizer": layout.tokenizer(*place)}
         chosen = self.matrix.resources(wildcards.method)
         for name in sorted(methods.requirements(self.method_chain(wildcards))):
-            found[f"resource_{name}"] = layout.resource(chosen.get(name, name), *place)
+            found[f"resource_{name}"] = self._resource(chosen.get(name, name), *place)
         return found
+
+    def _resource(self, name: str, model: str, language: str, tokenizer: str) -> str:
+        """Folder of a resource: made once for everything that it does not depend on."""
+        needs = resources.needs(self.matrix.resource(name)[0])
+        return layout.resource(
+            name, model if needs & {"base", "tokenizer"} else layout.ANY, language, tokenizer if "tokenizer" in needs else layout.ANY
+        )
 
     def _train_folders(self, wildcards: Any) -> dict[str, str]:
         return {"model": self._adapted(wildcards, layout.INIT), **self._texts(wildcards)}
@@ -247,9 +254,9 @@ class Workflow:
         folders = {paths[part] for paths in (cell.paths() for cell in self.matrix.cells) for part in parts if part in paths}
         return sorted(map(layout.manifest, folders))
 
-    def wildcard(self, folder: str) -> str:
-        """Regular expression of the slugs that exist as files in config/<folder>/."""
-        return "|".join(slugs(folder, self.root))
+    def wildcard(self, folder: str, *more: str) -> str:
+        """Regular expression of the slugs that exist as files in config/<folder>/, and more."""
+        return "|".join([*slugs(folder, self.root), *more])
 
     def stages(self) -> str:
         """Regular expression of what is scored: the transplanted model, and what each recipe makes of it."""

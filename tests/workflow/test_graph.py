@@ -71,6 +71,13 @@ def test_a_method_is_one_file(project: Project) -> None:
     assert before - after == Counter()
 
 
+def test_a_resource_is_made_once_for_all_that_it_does_not_depend_on(project: Project) -> None:
+    """Word vectors and dictionaries know neither base nor tokenizer."""
+    grid = {**GRID, "models": ["pocket", "smollm2-135m"], "methods": ["wechsel"], "tokenizers": ["bpe8k", "bpe4k"], "recipes": ["init"]}
+    found = plan(project, grid)
+    assert (found["transplant_apply"], found["resource_build"]) == (4, 2)
+
+
 def test_a_grid_runs_each_method_with_each_refiner(project: Project) -> None:
     grid = {**GRID, "methods": ["mean", "focus"], "recipes": ["init"], "tokenizers": ["bpe8k"]}
     found = plan(project, {**grid, "refiners": ["plain", "prior", "prior+readout"]})

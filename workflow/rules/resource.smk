@@ -1,7 +1,7 @@
 """Resources that methods require (token vectors, ...): one rule for all; each resource says what it needs.
 
 REQUIRED: what the resource declares (corpus, English corpus, tokenizer, base model).
-OUTPUT: results/resources/<resource>/<model>/<language>/<tokenizer>/.
+OUTPUT: results/resources/<resource>/<model>/<language>/<tokenizer>/, with `any` for a model or tokenizer that it does not depend on.
 """
 
 
@@ -17,6 +17,9 @@ rule resource_build:
         "benchmarks/resource_build/{resource}/{model}/{language}/{tokenizer}.tsv"
     conda:
         "../../envs/tokgraft.yaml"
+    wildcard_constraints:
+        model=W.wildcard("models", "any"),
+        tokenizer=W.wildcard("tokenizers", "any"),
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,

@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 RESULTS = PurePosixPath("results")
 ENGLISH = "eng_Latn"
+ANY = "any"  # in the path of a resource: for every base model, for every tokenizer
 INIT = "init"
 BASE = "base"
 UNTRAINED = "untrained"
@@ -30,7 +31,7 @@ def tokenizer(model: str, language: str, recipe: str) -> str:
 
 
 def resource(name: str, model: str, language: str, recipe: str) -> str:
-    """Resource artifact (token vectors, ...) for a tokenizer."""
+    """Resource artifact (token vectors, ...); `ANY` stands in the place of what it does not depend on."""
     return str(RESULTS / "resources" / name / model / language / recipe)
 
 

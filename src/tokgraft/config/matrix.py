@@ -87,6 +87,8 @@ class Matrix:
             ("task", grid.tasks, "tasks"),
         ):
             known = slugs(folder, self.root)
+            if layout.ANY in known:
+                raise ConfigError(f"{where}: a {kind} may not be called {layout.ANY!r}")
             if kind == "recipe":
                 if reserved := {layout.INIT, layout.BASE, layout.UNTRAINED} & set(known):
                     raise ConfigError(f"{where}: a training recipe may not be called {min(reserved)!r}")
