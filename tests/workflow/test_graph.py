@@ -93,7 +93,7 @@ def test_a_refiner_brings_its_text_and_so_does_its_control(project: Project) -> 
     listed = project.snakemake("--dry-run", "--printshellcmds", "--configfile", "config/experiments/trial.yaml").stdout
     text = "results/resources/target_text/pocket/deu_Latn/original"
     assert f"--resource target_text={text}" in listed
-    assert f"--tokenizer results/tokenizers/pocket/deu_Latn/original --settings {{}} --out {text}" in listed.replace("'", "")
+    assert f"--tokenizer results/tokenizers/pocket/deu_Latn/original --settings {{}} --or-skip --out {text}" in listed.replace("'", "")
 
 
 def test_a_language_is_one_file(project: Project) -> None:
