@@ -74,16 +74,17 @@ def _class(token: str, index: int, kind: Layout, tokenizer: Tokenizer) -> str:
         return "invalid_utf8"
     if kind.scheme == "byte_level" and tokenizer.pre_tokenizer:
         pieces = [piece for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)]
-        if pieces != [token]:
+        if pieces != [token.removeprefix(kind.marker)]:
             return "blocked_by_pre_tokenizer"
     return "ok"
 
 
 def _reached(tokenizer: Tokenizer, token: str, index: int, kind: Layout) -> bool:
     model = tokenizer.model
-    if kind.scheme == "wordpiece" and token.startswith(kind.marker) and len(token) > len(kind.marker):
+    if kind.model["type"] == "WordPiece" and token.startswith(kind.marker) and len(token) > len(kind.marker):
         text = token[len(kind.marker) :]
-        return any([piece.id for piece in model.tokenize(first + text)][1:] == [index] for first in "aex0-")
+        first_pieces = ("Ā", "ĉ") if kind.scheme == "byte_level" else ("a", "e", "x", "0", "-")  # bytes that begin no longer piece
+        return any([piece.id for piece in model.tokenize(first + text)][1:] == [index] for first in first_pieces)
     return [piece.id for piece in model.tokenize(token)] == [index]
 
 

@@ -14,6 +14,7 @@ from tokgraft.logs import log
 from tokgraft.tokenizers import metrics, texts
 from tokgraft.tokenizers.audit import CHALLENGES, audit
 from tokgraft.tokenizers.base import Base, load_base, to_tokenizer, vocabulary_of
+from tokgraft.tokenizers.padding import padded
 from tokgraft.tokenizers.trainers import TRAINERS
 
 ENGLISH = "eng_Latn"
@@ -49,7 +50,8 @@ def build_tokenizer(recipe: TokenizerRecipe, corpus: Path, out: Path, base: Path
         if not train and trainer.own:
             raise DataError(f"{corpus} has no training text", "look at its counts.json: what was dropped, and why?")
         log.info("%s: %d paragraphs, %d bytes of %s", recipe.trainer, len(train), sum(len(text.encode()) for text in train), facts.slug)
-        for name, content in trainer.train(train, recipe, old).items():
+        files = trainer.train(train, recipe, old)
+        for name, content in (padded(files, recipe.pad_to) if recipe.pad_to else files).items():
             (folder / name).write_bytes(content)
         held_out = [*texts.paragraphs(corpus, "dev"), *texts.paragraphs(corpus, "test")]
         checked = [*held_out, *texts.paragraphs(corpus, "train", min(recipe.max_train_bytes, MOST_AUDITED))]
