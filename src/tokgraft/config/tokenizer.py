@@ -46,6 +46,12 @@ class TokenizerRecipe(ConfigFile):
     order: Order = Field("leaf_frequency", description="Which tokens are removed first (pruning, swapping).")
     scripts: list[str] = Field([], description="Unicode scripts (Latn, Grek) whose tokens stay; all others go (order script).")
     naive: Naive = Field("after", description="Where the naive baseline puts the auxiliary merges.")
+    transition: float = Field(
+        0.75, gt=0, lt=1, description="superbpe: share of the vocabulary learned inside words, before merges cross spaces."
+    )
+    max_token_words: int = Field(4, ge=2, description="superbpe: most words in one token.")
+    chunk_characters: int = Field(24, ge=2, description="supertokens: mean length of the random chunks that text is cut into.")
+    seed: int = Field(0, ge=0, description="supertokens, less_is_better: seed of the random draws.")
     description: str = Field("", description="What it is for.")
 
     def canonical(self) -> dict[str, Any]:

@@ -38,6 +38,15 @@ def pattern(digits: Digits = "single", spaces: Spaces = "attached", alone: str =
     return "|".join([*parts, *([r"\s+(?!\S)"] if attached else []), r"\s+"])
 
 
+def phrase_pattern(digits: Digits = "single") -> str:
+    """Words of letters with one space between them stay together; all else is cut as by `pattern`.
+
+    Every border of `pattern` inside a phrase is before a space, so that tokens without an inner space are the same under both.
+    """
+    words = pattern(digits)
+    return words.replace(LETTERS, f"{LETTERS}(?: {LETTERS})*", 1)
+
+
 def marked_pattern(digits: Digits = "single", spaces: Spaces = "attached", seeds: Iterable[str] = ()) -> str:
     """The same for texts in which every space is `▁`."""
     mark = f"{MARK}?" if spaces == "attached" else ""
