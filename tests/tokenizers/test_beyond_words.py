@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from test_tokenizer_extend import save
 
 from tokenizers import Tokenizer
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import TokenizerError
 from tokgraft.tokenizers import texts
+from tokgraft.tokenizers.audit import reachability, round_trip
 from tokgraft.tokenizers.base import load_base, to_tokenizer, vocabulary_of
 from tokgraft.tokenizers.build import build_tokenizer
 from tokgraft.tokenizers.metrics import identical_share
+from tokgraft.tokenizers.phrases import with_phrases
 from tokgraft.tokenizers.trainers import TRAINERS, bpe, superbpe, supertokens
 
 SUPER = TokenizerRecipe(trainer="superbpe", vocab_size=640, transition=0.7, max_token_words=3)
@@ -72,3 +76,33 @@ def test_chunks_are_the_text_and_have_the_mean_length() -> None:
     assert "".join(cut) == "".join(lines)
     assert 22 < len("".join(lines)) / len(cut) < 26
     assert list(itertools.islice(supertokens.chunks(lines, 24, 1), 5)) != cut[:5]
+
+
+@pytest.mark.parametrize("kind", ["byte_level", "sp_bpe"])
+def test_adaptivocab_swaps_n_grams_in(kind: str, base_folder: Callable[[str], Path], target: Path, tmp_path: Path) -> None:
+    base = load_base(base_folder(kind))
+    lines = [*texts.paragraphs(target, "train"), *["the value of the table"] * 400]
+    files = TRAINERS.get("adaptivocab").train(lines, TokenizerRecipe(trainer="adaptivocab", new_tokens=96), base)
+    made = save(files, tmp_path)
+    old, new = vocabulary_of(base.spec), vocabulary_of(made.spec)
+    assert len(new) == len(old) and all(new[token] == old[token] for token in new.keys() & old.keys())
+    fresh = new.keys() - old.keys()
+    assert len(fresh) == 96
+    assert set(reachability(made.spec).unreachable) <= set(reachability(base.spec).unreachable)
+    assert any(len(made.kind.canonical(token)[0].split()) > 2 for token in fresh)
+    held_out = texts.paragraphs(target, "test")
+    assert size(tmp_path, held_out) < 0.85 * size(base.folder, held_out)
+    assert round_trip(to_tokenizer(made.spec), held_out).failed == round_trip(to_tokenizer(base.spec), held_out).failed
+
+
+def test_keeping_phrases_alone_changes_no_text(base_folder: Callable[[str], Path], english: Path) -> None:
+    base = load_base(base_folder("byte_level"))
+    phrased = with_phrases(base.spec, base.kind)
+    assert phrased is not None and phrased["pre_tokenizer"] != base.spec["pre_tokenizer"]
+    lines = [*texts.paragraphs(english, "test"), "don't  stop it's a 3,000 (x y) z", "we've seen  that\nthey'll go"]
+    assert identical_share(to_tokenizer(base.spec), to_tokenizer(phrased), lines) == 1.0
+
+
+def test_adaptivocab_refuses_a_pre_tokenizer_it_does_not_know(base_folder: Callable[[str], Path]) -> None:
+    with pytest.raises(TokenizerError, match="joined into phrases"):
+        TRAINERS.get("adaptivocab").check(TokenizerRecipe(trainer="adaptivocab", new_tokens=64), load_base(base_folder("sp_bpe_metaspace")))

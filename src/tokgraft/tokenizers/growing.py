@@ -15,7 +15,7 @@ from math import log as ln
 from typing import TYPE_CHECKING, Any
 
 from tokgraft.logs import Heartbeat, log
-from tokgraft.tokenizers import pieces
+from tokgraft.tokenizers import pieces as unigram
 from tokgraft.tokenizers.base import Base, to_tokenizer, vocabulary_of
 from tokgraft.tokenizers.continued import Merges, continue_merges
 from tokgraft.vocab import BYTE_TOKEN, Layout
@@ -92,11 +92,11 @@ def merge_table(spec: Spec) -> Merges:
     return {(vocabulary[left], vocabulary[right]): (rank, vocabulary[left + right]) for rank, (left, right) in enumerate(merge_pairs(spec))}
 
 
-def cutter(tokenizer: Tokenizer, kind: Layout) -> Callable[[str], list[str]]:
+def cutter(tokenizer: Tokenizer, kind: Layout, pieces: str = PIECES) -> Callable[[str], list[str]]:
     """Cuts one text into words: the tokenizer's normaliser and pre-tokenizer, and for SentencePiece's form what it lacks."""
     import regex
 
-    split = regex.compile(PIECES.replace("▁", kind.marker)).findall if kind.scheme == "sentencepiece" else None
+    split = regex.compile(pieces.replace("▁", kind.marker)).findall if kind.scheme == "sentencepiece" else None
     normalizer, pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
 
     def cut(text: str) -> list[str]:
@@ -118,13 +118,13 @@ def _grow_bpe(spec: Spec, kind: Layout, texts: Iterable[str], growth: Growth) ->
     spec["model"]["vocab"].update((character, first + place) for place, character in enumerate(characters))
     wanted = growth.new_tokens - len(characters)
     learned = continue_merges(
-        words=_segmented(words, to_tokenizer(spec, merges_only=True)),
+        words=segmented(words, to_tokenizer(spec, merges_only=True)),
         vocabulary=spec["model"]["vocab"],
         merges=merge_table(spec),
         new_tokens=wanted,
         next_id=first + len(characters),
         allowed=_allowed(spec, kind, growth),
-        barred=_barred(spec, kind),
+        barred=barred(spec, kind),
         min_frequency=growth.min_frequency,
         beat=Heartbeat("continued BPE", wanted, "tokens").beat,
     )
@@ -152,7 +152,7 @@ def _missing_characters(words: Counter[str], spec: Spec, growth: Growth) -> list
     return [char for _, char in sorted(missing)][: growth.new_tokens // 2]
 
 
-def _segmented(words: Counter[str], tokenizer: Tokenizer) -> dict[tuple[int, ...], int]:
+def segmented(words: Counter[str], tokenizer: Tokenizer) -> dict[tuple[int, ...], int]:
     """Each word's segmentation by the base model. Words that the model drops a character of (no unknown token) are left out."""
     model = tokenizer.model
     found: Counter[tuple[int, ...]] = Counter()
@@ -163,7 +163,7 @@ def _segmented(words: Counter[str], tokenizer: Tokenizer) -> dict[tuple[int, ...
     return dict(found)
 
 
-def _barred(spec: Spec, kind: Layout) -> frozenset[int]:
+def barred(spec: Spec, kind: Layout) -> frozenset[int]:
     """Ids that no new merge may touch: added tokens, the unknown token, single-byte pieces."""
     vocabulary = spec["model"]["vocab"]
     barred = {token["id"] for token in spec["added_tokens"] if token["special"]}
@@ -214,17 +214,17 @@ def _grow_unigram(spec: Spec, kind: Layout, texts: Sequence[str], growth: Growth
     size = 2 * growth.new_tokens
     while len(new) < growth.new_tokens:
         try:
-            fitted = pieces.fit(words, size, growth.coverage)
-        except pieces.TooMany as error:
+            fitted = unigram.fit(words, size, growth.coverage)
+        except unigram.TooMany as error:
             if size <= error.most:
                 break
-            fitted, size = pieces.fit(words, error.most, growth.coverage), error.most
+            fitted, size = unigram.fit(words, error.most, growth.coverage), error.most
         candidates = [(piece, score + ln(SHARE)) for piece, score in fitted if piece not in known and allowed(piece)]
         new = _harmless(old, spec["model"].get("unk_id"), candidates)
         if size < 2 * growth.new_tokens or len(fitted) < size:
             break
         size *= 2
-    new = pieces.most_probable(new, growth.new_tokens)[: growth.new_tokens]
+    new = unigram.most_probable(new, growth.new_tokens)[: growth.new_tokens]
     highest = max(vocabulary_of(spec).values())
     if highest >= len(old):  # added tokens stand behind the vocabulary: they move into it, so that ids stay
         outside = {token["id"]: token["content"] for token in spec["added_tokens"]}
