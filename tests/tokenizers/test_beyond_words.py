@@ -21,6 +21,7 @@ from tokgraft.tokenizers.build import build_tokenizer
 from tokgraft.tokenizers.metrics import identical_share
 from tokgraft.tokenizers.phrases import with_phrases
 from tokgraft.tokenizers.trainers import TRAINERS, bpe, superbpe, supertokens
+from tokgraft.vocab import Layout
 
 SUPER = TokenizerRecipe(trainer="superbpe", vocab_size=640, transition=0.7, max_token_words=3)
 
@@ -51,6 +52,8 @@ def test_exchanging_the_pre_tokenizer_alone_changes_no_text(english: Path) -> No
     swapped = superbpe.with_phrases(first, SUPER)
     held_out = [*texts.paragraphs(english, "test"), "don't stop  now -- it's 3,000 (or so) a\n b", "l'été  était  ", "a\u200db c"]
     assert identical_share(to_tokenizer(first), to_tokenizer(swapped), held_out) == 1.0
+    phrased = with_phrases(first, Layout.of(first))
+    assert phrased is not None and phrased["pre_tokenizer"] == swapped["pre_tokenizer"]
 
 
 def test_superbpe_needs_room_for_stage_one() -> None:

@@ -12,6 +12,7 @@ Digits = Literal["none", "single", "l2r3", "r2l3"]
 Spaces = Literal["attached", "alone"]
 SeedSet = Literal["whitespace", "years", "numbers", "markup", "enumeration", "citation"]
 Order = Literal["last", "frequency", "leaf_last", "leaf_frequency", "script"]
+Morphemes = Literal["morfessor", "kiwi", "newmm"]
 Naive = Literal["after", "before", "splits", "added"]
 
 
@@ -46,6 +47,9 @@ class TokenizerRecipe(ConfigFile):
     order: Order = Field("leaf_frequency", description="Which tokens are removed first (pruning, swapping).")
     scripts: list[str] = Field([], description="Unicode scripts (Latn, Grek) whose tokens stay; all others go (order script).")
     naive: Naive = Field("after", description="Where the naive baseline puts the auxiliary merges.")
+    morphemes: Morphemes | None = Field(
+        None, description="Analyser that cuts training text at morpheme borders: morfessor (any), kiwi (Korean), newmm (Thai words)."
+    )
     transition: float = Field(
         0.75, gt=0, lt=1, description="superbpe: share of the vocabulary learned inside words, before merges cross spaces."
     )

@@ -14,7 +14,9 @@ from tokgraft.logs import log
 from tokgraft.tokenizers import metrics, texts
 from tokgraft.tokenizers.audit import CHALLENGES, audit, old_ids
 from tokgraft.tokenizers.base import Base, load_base, to_tokenizer, vocabulary_of
+from tokgraft.tokenizers.morphemes import PACKAGES
 from tokgraft.tokenizers.padding import padded
+from tokgraft.tokenizers.scripts import check_script
 from tokgraft.tokenizers.trainers import TRAINERS
 
 ENGLISH = "eng_Latn"
@@ -45,10 +47,13 @@ def build_tokenizer(recipe: TokenizerRecipe, corpus: Path, out: Path, base: Path
     trainer.check(recipe, old)
     inputs = {"corpus": corpus} | ({"base": Path(base)} if base else {}) | ({"english": Path(english)} if english else {})
     settings = {"recipe": recipe.canonical()}
-    with artifacts.create(out, "tokenizer", settings, inputs, libraries=("tokenizers", "regex")) as folder:
+    libraries = ("tokenizers", "regex", *((PACKAGES[recipe.morphemes][0],) if recipe.morphemes else ()))
+    with artifacts.create(out, "tokenizer", settings, inputs, libraries=libraries) as folder:
         train = texts.paragraphs(corpus, "train", recipe.max_train_bytes)
         if not train and trainer.own:
             raise DataError(f"{corpus} has no training text", "look at its counts.json: what was dropped, and why?")
+        if trainer.own:
+            check_script(train, facts.slug)
         log.info("%s: %d paragraphs, %d bytes of %s", recipe.trainer, len(train), sum(len(text.encode()) for text in train), facts.slug)
         other = {"english": texts.paragraphs(Path(english), "train", recipe.max_train_bytes)} if trainer.english and english else {}
         files = trainer.train(train, recipe, old, **other)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 OWN_ROLES = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
 UNK = "<unk>"
+WITH_MORPHEMES = ("bpe", "sp_bpe")
 MOST_BYTES = 2_000_000_000  # the trainers count pairs in 32 bits
 BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 
@@ -36,7 +37,7 @@ def check(recipe: TokenizerRecipe, base: Base | None, beside: int, unk: bool = F
     name = recipe.trainer
     if recipe.vocab_size is None:
         raise ConfigError(f"a recipe with trainer {name} needs vocab_size", "add vocab_size: 8192")
-    refuse(recipe, ("new_tokens", "remove_tokens", "scripts", *without))
+    refuse(recipe, ("new_tokens", "remove_tokens", "scripts", *without, *(() if name in WITH_MORPHEMES else ("morphemes",))))
     if recipe.max_train_bytes > MOST_BYTES:
         raise ConfigError(f"max_train_bytes {recipe.max_train_bytes} would overflow the trainer's counts", f"use at most {MOST_BYTES}")
     _, specials = specials_of(base, unk)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tokgraft.tokenizers import splits
 from tokgraft.tokenizers.base import to_tokenizer
 from tokgraft.vocab import Layout
 
-LETTERS = r"\p{L}+"
+LETTERS = (splits.LETTERS, r"[\p{L}\p{M}]+", r"\p{L}+")  # how known patterns write a word of letters, longest first
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 MARKED = r"▁?[\p{L}\p{M}]+(?:▁[\p{L}\p{M}]+)*|▁?\p{N}|▁?[^\p{L}\p{M}\p{N}▁\s]+|▁+(?=▁)|▁|\s+"
 """Phrases for training where there is no pre-tokenizer and spaces are `▁`."""
@@ -21,7 +22,7 @@ MARKED = r"▁?[\p{L}\p{M}]+(?:▁[\p{L}\p{M}]+)*|▁?\p{N}|▁?[^\p{L}\p{M}\p{N
 def with_phrases(spec: dict[str, Any], kind: Layout) -> dict[str, Any] | None:
     """The tokenizer with phrases kept whole; None where its pre-tokenizer is not one that this can be done for.
 
-    Known are: none at all (SentencePiece's form), the pattern of GPT-2, and patterns that write words of letters as `\\p{L}+`.
+    Known are: none at all (SentencePiece's form), the pattern of GPT-2, and patterns with one of `LETTERS`.
     """
     section = spec.get("pre_tokenizer")
     if section is None:
@@ -32,7 +33,7 @@ def with_phrases(spec: dict[str, Any], kind: Layout) -> dict[str, Any] | None:
         if part["type"] == "ByteLevel" and part.get("use_regex", True):
             changed += [_split(_joined(GPT2)), {**part, "use_regex": False}]
             done = True
-        elif part["type"] == "Split" and LETTERS in part["pattern"].get("Regex", ""):
+        elif part["type"] == "Split" and any(letters in part["pattern"].get("Regex", "") for letters in LETTERS):
             changed.append({**part, "pattern": {"Regex": _joined(part["pattern"]["Regex"])}})
             done = True
         else:
@@ -44,7 +45,8 @@ def with_phrases(spec: dict[str, Any], kind: Layout) -> dict[str, Any] | None:
 
 
 def _joined(pattern: str) -> str:
-    return pattern.replace(LETTERS, rf"{LETTERS}(?: {LETTERS})*", 1)
+    letters = next(letters for letters in LETTERS if letters in pattern)
+    return pattern.replace(letters, f"{letters}(?: {letters})*", 1)
 
 
 def _split(pattern: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tokgraft.config.tokenizer import TokenizerRecipe
-from tokgraft.tokenizers import fresh, seeds
+from tokgraft.tokenizers import fresh, morphemes, seeds
 from tokgraft.tokenizers.base import Base
 from tokgraft.tokenizers.splits import pattern
 from tokgraft.tokenizers.trainers import TRAINERS, Files, Trainer
@@ -23,6 +23,8 @@ def check(recipe: TokenizerRecipe, base: Base | None) -> None:
     """It needs a vocabulary size that holds the special tokens, the bytes and at least one merge."""
     fresh.check(recipe, base, 256, without=("max_token_characters", "character_coverage"))
     seeds.strings(recipe)
+    if recipe.morphemes:
+        morphemes.require(recipe.morphemes)
 
 
 def train(texts: Sequence[str], recipe: TokenizerRecipe, base: Base | None) -> Files:
@@ -49,7 +51,7 @@ def train(texts: Sequence[str], recipe: TokenizerRecipe, base: Base | None) -> F
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(iter(texts), trainer)
+    tokenizer.train_from_iterator(morphemes.chunks(texts, recipe.morphemes) if recipe.morphemes else iter(texts), trainer)
     if planted := seeds.strings(recipe):
         tokenizer.model = _planted(tokenizer, planted, recipe.vocab_size)
     found = tokenizer.get_vocab_size(with_added_tokens=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tokgraft.config.tokenizer import TokenizerRecipe
-from tokgraft.tokenizers import fresh, seeds
+from tokgraft.tokenizers import fresh, morphemes, seeds
 from tokgraft.tokenizers.base import Base
 from tokgraft.tokenizers.splits import MARK, marked_pattern
 from tokgraft.tokenizers.trainers import TRAINERS, Files, Trainer
@@ -22,6 +22,8 @@ def check(recipe: TokenizerRecipe, base: Base | None) -> None:
     """It needs a vocabulary size."""
     fresh.check(recipe, base, 256, without=("max_token_bytes",))
     seeds.strings(recipe)
+    if recipe.morphemes:
+        morphemes.require(recipe.morphemes)
 
 
 def train(texts: Sequence[str], recipe: TokenizerRecipe, base: Base | None) -> Files:
@@ -36,7 +38,8 @@ def train(texts: Sequence[str], recipe: TokenizerRecipe, base: Base | None) -> F
     roles, specials = fresh.specials_of(base)
     room = recipe.vocab_size - len(specials) - 256
     planted = [seed.replace(" ", MARK) for seed in seeds.strings(recipe)]
-    marked = [text.replace(" ", MARK) for text in texts]
+    cut = list(morphemes.chunks(texts, recipe.morphemes)) if recipe.morphemes else texts
+    marked = [text.replace(" ", MARK) for text in cut]
     characters = list(dict.fromkeys([*fresh.fitting_alphabet(marked, recipe, room), *"".join(planted)]))
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = fresh.splitter(marked_pattern(recipe.digits, recipe.spaces, seeds.patterns(recipe, marked=True)))
