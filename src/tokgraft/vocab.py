@@ -222,7 +222,7 @@ class Layout:
 
     Attributes:
         scheme: As in `Vocabulary`.
-        marker: "▁" (or what stands for it) or the continuation prefix "##"; empty for the other schemes.
+        marker: "▁" (or what stands for it) or the continuation prefix "##" (WordPiece, also on bytes); empty otherwise.
         byte_fallback: Whether `<0xHH>` tokens stand for bytes.
         model: The model's section of tokenizer.json.
         added: The added tokens (id, content, special, ...).
@@ -283,6 +283,8 @@ class Layout:
         if surface not in self.in_model:
             return surface.encode(), "normal"
         if self.scheme == "byte_level":
+            if self.marker and len(surface) > len(self.marker):
+                surface = surface.removeprefix(self.marker)
             try:
                 return bytes(TO_BYTE[character] for character in surface), "normal"
             except KeyError:
@@ -311,7 +313,7 @@ def _scheme(spec: dict[str, Any]) -> tuple[str, str]:
     parts = [part for name in ("normalizer", "pre_tokenizer", "decoder") for part in components(spec.get(name))]
     model = spec["model"]
     if any(part["type"] == "ByteLevel" for part in parts):
-        return "byte_level", ""
+        return "byte_level", model.get("continuing_subword_prefix") or ""
     if prefix := model.get("continuing_subword_prefix"):
         return "wordpiece", prefix
     for part in parts:

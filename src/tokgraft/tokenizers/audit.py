@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SAMPLES = 10
-CLASSES = ("ok", "special", "byte_fallback", "invalid_utf8", "blocked_by_pre_tokenizer", "blocked_by_merges")
+CLASSES = ("ok", "special", "added", "byte_fallback", "invalid_utf8", "blocked_by_pre_tokenizer", "blocked_by_merges")
 CHALLENGES = (
     " ", "  two spaces lead", "trailing \t ", "a\r\nb\r\n\r\nc", "\n\n\n", "no\u00a0break\u202fspaces", "0123456789 3.14 1,000,000 ٣٤ ½",
     "👩\u200d💻 👨\u200d👩\u200d👧\u200d👦 🇪🇪 👍🏽 ✈\ufe0f", "می\u200cخواهم ශ්\u200dරී ക്\u200d", "e\u0301 vs é", "don't l'été it’s",
@@ -51,13 +51,14 @@ def reachability(spec: dict[str, Any]) -> Reachability:
     """
     kind = Layout.of(spec)
     merged, as_set = to_tokenizer(spec, merges_only=True), to_tokenizer(spec)
-    special = {token["id"] for token in spec["added_tokens"]}
+    special = {token["id"] for token in spec["added_tokens"] if token["special"]}
+    added = {token["id"] for token in spec["added_tokens"]} - special
     classes: dict[str, list[int]] = {name: [] for name in CLASSES}
     hidden = []
     for token, index in sorted(vocabulary_of(spec).items(), key=lambda item: item[1]):
-        name = "special" if index in special or token == kind.unk else _class(token, index, kind, merged)
+        name = "special" if index in special or token == kind.unk else "added" if index in added else _class(token, index, kind, merged)
         classes[name].append(index)
-        if name not in ("special", "byte_fallback") and not _reached(as_set, token, index, kind):
+        if name not in ("special", "added", "byte_fallback") and not _reached(as_set, token, index, kind):
             hidden.append(index)
     return Reachability(classes, classes["blocked_by_merges"], hidden)
 
@@ -74,16 +75,17 @@ def _class(token: str, index: int, kind: Layout, tokenizer: Tokenizer) -> str:
         return "invalid_utf8"
     if kind.scheme == "byte_level" and tokenizer.pre_tokenizer:
         pieces = [piece for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)]
-        if pieces != [token]:
+        if pieces != [token.removeprefix(kind.marker)]:
             return "blocked_by_pre_tokenizer"
     return "ok"
 
 
 def _reached(tokenizer: Tokenizer, token: str, index: int, kind: Layout) -> bool:
     model = tokenizer.model
-    if kind.scheme == "wordpiece" and token.startswith(kind.marker) and len(token) > len(kind.marker):
+    if kind.model["type"] == "WordPiece" and token.startswith(kind.marker) and len(token) > len(kind.marker):
         text = token[len(kind.marker) :]
-        return any([piece.id for piece in model.tokenize(first + text)][1:] == [index] for first in "aex0-")
+        first_pieces = ("Ā", "ĉ") if kind.scheme == "byte_level" else ("a", "e", "x", "0", "-")  # bytes that begin no longer piece
+        return any([piece.id for piece in model.tokenize(first + text)][1:] == [index] for first in first_pieces)
     return [piece.id for piece in model.tokenize(token)] == [index]
 
 
@@ -168,7 +170,16 @@ def changed_ids(made: dict[str, Any], base: dict[str, Any]) -> list[str]:
     return sorted(token for token, index in vocabulary_of(base).items() if new.get(token) != index)
 
 
-def audit(folder: Path, texts: Sequence[str], base: Base | None, extends: bool, own: bool) -> dict[str, Any]:
+def old_ids(made: dict[str, Any], base: dict[str, Any]) -> list[int | None]:
+    """For every id of a tokenizer made of the base's: the base's id of the same token, None for a new one."""
+    old, new = vocabulary_of(base), vocabulary_of(made)
+    strings = {index: token for token, index in new.items()}
+    return [old.get(strings[index]) if index in strings else None for index in range(max(new.values()) + 1)]
+
+
+def audit(
+    folder: Path, texts: Sequence[str], base: Base | None, extends: bool, own: bool, descends: bool = False, enforced: bool | None = None
+) -> dict[str, Any]:
     """Audit the tokenizer in `folder`.
 
     Args:
@@ -176,8 +187,10 @@ def audit(folder: Path, texts: Sequence[str], base: Base | None, extends: bool, 
         texts: Paragraphs that must survive the round trip; the constructed ones are added.
         base: The base tokenizer, audited beside it.
         extends: The base's ids must be unchanged.
-        own: Enforce the gates (a base tokenizer is only reported on). A text that the base itself does not give back is not held
-            against an extension of it.
+        own: It was made here (a base tokenizer is only reported on). A text that the base itself does not give back is not held
+            against what is made of it.
+        descends: It has tokens of the base under other ids.
+        enforced: Whether a broken gate is an error; as `own` when not given.
 
     Returns:
         The content of `audit.json`.
@@ -185,6 +198,7 @@ def audit(folder: Path, texts: Sequence[str], base: Base | None, extends: bool, 
     Raises:
         TokenizerError: A gate is broken; the message carries samples.
     """
+    enforced = own if enforced is None else enforced
     made = load_base(folder)
     texts = [*CHALLENGES, *texts]
     trip, reach = round_trip(to_tokenizer(made.spec), texts), reachability(made.spec)
@@ -193,17 +207,19 @@ def audit(folder: Path, texts: Sequence[str], base: Base | None, extends: bool, 
     if base is not None and own:
         base_trip = round_trip(to_tokenizer(base.spec), texts)
         facts["base"] = _facts(base, base_trip, reachability(base.spec))
-        excused = set(base_trip.failed) if extends else set()
-        if extends:
+        excused = set(base_trip.failed) if extends or descends else set()
+        if extends and enforced:
             reach = _without_old(reach, base)
+        elif descends:
+            reach = _without_unreached(reach, made, base)
     problems = special_problems(made, base)
     facts["special_problems"] = problems
-    if own:
+    if enforced:
         if extends and base is not None and (changed := changed_ids(made.spec, base.spec)):
             raise TokenizerError(
                 f"{len(changed)} tokens of the base changed their id, e.g. {changed[:SAMPLES]}", "this is a defect of the trainer"
             )
-        old_bytes = (missing_bytes(base.spec) or []) if extends and base is not None else []
+        old_bytes = (missing_bytes(base.spec) or []) if (extends or descends) and base is not None else []
         _enforce(facts, trip, reach, made, excused, old_bytes)
     return facts
 
@@ -215,6 +231,19 @@ def _without_old(reach: Reachability, base: Base) -> Reachability:
         reach.classes,
         [index for index in reach.unreachable if index not in old],
         [index for index in reach.unreachable_as_set if index not in old],
+    )
+
+
+def _without_unreached(reach: Reachability, made: Base, base: Base) -> Reachability:
+    """Without the tokens that the base itself does not reach."""
+    strings = {index: token for token, index in vocabulary_of(made.spec).items()}
+    old_strings = {index: token for token, index in vocabulary_of(base.spec).items()}
+    before = reachability(base.spec)
+    merged, as_set = ({old_strings[index] for index in ids} for ids in (before.unreachable, before.unreachable_as_set))
+    return Reachability(
+        reach.classes,
+        [index for index in reach.unreachable if strings[index] not in merged],
+        [index for index in reach.unreachable_as_set if strings[index] not in as_set],
     )
 
 

@@ -12,8 +12,11 @@ from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import DataError, TokenizerError
 from tokgraft.logs import log
 from tokgraft.tokenizers import metrics, texts
-from tokgraft.tokenizers.audit import CHALLENGES, audit
+from tokgraft.tokenizers.audit import CHALLENGES, audit, old_ids
 from tokgraft.tokenizers.base import Base, load_base, to_tokenizer, vocabulary_of
+from tokgraft.tokenizers.morphemes import PACKAGES
+from tokgraft.tokenizers.padding import padded
+from tokgraft.tokenizers.scripts import check_script
 from tokgraft.tokenizers.trainers import TRAINERS
 
 ENGLISH = "eng_Latn"
@@ -44,17 +47,25 @@ def build_tokenizer(recipe: TokenizerRecipe, corpus: Path, out: Path, base: Path
     trainer.check(recipe, old)
     inputs = {"corpus": corpus} | ({"base": Path(base)} if base else {}) | ({"english": Path(english)} if english else {})
     settings = {"recipe": recipe.canonical()}
-    with artifacts.create(out, "tokenizer", settings, inputs, libraries=("tokenizers", "regex")) as folder:
+    libraries = ("tokenizers", "regex", *((PACKAGES[recipe.morphemes][0],) if recipe.morphemes else ()))
+    with artifacts.create(out, "tokenizer", settings, inputs, libraries=libraries) as folder:
         train = texts.paragraphs(corpus, "train", recipe.max_train_bytes)
         if not train and trainer.own:
             raise DataError(f"{corpus} has no training text", "look at its counts.json: what was dropped, and why?")
+        if trainer.own:
+            check_script(train, facts.slug)
         log.info("%s: %d paragraphs, %d bytes of %s", recipe.trainer, len(train), sum(len(text.encode()) for text in train), facts.slug)
-        for name, content in trainer.train(train, recipe, old).items():
+        other = {"english": texts.paragraphs(Path(english), "train", recipe.max_train_bytes)} if trainer.english and english else {}
+        files = trainer.train(train, recipe, old, **other)
+        for name, content in (padded(files, recipe.pad_to) if recipe.pad_to else files).items():
             (folder / name).write_bytes(content)
         held_out = [*texts.paragraphs(corpus, "dev"), *texts.paragraphs(corpus, "test")]
         checked = [*held_out, *texts.paragraphs(corpus, "train", min(recipe.max_train_bytes, MOST_AUDITED))]
-        report = audit(folder, checked, old, extends=trainer.extends, own=trainer.own)
-        if trainer.own:
+        enforced = trainer.own and not trainer.naive(recipe)
+        report = audit(folder, checked, old, trainer.extends, trainer.own, trainer.descends, enforced)
+        if trainer.descends and old is not None:
+            _write(folder / "ids.json", {"new_to_old": old_ids(load_base(folder).spec, old.spec)})
+        if enforced:
             _check_loading(folder, [*CHALLENGES, *held_out[:200]])
         measured = _metrics(load_base(folder), old if trainer.own else None, corpus, facts, english, trainer.extends)
         _write(folder / "audit.json", report)

@@ -6,37 +6,25 @@ Ids: special tokens first (in the base's order), then the 256 bytes, then the me
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tokgraft.config.tokenizer import TokenizerRecipe
-from tokgraft.errors import ConfigError, TokenizerError
-from tokgraft.tokenizers.base import Base, Special, config_for, set_affixes, tokenizer_files, with_bos
+from tokgraft.tokenizers import fresh, morphemes, seeds
+from tokgraft.tokenizers.base import Base
+from tokgraft.tokenizers.splits import pattern
 from tokgraft.tokenizers.trainers import TRAINERS, Files, Trainer
+from tokgraft.vocab import TO_CHARACTER
 
-# A word with at most one character before it; one digit; a run of signs; line ends; spaces. Marks (vowel signs, accents) and
-# joiners between letters stay inside their word, which matters for Indic scripts, Thai and Persian.
-SPLIT = (
-    r"[^\r\n\p{L}\p{M}\p{N}]?[\p{L}\p{M}]+(?:[\x{200C}\x{200D}][\p{L}\p{M}]+)*"
-    r"|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-OWN_ROLES = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
-MOST_BYTES = 2_000_000_000  # the trainer counts pairs in 32 bits
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer, models
 
 
 def check(recipe: TokenizerRecipe, base: Base | None) -> None:
     """It needs a vocabulary size that holds the special tokens, the bytes and at least one merge."""
-    if recipe.vocab_size is None:
-        raise ConfigError("a recipe with trainer bpe needs vocab_size", "add vocab_size: 8192")
-    if recipe.new_tokens is not None:
-        raise ConfigError("trainer bpe has no new_tokens", "leave it out, or use trainer extend")
-    if recipe.max_train_bytes > MOST_BYTES:
-        raise ConfigError(f"max_train_bytes {recipe.max_train_bytes} would overflow the trainer's counts", f"use at most {MOST_BYTES}")
-    _, specials = _specials(base)
-    least = len(specials) + 256
-    if recipe.vocab_size <= least:
-        raise TokenizerError(
-            f"vocab_size {recipe.vocab_size} leaves no room beside {len(specials)} special tokens and 256 bytes",
-            f"use more than {least}",
-        )
+    fresh.check(recipe, base, 256, without=("max_token_characters", "character_coverage"))
+    seeds.strings(recipe)
+    if recipe.morphemes:
+        morphemes.require(recipe.morphemes)
 
 
 def train(texts: Sequence[str], recipe: TokenizerRecipe, base: Base | None) -> Files:
@@ -45,42 +33,42 @@ def train(texts: Sequence[str], recipe: TokenizerRecipe, base: Base | None) -> F
     Raises:
         TokenizerError: The texts do not support so large a vocabulary.
     """
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     assert recipe.vocab_size is not None
-    roles, specials = _specials(base)
+    roles, specials = fresh.specials_of(base)
+    split = pattern(recipe.digits, recipe.spaces, seeds=seeds.patterns(recipe))
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        fresh.splitter(split), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     ])  # fmt: skip
     tokenizer.decoder = decoders.ByteLevel()
-    added = [
-        AddedToken(s.content, lstrip=s.lstrip, rstrip=s.rstrip, single_word=s.single_word, normalized=False, special=True) for s in specials
-    ]
     trainer = trainers.BpeTrainer(
         vocab_size=recipe.vocab_size,
         min_frequency=recipe.min_frequency,
         max_token_length=recipe.max_token_bytes,
-        special_tokens=added,
+        special_tokens=fresh.added(specials),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(iter(texts), trainer)
+    tokenizer.train_from_iterator(morphemes.chunks(texts, recipe.morphemes) if recipe.morphemes else iter(texts), trainer)
+    if planted := seeds.strings(recipe):
+        tokenizer.model = _planted(tokenizer, planted, recipe.vocab_size)
     found = tokenizer.get_vocab_size(with_added_tokens=True)
     if found < recipe.vocab_size:
-        raise TokenizerError(
-            f"the corpus supports {found} tokens (pairs seen at least {recipe.min_frequency} times), the recipe asks for {recipe.vocab_size}",
-            f"use vocab_size {found // 128 * 128 or found} or less, or a larger corpus",
-        )
-    set_affixes(tokenizer, *((base.prefix, base.suffix) if base else ((), ())))
-    return tokenizer_files(tokenizer, config_for(roles, specials, base), base)
+        raise fresh.too_small(found, recipe)
+    return fresh.finish(tokenizer, roles, specials, base)
 
 
-def _specials(base: Base | None) -> tuple[dict[str, str], tuple[Special, ...]]:
-    if base is None:
-        return dict(OWN_ROLES), tuple(Special(content) for content in OWN_ROLES.values())
-    return with_bos(base.roles, str(base.folder)), base.specials
+def _planted(tokenizer: Tokenizer, planted: Sequence[str], size: int) -> models.BPE:
+    """The model with the seeds in place of the last merges."""
+    from tokenizers import models
+
+    vocabulary, merges = fresh.bpe_parts(tokenizer)
+    products = {left + right for left, right in merges}
+    first = [token for token, _ in sorted(vocabulary.items(), key=lambda item: item[1]) if token not in products]
+    learned, rules = seeds.plant(first, merges, planted, lambda seed: [TO_CHARACTER[byte] for byte in seed.encode()], size)
+    return models.BPE(vocab={token: number for number, token in enumerate(dict.fromkeys([*first, *learned]))}, merges=rules)
 
 
 TRAINERS.add("bpe", Trainer(check, train))
