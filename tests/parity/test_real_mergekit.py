@@ -1,0 +1,228 @@
+"""The methods with a donor and `subword` beside the command mergekit-tokensurgeon, on real tables, tokenizers and donors."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+import donors
+import real
+from tokgraft import methods
+from tokgraft.methods import Floats, Rows, Transplant
+from tokgraft.methods._linear import principal
+from tokgraft.methods._sparse import pursue
+
+pytestmark = pytest.mark.slow
+
+surgeon = pytest.importorskip("mergekit.tokensurgeon")
+
+COMMAND = shutil.which("mergekit-tokensurgeon", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+RUN = "from mergekit.scripts import tokensurgeon as surgeon\n{patch}\nsurgeon.main()"
+# What keeps two of its methods from running, or from running twice alike, is replaced in the process of the command.
+EXACT_DIRECTIONS = """
+import torch
+from tokgraft.methods._linear import principal
+torch.pca_lowrank = lambda rows, q: (None, None, torch.from_numpy(principal(rows.numpy(), q)).float())
+"""
+NUMBER_GIVEN = """
+given = surgeon.compute_token_basis
+surgeon.compute_token_basis = lambda *arguments: given(*arguments[:5], arguments[5].k)
+"""
+Tables = dict[str, Floats]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for the models, which are hundreds of megabytes."""
+    folder = tmp_path_factory.mktemp("models")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@cache
+def transplant(size: int, tied: bool) -> Transplant:
+    return real.with_donor(size, tied)
+
+
+def run(place: Path, size: int, tied: bool, *flags: str, patch: str = "") -> Tables:
+    """The tables that the command makes of two model folders."""
+    task = transplant(size, tied)
+    donor = task.resources["donor"]
+    base, helper = (place / f"{kind}-{size}-{tied}" for kind in ("base", "donor"))
+    for folder, tokenizer, E, U in ((base, real.source(), task.E, task.U), (helper, real.target(size), donor.E, donor.U)):
+        if not folder.exists():
+            real.write_model(folder, tokenizer, E, None if tied else U)
+    program = [sys.executable, "-c", RUN.format(patch=patch)] if patch else [str(COMMAND)]
+    words = [str(base), str(helper), str(place / "out"), *flags, "--device", "cpu", "--quiet"]
+    done = subprocess.run([*program, *words], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    found = load_file(next((place / "out").glob("*.safetensors")))
+    shutil.rmtree(place / "out")
+    names = {"input": "model.embed_tokens.weight", **({} if tied else {"head": "lm_head.weight"})}
+    return {name: found[weight][:size] for name, weight in names.items()}
+
+
+def both(rows: Rows) -> Tables:
+    return {"input": rows.input, **({} if rows.output is None else {"head": rows.output})}
+
+
+def title(name: str, size: int, tied: bool, table: str) -> str:
+    return f"{name}, mergekit-tokensurgeon 0.1.5, {size:,}, {'tied' if tied else 'untied'}, {table}"
+
+
+def side(task: Transplant, table: str) -> tuple[Any, Any, Any, list[int]]:
+    """Donor rows of new tokens and of anchors, base rows of anchors, all in float64, and the new ids."""
+    anchors, new = donors.made(task)
+    donor = task.resources["donor"]
+    theirs, ours = (donor.E, task.E) if table == "input" else (donor.U, task.U)
+    origin = [task.overlap[anchor].source for anchor in anchors]
+    return *(torch.from_numpy(rows).double() for rows in (theirs[new], theirs[anchors], ours[origin])), new
+
+
+def in_batches(X: Any, A: Any, k: int) -> tuple[Any, Any]:
+    found = [surgeon.batch_omp(X[begin : begin + 512], A, k) for begin in range(0, len(X), 512)]
+    return torch.cat([picks for picks, _ in found]), torch.cat([weights for _, weights in found])
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("size", real.SIZES)
+def test_omp(place: Path, size: int, tied: bool) -> None:
+    """Its rows, but for the few tokens for which its search in float32 takes the other one of two atoms equally good up to rounding.
+
+    For these our rows are those of its own search in float64.
+    """
+    task = transplant(size, tied)
+    theirs = run(place, size, tied)
+    for name, found in both(methods.apply("omp", task, {})).items():
+        same = real.differences(found, theirs[name]) <= real.LIMIT
+        assert same.mean() > 0.99
+        real.compare(title("omp", size, tied, name), found[same], theirs[name][same])
+        X, A, B, new = side(task, name)
+        others = [number for number, token in enumerate(new) if not same[token]]
+        assert len(others) == (~same).sum(), "tokens of both vocabularies are copies"
+        if others:
+            picks, weights = in_batches(X[others], A, 64)
+            expected = torch.bmm(weights[:, None], B[picks])[:, 0]
+            real.compare("    the others, by its batch_omp in float64", found[[new[number] for number in others]], expected)
+
+
+@pytest.mark.parametrize(("size", "step"), [(8192, 1), (16384, 8)])
+def test_omp_picks_the_same_support_sets(size: int, step: int) -> None:
+    """Against batch_omp in float64, k = 64: every token, and every eighth of the larger vocabulary."""
+    X, A, _, _ = side(transplant(size, True), "input")
+    picks, weights = in_batches(X[::step], A, 64)
+    codes = list(pursue(X[::step].float().numpy(), A.float().numpy(), 64))
+    ours, coefficients = np.concatenate([code.picks for code in codes]), np.concatenate([code.weights for code in codes])
+    sets = (np.sort(ours, axis=1) == np.sort(picks.numpy(), axis=1)).all(axis=1)
+    assert sets.mean() >= 0.999
+    dense = [np.zeros((sets.sum(), len(A))) for _ in range(2)]
+    for matrix, places, values in zip(dense, (ours, picks.numpy()), (coefficients, weights.numpy())):
+        np.put_along_axis(matrix, places[sets], values[sets], axis=1)
+    difference = real.compare(f"omp, coefficients of batch_omp in float64, {size:,}", *dense)
+    real.tell(f"    the same 64 tokens: {sets.sum():,} of {len(sets):,}; difference of coefficients {difference:.1e}")
+
+
+SCHEMES = {"distance": "distance_proportional", "barycentric": "barycentric", "least_squares": "least_squares"}
+
+
+@pytest.mark.parametrize(("size", "tied", "metric", "weights"), [
+    *((8192, True, metric, weights) for metric in ("euclid", "cosine") for weights in SCHEMES),
+    (8192, False, "euclid", "distance"), (16384, True, "euclid", "distance"), (16384, False, "cosine", "barycentric"),
+])  # fmt: skip
+def test_common_interpolation(place: Path, size: int, tied: bool, metric: str, weights: str) -> None:
+    task = transplant(size, tied)
+    flags = ["-a", "common_interpolation", "-w", SCHEMES[weights], *(["--cosine-similarity"] if metric == "cosine" else [])]
+    theirs = run(place, size, tied, *flags)
+    for name, found in both(methods.apply("common_interpolation", task, {"metric": metric, "weights": weights})).items():
+        real.compare(title(f"common_interpolation, {metric}, {weights}", size, tied, name), found, theirs[name])
+
+
+@pytest.mark.parametrize(("size", "tied"), [(8192, True), (8192, False), (16384, True)])
+def test_landmark_pca(place: Path, size: int, tied: bool) -> None:
+    """Its transposed rotation in the mode that has it, the better one beside it; its random directions replaced by exact ones."""
+    task = transplant(size, tied)
+    theirs = run(place, size, tied, "-a", "landmark_pca", patch=EXACT_DIRECTIONS)
+    ours = both(methods.apply("landmark_pca", task, {}))
+    for name, found in both(methods.apply("landmark_pca", task, {"compatibility": "mergekit"})).items():
+        real.compare(title("landmark_pca", size, tied, name), found, theirs[name])
+        X, A, B, new = side(task, name)
+        assert (real.differences(ours[name][new], theirs[name][new]) > 0.01).all()
+        # How well either rotation carries the anchors themselves over.
+        X, A, B = (rows - mean for rows, mean in ((X, A.mean(0)), (A, A.mean(0)), (B, B.mean(0))))
+        left, right = (torch.from_numpy(principal(rows.numpy(), min(A.shape[1], B.shape[1]))).double() for rows in (A, B))
+        u, _, v = torch.linalg.svd((A @ left).T @ (B @ right))
+        errors = [float(((A @ left @ turn @ right.T - B) ** 2).sum() / (B**2).sum()) for turn in (u @ v, (u @ v).T)]
+        assert errors[0] < errors[1]
+        real.tell(f"    corrected: squared error of the anchors {errors[0]:.3f} of their length, {errors[1]:.3f} with its rotation")
+
+
+@pytest.mark.parametrize(("size", "tied"), [(8192, True), (8192, False)])
+def test_sparse_basis(place: Path, size: int, tied: bool) -> None:
+    """As it stands the method stops; given the number of tokens, it makes the rows of our mode that centres as it does."""
+    task = transplant(size, tied)
+    if tied:
+        with pytest.raises(RuntimeError, match="TypeError"):
+            run(place, size, tied, "-a", "stb")
+    theirs = run(place, size, tied, "-a", "stb", patch=NUMBER_GIVEN)
+    ours = both(methods.apply("sparse_basis", task, {}))
+    for name, found in both(methods.apply("sparse_basis", task, {"compatibility": "mergekit"})).items():
+        real.compare(title("sparse_basis", size, tied, name), found, theirs[name], 1e-3)
+        new = side(task, name)[3]
+        moved = real.differences(ours[name][new], theirs[name][new])
+        assert (moved > 0.01).mean() > 0.9
+        real.tell(f"    corrected: rows move by {np.median(moved):.2f} of their largest value (median)")
+
+
+SUBWORDS: dict[str, dict[str, Any]] = {
+    "mean": {"preset": "mean"},
+    "weighted_mean": {"preset": "mergekit_weighted_mean"},
+    "first_last": {"preset": "first_last"},
+}
+
+
+@pytest.mark.parametrize(("size", "tied", "scheme"), [
+    (8192, True, "mean"), (8192, False, "mean"), (8192, False, "weighted_mean"), (8192, False, "first_last"), (16384, True, "mean"),
+    (16384, False, "weighted_mean"),
+])  # fmt: skip
+def test_subword(place: Path, size: int, tied: bool, scheme: str) -> None:
+    """Its rows in the mode that gives vocabulary strings to the tokenizer; by default those of the tokens' bytes."""
+    task = transplant(size, tied)
+    theirs = run(place, size, tied, "-a", "subword", "-s", scheme)
+    options = SUBWORDS[scheme]
+    meant = {**options, "preset": "weighted_mean"} if scheme == "weighted_mean" else options
+    ours = both(methods.apply("subword", task, meant))
+    for name, found in both(methods.apply("subword", task, {**options, "compatibility": "mergekit"})).items():
+        real.compare(title(f"subword {scheme}", size, tied, name), found, theirs[name])
+        foreign = [n for n in task.target.text_ids if n not in task.overlap and not task.target[n].text.isascii()]
+        moved = real.differences(ours[name], theirs[name]) > real.LIMIT
+        assert moved[foreign].mean() > 0.5
+        if scheme != "weighted_mean":
+            assert not moved[[n for n in range(size) if n not in foreign and printable(task, n)]].any()
+        real.tell(f"    corrected: {moved.sum():,} rows, {moved[foreign].sum():,} of them of tokens that are not ASCII")
+
+
+def printable(task: Transplant, number: int) -> bool:
+    text = task.target[number].text
+    return text.isascii() and text.decode().isprintable() and not text.startswith(b"  ")
+
+
+def test_its_choice_of_a_table_is_crossed(place: Path) -> None:
+    """What it is told to match in the head it matches in the input table, and the other way round; ours has no such choice."""
+    size = real.SIZES[0]
+    found = {choice: run(place, size, False, "-a", "mean", "-pm", choice) for choice in ("no", "yes", "lm_head", "embed")}
+    assert (found["yes"]["input"] != found["no"]["input"]).any() and (found["yes"]["head"] != found["no"]["head"]).any()
+    for choice, input_as, head_as in (("lm_head", "yes", "no"), ("embed", "no", "yes")):
+        assert np.array_equal(found[choice]["input"], found[input_as]["input"])
+        assert np.array_equal(found[choice]["head"], found[head_as]["head"])
