@@ -104,7 +104,7 @@ def test_wechsel(size: int) -> None:
     assert all(np.array_equal(ours.input[n], task.E[task.overlap[n].source]) for n in copied)
     assert (real.differences(ours.input[copied], theirs[copied, :576]) > 0.1).all()
     moved = (real.differences(ours.input[certain], theirs[certain, :576]) > real.LIMIT).sum()
-    real.tell(f"    corrected: {len(copied)} tokens without a vector are copied, {moved} mixtures lose special tokens and parts of characters")
+    real.tell(f"    corrected: {len(copied)} tokens without a vector are copied, {moved} mixtures lose wrong neighbours")
 
 
 def test_langsfer() -> None:

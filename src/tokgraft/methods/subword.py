@@ -71,7 +71,7 @@ class Subword(Params):
     input: Weighting | None = Field(None, description="Weights for the input table, instead of the preset's.")
     output: Weighting | None = Field(None, description="Weights for the output table, instead of the preset's.")
     compatibility: Literal["none", "mergekit"] = Field(
-        "none", description="mergekit: pieces of a byte-level token's printable stand-ins and not of its bytes, as it has them (for comparison)."
+        "none", description="mergekit: pieces of vocabulary strings read as text, and not of the tokens' bytes (for comparison)."
     )
 
 

@@ -27,7 +27,7 @@ from tokgraft.models.io import load_model, load_tokenizer
 from tokgraft.models.tables import embedding_tables
 from tokgraft.vocab import Segmenter, Vocabulary
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 MADE = ROOT / ".cache" / "parity"
 SIZES = (8192, 16384)
 BASE, LANGUAGE = "smollm2-135m", "deu_Latn"
