@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ pytestmark = pytest.mark.slow
 
 surgeon = pytest.importorskip("mergekit.tokensurgeon")
 
+from mergekit.tokensurgeon import common_interpolation as interpolation  # noqa: E402
+
 COMMAND = shutil.which("mergekit-tokensurgeon", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 RUN = "from mergekit.scripts import tokensurgeon as surgeon\n{patch}\nsurgeon.main()"
 # What keeps two of its methods from running, or from running twice alike, is replaced in the process of the command.
@@ -36,6 +39,13 @@ from tokgraft.methods._linear import principal
 torch.pca_lowrank = lambda rows, q: (None, None, torch.from_numpy(principal(rows.numpy(), q)).float())
 """
 NUMBER_GIVEN = """
+import torch
+from mergekit.tokensurgeon import token_basis
+from tokgraft.methods._linear import principal
+def basis(points, k, d):
+    directions = torch.from_numpy(principal(points.numpy(), d)).T.float().contiguous()
+    return token_basis.batch_omp(directions, points - points.mean(dim=0), k)
+token_basis.sparse_linear_basis = basis
 given = surgeon.compute_token_basis
 surgeon.compute_token_basis = lambda *arguments: given(*arguments[:5], arguments[5].k)
 """
@@ -43,11 +53,10 @@ Tables = dict[str, Floats]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for the models, which are hundreds of megabytes."""
-    folder = tmp_path_factory.mktemp("models")
-    yield folder
-    shutil.rmtree(folder)
+def place() -> Iterator[Path]:
+    """A folder for the models, which are hundreds of megabytes: pytest would keep them."""
+    with tempfile.TemporaryDirectory(prefix="tokgraft-test-") as folder:
+        yield Path(folder)
 
 
 @cache
@@ -91,6 +100,28 @@ def side(task: Transplant, table: str) -> tuple[Any, Any, Any, list[int]]:
     return *(torch.from_numpy(rows).double() for rows in (theirs[new], theirs[anchors], ours[origin])), new
 
 
+def beside(what: str, task: Transplant, table: str, ours: Floats, theirs: Floats, exact: Callable[[Any, Any], tuple[Any, Any]]) -> None:
+    """Compare with the command's rows, and the few for which its search in float32 went another way with its function in float64.
+
+    Args:
+        what: What is compared.
+        task: The transplant.
+        table: "input" or "head".
+        ours, theirs: Rows of all target tokens.
+        exact: Its function: donor rows of new tokens and of anchors -> the anchors it takes, and their weights.
+    """
+    same = real.differences(ours, theirs) <= real.LIMIT
+    assert same.mean() > 0.99
+    real.compare(what, ours[same], theirs[same])
+    X, A, B, new = side(task, table)
+    others = [number for number, token in enumerate(new) if not same[token]]
+    assert len(others) == (~same).sum(), "tokens of both vocabularies are copies"
+    if others:
+        picks, weights = exact(X[others], A)
+        expected = torch.bmm(weights[:, None].double(), B[picks])[:, 0]
+        real.compare("    the others, by its function in float64", ours[[new[number] for number in others]], expected)
+
+
 def in_batches(X: Any, A: Any, k: int) -> tuple[Any, Any]:
     found = [surgeon.batch_omp(X[begin : begin + 512], A, k) for begin in range(0, len(X), 512)]
     return torch.cat([picks for picks, _ in found]), torch.cat([weights for _, weights in found])
@@ -106,16 +137,7 @@ def test_omp(place: Path, size: int, tied: bool) -> None:
     task = transplant(size, tied)
     theirs = run(place, size, tied)
     for name, found in both(methods.apply("omp", task, {})).items():
-        same = real.differences(found, theirs[name]) <= real.LIMIT
-        assert same.mean() > 0.99
-        real.compare(title("omp", size, tied, name), found[same], theirs[name][same])
-        X, A, B, new = side(task, name)
-        others = [number for number, token in enumerate(new) if not same[token]]
-        assert len(others) == (~same).sum(), "tokens of both vocabularies are copies"
-        if others:
-            picks, weights = in_batches(X[others], A, 64)
-            expected = torch.bmm(weights[:, None], B[picks])[:, 0]
-            real.compare("    the others, by its batch_omp in float64", found[[new[number] for number in others]], expected)
+        beside(title("omp", size, tied, name), task, name, found, theirs[name], lambda X, A: in_batches(X, A, 64))
 
 
 @pytest.mark.parametrize(("size", "step"), [(8192, 1), (16384, 8)])
@@ -145,8 +167,15 @@ def test_common_interpolation(place: Path, size: int, tied: bool, metric: str, w
     task = transplant(size, tied)
     flags = ["-a", "common_interpolation", "-w", SCHEMES[weights], *(["--cosine-similarity"] if metric == "cosine" else [])]
     theirs = run(place, size, tied, *flags)
+    measure = {"euclid": interpolation.DistanceMetric.EUCLIDEAN, "cosine": interpolation.DistanceMetric.COSINE}[metric]
+    scheme = surgeon.WeightingScheme(SCHEMES[weights])
+
+    def exact(X: Any, A: Any) -> tuple[Any, Any]:
+        found: tuple[Any, Any] = surgeon.common_interp_approximate(X, A, k=64, metric=measure, weight_scheme=scheme)
+        return found
+
     for name, found in both(methods.apply("common_interpolation", task, {"metric": metric, "weights": weights})).items():
-        real.compare(title(f"common_interpolation, {metric}, {weights}", size, tied, name), found, theirs[name])
+        beside(title(f"common_interpolation, {metric}, {weights}", size, tied, name), task, name, found, theirs[name], exact)
 
 
 @pytest.mark.parametrize(("size", "tied"), [(8192, True), (8192, False), (16384, True)])
@@ -170,7 +199,10 @@ def test_landmark_pca(place: Path, size: int, tied: bool) -> None:
 
 @pytest.mark.parametrize(("size", "tied"), [(8192, True), (8192, False)])
 def test_sparse_basis(place: Path, size: int, tied: bool) -> None:
-    """As it stands the method stops; given the number of tokens, it makes the rows of our mode that centres as it does."""
+    """As it stands the method stops; given the number of tokens, it makes the rows of our mode that centres as it does.
+
+    Its singular vectors in float32 are replaced by exact ones: the smaller ones are nearly equal, and turn by rounding.
+    """
     task = transplant(size, tied)
     if tied:
         with pytest.raises(RuntimeError, match="TypeError"):
@@ -178,7 +210,7 @@ def test_sparse_basis(place: Path, size: int, tied: bool) -> None:
     theirs = run(place, size, tied, "-a", "stb", patch=NUMBER_GIVEN)
     ours = both(methods.apply("sparse_basis", task, {}))
     for name, found in both(methods.apply("sparse_basis", task, {"compatibility": "mergekit"})).items():
-        real.compare(title("sparse_basis", size, tied, name), found, theirs[name], 1e-3)
+        real.compare(title("sparse_basis", size, tied, name), found, theirs[name])
         new = side(task, name)[3]
         moved = real.differences(ours[name][new], theirs[name][new])
         assert (moved > 0.01).mean() > 0.9
@@ -207,7 +239,7 @@ def test_subword(place: Path, size: int, tied: bool, scheme: str) -> None:
         real.compare(title(f"subword {scheme}", size, tied, name), found, theirs[name])
         foreign = [n for n in task.target.text_ids if n not in task.overlap and not task.target[n].text.isascii()]
         moved = real.differences(ours[name], theirs[name]) > real.LIMIT
-        assert moved[foreign].mean() > 0.5
+        assert moved[foreign].sum() > 100
         if scheme != "weighted_mean":
             assert not moved[[n for n in range(size) if n not in foreign and printable(task, n)]].any()
         real.tell(f"    corrected: {moved.sum():,} rows, {moved[foreign].sum():,} of them of tokens that are not ASCII")
