@@ -22,7 +22,7 @@ import real
 from tokgraft import methods
 from tokgraft.methods import Floats, Rows, Transplant
 from tokgraft.methods._linear import principal
-from tokgraft.methods._sparse import pursue
+from tokgraft.methods._sparse import BATCH, pursue
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +50,7 @@ given = surgeon.compute_token_basis
 surgeon.compute_token_basis = lambda *arguments: given(*arguments[:5], arguments[5].k)
 """
 Tables = dict[str, Floats]
+Exact = Callable[[Any, Any, list[int]], tuple[Any, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def side(task: Transplant, table: str) -> tuple[Any, Any, Any, list[int]]:
     return *(torch.from_numpy(rows).double() for rows in (theirs[new], theirs[anchors], ours[origin])), new
 
 
-def beside(what: str, task: Transplant, table: str, ours: Floats, theirs: Floats, exact: Callable[[Any, Any], tuple[Any, Any]]) -> None:
+def beside(what: str, task: Transplant, table: str, ours: Floats, theirs: Floats, exact: Exact) -> None:
     """Compare with the command's rows, and the few for which a search in float32 went another way with an exact one.
 
     Args:
@@ -108,7 +109,8 @@ def beside(what: str, task: Transplant, table: str, ours: Floats, theirs: Floats
         task: The transplant.
         table: "input" or "head".
         ours, theirs: Rows of all target tokens.
-        exact: The same in float64: donor rows of new tokens and of anchors -> the anchors taken, and their weights.
+        exact: The same in float64: donor rows of new tokens and of anchors, places of some new tokens -> the anchors taken for
+            these, and their weights.
     """
     same = real.differences(ours, theirs) <= real.LIMIT
     assert same.mean() > 0.99
@@ -117,7 +119,7 @@ def beside(what: str, task: Transplant, table: str, ours: Floats, theirs: Floats
     others = [number for number, token in enumerate(new) if not same[token]]
     assert len(others) == (~same).sum(), "tokens of both vocabularies are copies"
     if others:
-        picks, weights = exact(X[others], A)
+        picks, weights = exact(X, A, others)
         expected = torch.bmm(weights[:, None].double(), B[picks])[:, 0]
         real.compare("    the others, in float64", ours[[new[number] for number in others]], expected)
 
@@ -140,11 +142,18 @@ def test_omp(place: Path, size: int, tied: bool) -> None:
         beside(title("omp", size, tied, name), task, name, found, theirs[name], best_up_to_rounding)
 
 
-def best_up_to_rounding(X: Any, A: Any) -> tuple[Any, Any]:
-    """Our atoms and their exact coefficients; each atom must have the largest product with the residual, within a ten-thousandth."""
-    picks = torch.from_numpy(np.concatenate([code.picks for code in pursue(X.float().numpy(), A.float().numpy(), 64)]))
+def best_up_to_rounding(X: Any, A: Any, places: list[int]) -> tuple[Any, Any]:
+    """Our atoms and their exact coefficients; each atom must have the largest product with the residual, within a ten-thousandth.
+
+    The atoms are found anew in the batches that the method works in, since another batch is rounded in another way.
+    """
+    found = {}
+    for begin in sorted({place // BATCH * BATCH for place in places}):
+        (code,) = pursue(X[begin : begin + BATCH].float().numpy(), A.float().numpy(), 64)
+        found |= {begin + number: picks for number, picks in enumerate(code.picks)}
+    picks = torch.from_numpy(np.array([found[place] for place in places]))
     weights = torch.empty(picks.shape, dtype=torch.float64)
-    for number, (goal, chosen) in enumerate(zip(X, picks)):
+    for number, (goal, chosen) in enumerate(zip(X[places], picks)):
         basis, triangle = torch.linalg.qr(A[chosen].T)
         for step, atom in enumerate(chosen):
             products = (A @ (goal - basis[:, :step] @ (basis[:, :step].T @ goal))).abs()
@@ -184,8 +193,8 @@ def test_common_interpolation(place: Path, size: int, tied: bool, metric: str, w
     measure = {"euclid": interpolation.DistanceMetric.EUCLIDEAN, "cosine": interpolation.DistanceMetric.COSINE}[metric]
     scheme = surgeon.WeightingScheme(SCHEMES[weights])
 
-    def exact(X: Any, A: Any) -> tuple[Any, Any]:
-        found: tuple[Any, Any] = surgeon.common_interp_approximate(X, A, k=64, metric=measure, weight_scheme=scheme)
+    def exact(X: Any, A: Any, places: list[int]) -> tuple[Any, Any]:
+        found: tuple[Any, Any] = surgeon.common_interp_approximate(X[places], A, k=64, metric=measure, weight_scheme=scheme)
         return found
 
     for name, found in both(methods.apply("common_interpolation", task, {"metric": metric, "weights": weights})).items():
