@@ -84,13 +84,15 @@ test-integration: setup  ## Tests with real parts: DVC stores, MLflow on Postgre
 	  || $(BIN)/python -m pip install --quiet --no-deps -r envs/integration.txt
 	$(BIN)/python -m pytest -m integration tests/integration
 
-# The environment of its own only adds packages: those of .venv are seen through a .pth file.
+# The environment of its own only adds packages: those of .venv are seen through a .pth file. Real inputs that results/ lacks are made in
+# .cache/parity, once.
 parity: setup  ## Methods beside the reference packages, which get an environment of their own (.venv-parity)
 	$(PYTHON) -m venv $(VENV)-parity
 	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
 	  > "$$($(VENV)-parity/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tokgraft.pth"
 	$(BIN)/uv pip install --quiet --no-deps --python $(VENV)-parity/bin/python -r envs/parity.txt \
 	  || $(VENV)-parity/bin/python -m pip install --quiet --no-deps -r envs/parity.txt
+	TOKGRAFT_PARITY=all $(VENV)-parity/bin/python tests/real.py
 	TOKGRAFT_PARITY=all $(VENV)-parity/bin/python -m pytest -n 0 -rs tests/parity
 
 checks: setup  ## Style, types, layers

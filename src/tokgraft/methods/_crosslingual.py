@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Protocol
@@ -123,9 +123,22 @@ def token_texts(vocabulary: Vocabulary) -> dict[int, str]:
     return found
 
 
-def vectors_by_text(vocabulary: Vocabulary, vectors_of: Any) -> Floats:
-    """(|V|, dim): vector of each token's own text, zeros where it has none."""
-    texts = token_texts(vocabulary)
+def decoded_texts(vocabulary: Vocabulary) -> dict[int, str]:
+    """Text of every token as decoding its id alone gives it, without outer white space.
+
+    Parts of characters are replacement signs, special tokens their own names, and continuations of WordPiece keep their "##".
+    """
+    verbatim = vocabulary.scheme == "wordpiece"
+    tokens = {number: vocabulary[number] for number in vocabulary.ids}
+    return {
+        number: (token.surface if verbatim or token.kind == "special" else token.text.decode("utf-8", "replace")).strip()
+        for number, token in tokens.items()
+    }
+
+
+def vectors_by_text(vocabulary: Vocabulary, vectors_of: Any, texts: Mapping[int, str] | None = None) -> Floats:
+    """(|V|, dim): vector of each token's own text (`token_texts` unless others are given), zeros where it has none."""
+    texts = token_texts(vocabulary) if texts is None else texts
     unique = sorted(set(texts.values()))
     place = {text: number for number, text in enumerate(unique)}
     vectors: Floats = vectors_of(unique)
