@@ -22,6 +22,9 @@ BATCH_BYTES = 2_000_000
 """Text that is encoded at once: with offsets an encoding takes some fifty times the room of its text."""
 
 
+MOST_PER_WORD = 8
+
+
 @dataclass(frozen=True)
 class Text:
     """Pages with their words found once, for any number of tokenizers.
@@ -70,6 +73,7 @@ class Counts:
         chunks: Runs of non-space characters.
         word_tokens: Tokens that touch a word, summed over words (one that spans two words counts for both).
         continued: Words that more than one token touches.
+        per_word: How many words have 0, 1, 2, ... tokens, the last entry for all with more; shape (MOST_PER_WORD + 1,), all pages together.
         by_page: How often each id occurs on each page, sparse, shape (pages, ids).
     """
 
@@ -80,6 +84,7 @@ class Counts:
     chunks: Ints
     word_tokens: Ints
     continued: Ints
+    per_word: Ints
     by_page: csr_array
 
     @property
@@ -113,8 +118,10 @@ def count(tokenizer: Tokenizer, text: Text) -> Counts:
     rows: list[tuple[int, ...]] = []
     ids: list[Ints] = []
     times: list[Ints] = []
+    per_word = np.zeros(MOST_PER_WORD + 1, dtype=np.int64)
     for page, spans, encoding in _encoded(tokenizer, text):
         touched = _touching(encoding, spans)
+        per_word += np.bincount(np.minimum(touched, MOST_PER_WORD), minlength=MOST_PER_WORD + 1)
         rows.append((
             len(page.encode()), len(page), len(encoding), len(spans), len(page.split()), int(touched.sum()), int((touched > 1).sum()),
         ))  # fmt: skip
@@ -124,7 +131,7 @@ def count(tokenizer: Tokenizer, text: Text) -> Counts:
     table = np.array(rows, dtype=np.int64).reshape(-1, 7).T
     starts = np.concatenate([[0], np.cumsum([len(found) for found in ids])])
     by_page = csr_array((np.concatenate([*times, []]), np.concatenate([*ids, []]).astype(np.int64), starts), shape=(len(rows), width))
-    return Counts(table[0], table[1], table[2], table[3], table[4], table[5], table[6], by_page)
+    return Counts(table[0], table[1], table[2], table[3], table[4], table[5], table[6], per_word, by_page)
 
 
 def _encoded(tokenizer: Tokenizer, text: Text) -> Iterator[tuple[str, Ints, Encoding]]:
