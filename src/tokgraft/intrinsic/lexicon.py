@@ -56,7 +56,7 @@ def _hunspell(path: Path) -> Callable[[str], bool]:
 
     dictionary = Dictionary.from_files(str(path.with_suffix("")))
     # A noun may stand in the dictionary with a capital only.
-    return lambda word: bool(dictionary.lookup(word, capitalization=False) or dictionary.lookup(word.capitalize(), capitalization=False))
+    return lambda word: bool(dictionary.lookup(word) or dictionary.lookup(word.capitalize()))
 
 
 def read_segmentations(path: Path) -> Segmentations:
