@@ -53,6 +53,16 @@ def test_the_default_experiment_is_the_main_job(project: Project) -> None:
     }
 
 
+def test_evaluations_are_made_when_wanted(project: Project) -> None:
+    """Every tokenizer of the matrix, by a key of the experiment or by the target; not otherwise."""
+    before = plan(project, GRID)
+    after = plan(project, GRID, tokenizer_evaluation={"draws": 200})
+    assert after - before == {"tokenizer_evaluate": 2} and before - after == Counter()  # bpe8k, and the control's original
+    plan(project, GRID)
+    asked = project.plan("--cores", "1", "tokenizer_evaluate_all", "--configfile", "config/experiments/trial.yaml")
+    assert asked["tokenizer_evaluate"] == 2 and asked["score_model"] == asked["transplant_apply"] == 0
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_plans(name: str, project: Project) -> None:
     found = project.plan("--configfile", f"config/experiments/{name}")
