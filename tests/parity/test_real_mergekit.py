@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -129,27 +129,27 @@ def in_batches(X: Any, A: Any, k: int) -> tuple[Any, Any]:
     return torch.cat([picks for picks, _ in found]), torch.cat([weights for _, weights in found])
 
 
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("size", real.SIZES)
-def test_omp(place: Path, size: int, tied: bool) -> None:
+@pytest.mark.parametrize(("size", "tied", "k"), [(8192, True, 64), (8192, False, 16), (16384, True, 16), (16384, False, 16)])
+def test_omp(place: Path, size: int, tied: bool, k: int) -> None:
     """Its rows, but for the few tokens for which a search in float32 takes the other one of two atoms equally good up to rounding.
 
     For these each of our atoms is shown to be the best one left, up to rounding, and the row to be its sum by exact coefficients.
     """
     task = transplant(size, tied)
-    theirs = run(place, size, tied)
-    for name, found in both(methods.apply("omp", task, {})).items():
-        beside(title("omp", size, tied, name), task, name, found, theirs[name], best_up_to_rounding)
+    theirs = run(place, size, tied, "-k", str(k))
+    for name, found in both(methods.apply("omp", task, {"k": k})).items():
+        what = title(f"omp, k = {k}", size, tied, name)
+        beside(what, task, name, found, theirs[name], partial(best_up_to_rounding, k=k))
 
 
-def best_up_to_rounding(X: Any, A: Any, places: list[int]) -> tuple[Any, Any]:
+def best_up_to_rounding(X: Any, A: Any, places: list[int], k: int) -> tuple[Any, Any]:
     """Our atoms and their exact coefficients; each atom must have the largest product with the residual, within a ten-thousandth.
 
     The atoms are found anew in the batches that the method works in, since another batch is rounded in another way.
     """
     found = {}
     for begin in sorted({place // BATCH * BATCH for place in places}):
-        (code,) = pursue(X[begin : begin + BATCH].float().numpy(), A.float().numpy(), 64)
+        (code,) = pursue(X[begin : begin + BATCH].float().numpy(), A.float().numpy(), k)
         found |= {begin + number: picks for number, picks in enumerate(code.picks)}
     picks = torch.from_numpy(np.array([found[place] for place in places]))
     weights = torch.empty(picks.shape, dtype=torch.float64)
