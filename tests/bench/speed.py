@@ -1,6 +1,6 @@
 """Processor seconds of every method on the German case, and of the reference packages on the same inputs, by turns in one process.
 
-    python -m tests.bench.speed --base BASE --corpus GERMAN --english ENGLISH --folder results/bench/german --out results/bench/speed.json
+python -m tests.bench.speed --base BASE --corpus GERMAN --english ENGLISH --folder results/bench/german --out results/bench/speed.json
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")
 
 import numpy as np
 
@@ -35,6 +36,17 @@ def fresh(case: Case) -> Any:
     return replace(case.task, source=replace(case.task.source), target=replace(case.task.target))
 
 
+def prepared(task: Any) -> Any:
+    """The same transplant with overlap, pieces and orders at hand: what is left is work on rows."""
+    task = replace(task)
+    for name in ("overlap", "pieces", "live"):
+        getattr(task, name)
+    for vocabulary in (task.source, task.target):
+        for name in ("ids", "text_ids", "special_ids", "canonical_order", "roles", "fingerprint", "text_fingerprint"):
+            getattr(vocabulary, name)
+    return task
+
+
 def timed(run: Callable[[], Any]) -> float:
     """Processor seconds of a call."""
     begin = cpu()
@@ -43,7 +55,10 @@ def timed(run: Callable[[], Any]) -> float:
 
 
 def measure(case: Case, chain: str, repeats: int, with_peer: bool) -> dict[str, Any]:
-    """Median seconds of ours and of the peer, by turns after one run of each that does not count."""
+    """Median seconds of ours ("ours"), of ours with vocabularies prepared ("rows") and of the peer, by turns.
+
+    The first run of each does not count; what took longer than a minute is run once and counts.
+    """
     from tests.bench.peers import PEERS
     from tokgraft import methods
 
@@ -51,22 +66,26 @@ def measure(case: Case, chain: str, repeats: int, with_peer: bool) -> dict[str, 
     theirs = peer.prepare(case) if peer else None
     settings = dict(peer.settings) if peer else {}
 
-    def ours() -> Any:
-        task = fresh(case)
-        if methods.METHODS.get(chain.split("+")[0]).keeps_tokenizer:
-            task = replace(task, target=task.source)
-        return methods.apply(chain, task, settings)
+    adapted = peer.adapt(case) if peer else case
 
-    found: dict[str, list[float]] = {"ours": [], "peer": []}
+    def task() -> Any:
+        made = fresh(adapted)
+        return replace(made, target=made.source) if methods.METHODS.get(chain.split("+")[0]).keeps_tokenizer else made
+
+    found: dict[str, list[float]] = {"ours": [], "rows": [], "peer": []}
     for number in range(repeats + 1):
-        for name, run in (("ours", ours), ("peer", theirs)):
-            if run is None or (number > 1 and found[name][-1] > LONG):
+        new, ready = task(), prepared(task())
+        runs = {
+            "ours": lambda new=new: methods.apply(chain, new, settings),
+            "rows": lambda ready=ready: methods.apply(chain, ready, settings),
+        }
+        for name, run in [*runs.items(), ("peer", theirs)]:
+            if run is None or (number and found[name][-1] > LONG):
                 continue
             found[name].append(timed(run))
-    told: dict[str, Any] = {"ours": statistics.median(found["ours"][1:] or found["ours"]), "runs": found}
-    if peer:
-        told |= {"peer": statistics.median(found["peer"][1:] or found["peer"]), "package": peer.package, "excluded": peer.excluded}
-    return told
+    told: dict[str, Any] = {name: statistics.median(runs[1:] or runs) for name, runs in found.items() if runs}
+    told["runs"] = {name: [round(seconds, 3) for seconds in runs] for name, runs in found.items()}
+    return told | ({"package": peer.package, "excluded": peer.excluded} if peer else {})
 
 
 def read_tables(case: Case, folder: Path, repeats: int = 5) -> dict[str, float]:

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tokgraft.methods._contract import Floats, Provenance, Rows, Transplant
-from tokgraft.methods._rows import copy_matches, draw_normal, provenance, start, tables
+from tokgraft.methods._rows import COLUMNS, copy_matches, draw_normal, provenance, start, tables
 from tokgraft.vocab import Match
 
-COLUMNS = 64  # of a table at a time, in float64: 64 MB at 128k rows
 SHOWN = 16  # ids that provenance lists at most
 
 
