@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tokgraft.methods._contract import Floats, Provenance, Rows, Transplant
-from tokgraft.methods._rows import bias_by, copy_matches, draw_normal, provenance, start, tables
+from tokgraft.methods._rows import COLUMNS, bias_by, copy_matches, draw_normal, provenance, start, tables
 
-COLUMNS = 64  # of a table at a time, in float64: 64 MB at 128k rows
 SHOWN = 16  # ids that provenance lists at most
 
 

@@ -113,9 +113,11 @@ def common_space(task: Transplant, params: AlignedParams) -> Space:
 def token_texts(vocabulary: Vocabulary) -> dict[int, str]:
     """Text of each token without outer white space; tokens that are no text, not UTF-8 or nothing else are left out."""
     found = {}
-    for number in vocabulary.text_ids:
+    for number, token in enumerate(vocabulary.tokens):
+        if token is None or token.kind == "special":
+            continue
         try:
-            text = vocabulary[number].text.decode().strip()
+            text = token.text.decode().strip()
         except UnicodeDecodeError:
             continue
         if text:
@@ -207,10 +209,11 @@ def neighbours(task: Transplant, source: Floats, target: Floats, wanted: Iterabl
     """
     if not (np.isfinite(source).all() and np.isfinite(target).all()):
         raise DataError("vectors of tokens hold NaN or Inf", RESOURCE)
-    anchors = np.array([number for number in task.source.canonical_order if source[number].any()], dtype=np.int64)
-    wanted = list(wanted)
-    ids = np.array([number for number in wanted if target[number].any()], dtype=np.int64)
-    if wanted and not target.any():
+    order = np.array(task.source.canonical_order, dtype=np.int64)
+    anchors = order[np.any(source[order], axis=1)]
+    asked = np.array(list(wanted), dtype=np.int64)
+    ids = asked[np.any(target[asked], axis=1)]
+    if len(asked) and not target.any():
         raise UnavailableError("no target token has a vector", "all word vectors of the target language are zero; " + RESOURCE)
     if len(ids) and len(anchors) < k:
         raise UnavailableError(
