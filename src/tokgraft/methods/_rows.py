@@ -61,19 +61,22 @@ def combine_mean(new: Floats, table: Floats, pieces: Mapping[int, Sequence[int]]
     ends = np.cumsum([0, *lengths])
     ids = np.fromiter(chain.from_iterable(pieces.values()), np.int64, ends[-1])
     single, many = lengths == 1, lengths > 0
-    new[numbers[many]] = weighted_sums(np.repeat(1 / np.maximum(lengths, 1), lengths), ids, ends[np.append(True, many)], table)
+    new[numbers[many]] = weighted_sums(np.ones(len(ids)), ids, ends[np.append(True, many)], table, lengths[many])
     new[numbers[single]] = table[ids[ends[:-1][single]]]
 
 
-def weighted_sums(weights: npt.NDArray[np.float64], ids: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], table: Floats) -> Floats:
-    """Sum of weight x row over ids[ends[i] : ends[i + 1]] for each i, in float64, (len(ends) - 1, d)."""
+def weighted_sums(
+    weights: npt.NDArray[np.float64], ids: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], table: Floats,
+    totals: npt.NDArray[Any] | float = 1.0,
+) -> Floats:  # fmt: skip
+    """Sum of weight x row over ids[ends[i] : ends[i + 1]] for each i, in float64 in that order, over totals[i]; (len(ends) - 1, d)."""
     from scipy.sparse import csr_array
 
     matrix = csr_array((weights, ids, ends), shape=(len(ends) - 1, len(table)))
     made = np.empty((len(ends) - 1, table.shape[1]), dtype=np.float32)
     for begin in range(0, table.shape[1], COLUMNS):
         columns = slice(begin, begin + COLUMNS)
-        made[:, columns] = matrix @ table[:, columns].astype(np.float64)
+        made[:, columns] = (matrix @ table[:, columns].astype(np.float64)) / np.reshape(totals, (-1, 1))
     return made
 
 
