@@ -56,7 +56,7 @@ def memory(told: dict[str, dict[str, Any]]) -> str:
     for name, rows in sorted(told.items(), key=lambda item: -item[1].get(last, {}).get("peak", 99)):
         cells = [_cell(rows.get(str(size))) for size in sizes]
         both = [rows.get(size, {}).get("peak") for size in (first, last)]
-        growth = f"{both[1] / both[0]:.1f}" if all(both) else ""
+        growth = f"{both[1] / both[0]:.1f}" if all(both) and first != last else ""
         lines.append(f"| `{name}` | {' | '.join(cells)} | {growth} | {rows.get(last, {}).get('cpu', '')} |")
     return "\n".join(lines) + "\n"
 
