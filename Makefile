@@ -20,7 +20,7 @@ TORCH_PIN := $(if $(filter cuda,$(TORCH)),torch===2.13.0,torch==2.13.0)
 # Targets go before these: --configfile takes every word that follows.
 FLAGS := $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
-.PHONY: help setup demo run report snakemake-report push pull remote ui test test-fast test-integration parity checks format lock schema clean
+.PHONY: help setup demo run report snakemake-report push pull remote ui test test-fast test-integration parity bench checks format lock schema clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -84,14 +84,29 @@ test-integration: setup  ## Tests with real parts: DVC stores, MLflow on Postgre
 	  || $(BIN)/python -m pip install --quiet --no-deps -r envs/integration.txt
 	$(BIN)/python -m pytest -m integration tests/integration
 
-# The environment of its own only adds packages: those of .venv are seen through a .pth file.
-parity: setup  ## Methods beside the reference packages, which get an environment of their own (.venv-parity)
+$(VENV)-parity/.ready: $(VENV)/.ready envs/parity.txt
 	$(PYTHON) -m venv $(VENV)-parity
 	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
 	  > "$$($(VENV)-parity/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tokgraft.pth"
 	$(BIN)/uv pip install --quiet --no-deps --python $(VENV)-parity/bin/python -r envs/parity.txt \
 	  || $(VENV)-parity/bin/python -m pip install --quiet --no-deps -r envs/parity.txt
+	@touch $@
+
+# The environment of its own only adds packages: those of .venv are seen through a .pth file. Real inputs that results/ lacks are made in
+# .cache/parity, once.
+parity: $(VENV)-parity/.ready  ## Methods beside the reference packages, which get an environment of their own (.venv-parity)
+	TOKGRAFT_PARITY=all $(VENV)-parity/bin/python tests/real.py
 	TOKGRAFT_PARITY=all $(VENV)-parity/bin/python -m pytest -n 0 -rs tests/parity
+
+# Inputs of the real case are those of `make demo`; what is missing is made. An interrupted measurement goes on where it was.
+BENCH := results/bench
+MODEL := results/models/smollm2-135m/base
+bench: $(VENV)-parity/.ready  ## Speed of every method beside the reference packages, memory from 16k to 128k tokens (hours; docs/benchmarks.md)
+	snakemake $(MODEL)/manifest.json results/corpora/deu_Latn/manifest.json results/corpora/eng_Latn/manifest.json $(FLAGS)
+	$(VENV)-parity/bin/python -m tests.bench.speed --base $(MODEL) --corpus results/corpora/deu_Latn --english results/corpora/eng_Latn \
+	  --folder $(BENCH)/german --out $(BENCH)/speed.json
+	$(BIN)/python -m tests.bench.memory --out $(BENCH)/memory.json
+	$(BIN)/python -m tests.bench.tables --folder $(BENCH)
 
 checks: setup  ## Style, types, layers
 	$(BIN)/ruff check .

@@ -42,6 +42,7 @@ include: "workflow/rules/report.smk"
 # On a cluster these run where Snakemake runs: one is done in a second, the other writes the tracking store, which one process must own.
 localrules:
     all,
+    tokenizer_evaluate_all,
     report_cells,
     publish_mlflow,
 
@@ -49,6 +50,7 @@ localrules:
 rule all:
     default_target: True
     input:
+        W.evaluations_wanted,
         "results/tables/manifest.json",
         "results/checked.txt",
         "results/published.json",

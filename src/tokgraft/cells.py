@@ -30,6 +30,7 @@ class CellPaths(Strict):
     corpus: Path = Field(description="Corpus of the language.")
     english: Path = Field(description="English corpus.")
     tokenizer: Path = Field(description="Tokenizer of the cell.")
+    evaluation: Path | None = Field(None, description="Evaluation of the tokenizer; null: none was asked for.")
     init: Path = Field(description="Model after the transplant.")
     trained: Path | None = Field(None, description="Model after continual training; null: the cell is zero-shot.")
     score_init: Path = Field(description="Scores of `init`.")

@@ -114,23 +114,24 @@ class Vocabulary:
     @cached_property
     def special_ids(self) -> tuple[int, ...]:
         """Ids of special tokens, ascending."""
-        return tuple(number for number in self.ids if self[number].kind == "special")
+        return tuple(number for number, token in enumerate(self.tokens) if token is not None and token.kind == "special")
 
     @cached_property
     def text_ids(self) -> tuple[int, ...]:
         """Ids of tokens that stand for text (normal and byte fallback), ascending."""
-        return tuple(number for number in self.ids if self[number].kind != "special")
+        return tuple(number for number, token in enumerate(self.tokens) if token is not None and token.kind != "special")
 
     @cached_property
     def roles(self) -> dict[str, int]:
         """Role -> id, for the roles that this vocabulary has, in the order of `ROLES`."""
-        found = {role: number for number in self.ids for role in self[number].roles}
+        found = {role: number for number, token in enumerate(self.tokens) if token is not None for role in token.roles}
         return {role: found[role] for role in ROLES if role in found}
 
     @cached_property
     def canonical_order(self) -> tuple[int, ...]:
         """All ids, ordered by what the tokens are and not by their ids, so that a random draw for a token does not depend on its id."""
-        return tuple(sorted(self.ids, key=lambda number: (self[number].kind, self[number].text, self[number].surface)))
+        keys = [(token.kind, token.text, token.surface, number) for number, token in enumerate(self.tokens) if token is not None]
+        return tuple(key[-1] for key in sorted(keys))
 
     def __getitem__(self, number: int) -> Token:
         """The token with id `number`.
@@ -182,12 +183,14 @@ def overlap(source: Vocabulary, target: Vocabulary) -> dict[int, Match]:
     kind, equal string, lowest id. Special tokens match by role, then by string, then by a substitute role (`SUBSTITUTES`).
     """
     by_text: dict[bytes, list[int]] = {}
-    for number in source.text_ids:
-        by_text.setdefault(source[number].text, []).append(number)
+    for number, token in enumerate(source.tokens):
+        if token is not None and token.kind != "special":
+            by_text.setdefault(token.text, []).append(number)
     by_string = {source[number].text: number for number in source.special_ids}
     found: dict[int, Match] = {}
-    for number in target.ids:
-        token = target[number]
+    for number, token in enumerate(target.tokens):
+        if token is None:
+            continue
         match = _match_special(token, source, by_string) if token.kind == "special" else _match_text(token, source, by_text)
         if match is not None:
             found[number] = match

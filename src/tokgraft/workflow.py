@@ -11,6 +11,7 @@ from tokgraft import methods, resources
 from tokgraft.artifacts import canonical_json
 from tokgraft.config import layout
 from tokgraft.config.base import slugs
+from tokgraft.config.evaluation import TokenizerEvaluation
 from tokgraft.config.language import Local
 from tokgraft.config.matrix import Matrix, load_matrix
 from tokgraft.config.model import LocalModel
@@ -28,6 +29,7 @@ FORWARD = ["models/states.py", "models/bits.py"]
 SOURCES = {
     "corpus": ["corpus/**/*.py"],
     "tokenizer": ["tokenizers/**/*.py"],
+    "evaluation": ["intrinsic/**/*", "tokenizers/audit.py", "tokenizers/base.py", "vocab.py", "reporting/style.py"],
     "model": ["models/**/*.py"],
     "train": ["training/*.py", *MODEL_IO, "models/bits.py", "models/head.py"],
     "score": ["scoring/**/*.py", *MODEL_IO, "models/bits.py", "models/head.py"],
@@ -119,6 +121,10 @@ class Workflow:
             found["base"] = layout.base(wildcards.model)
         return found
 
+    def _evaluation_folders(self, wildcards: Any) -> dict[str, str]:
+        place = (wildcards.model, wildcards.language, wildcards.tokenizer)
+        return {"tokenizer": layout.tokenizer(*place), **self._tokenizer_folders(wildcards)}
+
     def _model_folders(self, wildcards: Any) -> dict[str, str]:
         source = self.matrix.scratch.get(wildcards.model)
         return {} if source is None else {"tokenizer": layout.tokenizer(wildcards.model, source.language, source.tokenizer)}
@@ -204,6 +210,18 @@ class Workflow:
         """The tokenizer recipe."""
         return canonical_json(self.matrix.tokenizers[wildcards.tokenizer].canonical())
 
+    def evaluation_settings(self, wildcards: Any) -> str:
+        """How tokenizers are evaluated."""
+        return canonical_json(self._evaluation(wildcards).canonical())
+
+    def _evaluation(self, wildcards: Any) -> TokenizerEvaluation:
+        settings = self.matrix.experiment.tokenizer_evaluation or TokenizerEvaluation()
+        return settings.of(wildcards.language)
+
+    def evaluation_files(self, wildcards: Any) -> list[str]:
+        """The user's own word lists and texts that tokenizers are evaluated with."""
+        return [file for path in self._evaluation(wildcards).files() for file in _files(Path(path))]
+
     def model_settings(self, wildcards: Any) -> str:
         """The base model's configuration."""
         return canonical_json(self.matrix.models[wildcards.model].canonical())
@@ -245,6 +263,14 @@ class Workflow:
         An input function, so that a job on a cluster, which reads the rules anew, does not list every cell.
         """
         return self.edges("score_init", "score_trained", "tokenizer")
+
+    def evaluations(self, wildcards: Any = None) -> list[str]:
+        """Evaluations of every tokenizer of the matrix."""
+        return self.edges("evaluation")
+
+    def evaluations_wanted(self, wildcards: Any = None) -> list[str]:
+        """The same if the experiment asks for them."""
+        return self.evaluations() if self.matrix.experiment.tokenizer_evaluation is not None else []
 
     def edges(self, *parts: str) -> list[str]:
         """Manifests of the named artifacts of every cell ("corpus", "init", "score_trained", ...)."""

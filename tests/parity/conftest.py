@@ -7,6 +7,16 @@ import os
 import pytest
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was measured on real inputs."""
+    import real
+
+    if real.FIGURES:
+        terminalreporter.section("differences on real inputs")
+        for figure in real.FIGURES:
+            terminalreporter.write_line(figure)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """With TOKGRAFT_PARITY=all a skipped test is a failure."""

@@ -53,6 +53,16 @@ def test_the_default_experiment_is_the_main_job(project: Project) -> None:
     }
 
 
+def test_evaluations_are_made_when_wanted(project: Project) -> None:
+    """Every tokenizer of the matrix, by a key of the experiment or by the target; not otherwise."""
+    before = plan(project, GRID)
+    after = plan(project, GRID, tokenizer_evaluation={"draws": 200})
+    assert after - before == {"tokenizer_evaluate": 2} and before - after == Counter()  # bpe8k, and the control's original
+    plan(project, GRID)
+    asked = project.plan("--cores", "1", "tokenizer_evaluate_all", "--configfile", "config/experiments/trial.yaml")
+    assert asked["tokenizer_evaluate"] == 2 and asked["score_model"] == asked["transplant_apply"] == 0
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_plans(name: str, project: Project) -> None:
     found = project.plan("--configfile", f"config/experiments/{name}")
@@ -200,8 +210,9 @@ def test_a_wrong_name_stops_before_the_graph(project: Project, change: dict[str,
 def test_no_shared_file_lists_methods() -> None:
     """One file a method: no other module may name one."""
     names = [path.stem for path in (ROOT / "src/tokgraft/methods").glob("[a-z]*.py") if path.stem not in {"none", "random", "mean"}]
-    # The corpus stage has words of its own ("align", "script") and cannot import methods.
-    sources = [path for path in (ROOT / "src/tokgraft").rglob("*.py") if path.parent.name not in {"methods", "corpus"}]
+    # The stages of corpora and tokenizers have words of their own ("align", "script") and cannot import methods.
+    apart = {"methods", "corpus", "tokenizers", "trainers"}
+    sources = [path for path in (ROOT / "src/tokgraft").rglob("*.py") if path.parent.name not in apart and path.name != "tokenizer.py"]
     for name in names:
         for path in [*sources, *(ROOT / "workflow").rglob("*.smk")]:
             code = "\n".join(line for line in Path(path).read_text().splitlines() if "tokgraft transplant" not in line)

@@ -15,11 +15,11 @@ rule resource_build:
         "logs/resource_build/{resource}/{model}/{language}/{tokenizer}.log",
     benchmark:
         "benchmarks/resource_build/{resource}/{model}/{language}/{tokenizer}.tsv"
-    conda:
-        "../../envs/tokgraft.yaml"
     wildcard_constraints:
         model=W.wildcard("models", "any"),
         tokenizer=W.wildcard("tokenizers", "any"),
+    conda:
+        "../../envs/tokgraft.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,

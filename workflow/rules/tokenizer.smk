@@ -1,7 +1,9 @@
 """Tokenizers.
 
 REQUIRED: the language's corpus, the English corpus, the base model (not for the tokenizer a scratch model is built on).
-OUTPUT: results/tokenizers/<model>/<language>/<tokenizer>/ (tokenizer files, audit of the hard gates, metrics).
+OUTPUT: results/tokenizers/<model>/<language>/<tokenizer>/ (tokenizer files, audit of the hard gates, metrics);
+results/evaluations/<model>/<language>/<tokenizer>/ (metrics with intervals, audits, card), if the experiment asks for it, or by
+`snakemake tokenizer_evaluate_all`.
 """
 
 
@@ -29,3 +31,37 @@ rule tokenizer_train:
         "Training tokenizer {wildcards.tokenizer} for {wildcards.model} on {wildcards.language}"
     shell:
         "tokgraft tokenizer {params.flags} --settings {params.settings:q} --out {params.out} > {log} 2>&1"
+
+
+rule tokenizer_evaluate:
+    input:
+        unpack(W.inputs("evaluation")),
+        files=W.evaluation_files,
+        src=W.sources("evaluation"),
+    output:
+        "results/evaluations/{model}/{language}/{tokenizer}/manifest.json",
+    log:
+        "logs/tokenizer_evaluate/{model}/{language}/{tokenizer}.log",
+    benchmark:
+        "benchmarks/tokenizer_evaluate/{model}/{language}/{tokenizer}.tsv"
+    conda:
+        "../../envs/tokgraft.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        flags=W.flags("evaluation"),
+        settings=W.evaluation_settings,
+        out=subpath(output[0], parent=True),
+    message:
+        "Evaluating tokenizer {wildcards.tokenizer} of {wildcards.model} on {wildcards.language}"
+    shell:
+        "tokgraft tokenizer evaluate {params.flags} --settings {params.settings:q} --out {params.out} > {log} 2>&1"
+
+
+rule tokenizer_evaluate_all:
+    input:
+        W.evaluations,
+    message:
+        "Every tokenizer of the experiment is evaluated"

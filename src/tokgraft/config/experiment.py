@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from tokgraft.config.base import ConfigFile, Strict
+from tokgraft.config.evaluation import TokenizerEvaluation
 from tokgraft.config.language import Splits
 
 PLAIN = "plain"
@@ -63,6 +64,9 @@ class Experiment(ConfigFile):
         default_factory=dict, description="Parameters of refiners, in every chain that is not itself an entry under `methods`."
     )
     resources: dict[str, ResourceSettings] = Field(default_factory=dict, description="Settings of resources (token_vectors, ...).")
+    tokenizer_evaluation: TokenizerEvaluation | None = Field(
+        None, description="Evaluate every tokenizer of the matrix, with these settings ({}: the defaults); null: only when asked for."
+    )
     splits: Splits = Field(default_factory=Splits, description="How pages are split.")
     max_corpus_bytes: int | None = Field(None, gt=0, description="Cap on every corpus, for small trials.")
     bootstrap_draws: int = Field(10_000, ge=100, description="Draws of the paired bootstrap.")

@@ -30,6 +30,11 @@ def tokenizer(model: str, language: str, recipe: str) -> str:
     return str(RESULTS / "tokenizers" / model / language / recipe)
 
 
+def evaluation(model: str, language: str, recipe: str) -> str:
+    """Evaluation artifact of a tokenizer: metrics, audits, card."""
+    return str(RESULTS / "evaluations" / model / language / recipe)
+
+
 def resource(name: str, model: str, language: str, recipe: str) -> str:
     """Resource artifact (token vectors, ...); `ANY` stands in the place of what it does not depend on."""
     return str(RESULTS / "resources" / name / model / language / recipe)
@@ -79,6 +84,7 @@ def published() -> str:
 _PARTS = {
     "corpora": ("language",),
     "tokenizers": ("model", "language", "tokenizer"),
+    "evaluations": ("model", "language", "tokenizer"),
     "resources": ("resource", "model", "language", "tokenizer"),
     "models": ("model", "language", "tokenizer", "method", "seed", "stage"),
     "scores": ("model", "language", "tokenizer", "method", "seed", "stage"),

@@ -38,6 +38,7 @@ class Cell:
             "corpus": layout.corpus(self.language),
             "english": layout.corpus(layout.ENGLISH),
             "tokenizer": layout.tokenizer(self.model, self.language, self.tokenizer),
+            "evaluation": layout.evaluation(self.model, self.language, self.tokenizer),
             "init": layout.adapted(*place, layout.INIT),
             "score_init": layout.scores(*place, layout.INIT),
         }
@@ -212,8 +213,13 @@ class Matrix:
                 "models": {slug: model.name for slug, model in self.models.items()},
             },
             "licences": {slug: model.licence for slug, model in self.models.items() if model.licence},
-            "cells": [{**cell.__dict__, "paths": cell.paths(), "reason": None} for cell in self.cells],
+            "cells": [{**cell.__dict__, "paths": self._cell_paths(cell), "reason": None} for cell in self.cells],
         }
+
+    def _cell_paths(self, cell: Cell) -> dict[str, str]:
+        """Folders that the tables and the store know of: evaluations only where the experiment asks for them."""
+        wanted = self.experiment.tokenizer_evaluation is not None
+        return {name: folder for name, folder in cell.paths().items() if wanted or name != "evaluation"}
 
 
 def _methods(grid: Grid) -> list[str]:

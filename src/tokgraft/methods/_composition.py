@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tokgraft.methods._contract import Floats, Provenance, Rows, Transplant
-from tokgraft.methods._rows import bias_by, copy_matches, draw_normal, provenance, start, tables
+from tokgraft.methods._rows import bias_by, copy_matches, draw_normal, provenance, start, tables, weighted_sums
 
-COLUMNS = 64  # of a table at a time, in float64: 64 MB at 128k rows
 SHOWN = 16  # ids that provenance lists at most
 
 
@@ -37,19 +36,13 @@ def blend(first: Mixture, second: Mixture, share: float) -> Mixture:
 
 def mix(new: Floats, table: Floats, mixtures: Mixtures) -> None:
     """Set row t of `new` to sum_i w_i table[id_i] / sum_i w_i, summed in float64 in the order given."""
-    from scipy.sparse import csr_array
-
     if not mixtures:
         return
     numbers = list(mixtures)
     ends = np.cumsum([0, *(len(mixture.ids) for mixture in mixtures.values())])
     ids = np.fromiter((number for mixture in mixtures.values() for number in mixture.ids), np.int64, ends[-1])
     weights = np.fromiter((weight for mixture in mixtures.values() for weight in mixture.weights), np.float64, ends[-1])
-    total = np.add.reduceat(weights, ends[:-1])[:, None]
-    matrix = csr_array((weights, ids, ends), shape=(len(numbers), len(table)))
-    for begin in range(0, table.shape[1], COLUMNS):
-        columns = slice(begin, begin + COLUMNS)
-        new[numbers, columns] = (matrix @ table[:, columns].astype(np.float64)) / total
+    new[numbers] = weighted_sums(weights, ids, ends, table, np.add.reduceat(weights, ends[:-1]))
 
 
 def mixed_rows(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Protocol
@@ -113,9 +113,11 @@ def common_space(task: Transplant, params: AlignedParams) -> Space:
 def token_texts(vocabulary: Vocabulary) -> dict[int, str]:
     """Text of each token without outer white space; tokens that are no text, not UTF-8 or nothing else are left out."""
     found = {}
-    for number in vocabulary.text_ids:
+    for number, token in enumerate(vocabulary.tokens):
+        if token is None or token.kind == "special":
+            continue
         try:
-            text = vocabulary[number].text.decode().strip()
+            text = token.text.decode().strip()
         except UnicodeDecodeError:
             continue
         if text:
@@ -123,9 +125,22 @@ def token_texts(vocabulary: Vocabulary) -> dict[int, str]:
     return found
 
 
-def vectors_by_text(vocabulary: Vocabulary, vectors_of: Any) -> Floats:
-    """(|V|, dim): vector of each token's own text, zeros where it has none."""
-    texts = token_texts(vocabulary)
+def decoded_texts(vocabulary: Vocabulary) -> dict[int, str]:
+    """Text of every token as decoding its id alone gives it, without outer white space.
+
+    Parts of characters are replacement signs, special tokens their own names, and continuations of WordPiece keep their "##".
+    """
+    verbatim = vocabulary.scheme == "wordpiece"
+    tokens = {number: vocabulary[number] for number in vocabulary.ids}
+    return {
+        number: (token.surface if verbatim or token.kind == "special" else token.text.decode("utf-8", "replace")).strip()
+        for number, token in tokens.items()
+    }
+
+
+def vectors_by_text(vocabulary: Vocabulary, vectors_of: Any, texts: Mapping[int, str] | None = None) -> Floats:
+    """(|V|, dim): vector of each token's own text (`token_texts` unless others are given), zeros where it has none."""
+    texts = token_texts(vocabulary) if texts is None else texts
     unique = sorted(set(texts.values()))
     place = {text: number for number, text in enumerate(unique)}
     vectors: Floats = vectors_of(unique)
@@ -194,10 +209,11 @@ def neighbours(task: Transplant, source: Floats, target: Floats, wanted: Iterabl
     """
     if not (np.isfinite(source).all() and np.isfinite(target).all()):
         raise DataError("vectors of tokens hold NaN or Inf", RESOURCE)
-    anchors = np.array([number for number in task.source.canonical_order if source[number].any()], dtype=np.int64)
-    wanted = list(wanted)
-    ids = np.array([number for number in wanted if target[number].any()], dtype=np.int64)
-    if wanted and not target.any():
+    order = np.array(task.source.canonical_order, dtype=np.int64)
+    anchors = order[np.any(source[order], axis=1)]
+    asked = np.array(list(wanted), dtype=np.int64)
+    ids = asked[np.any(target[asked], axis=1)]
+    if len(asked) and not target.any():
         raise UnavailableError("no target token has a vector", "all word vectors of the target language are zero; " + RESOURCE)
     if len(ids) and len(anchors) < k:
         raise UnavailableError(

@@ -129,11 +129,10 @@ def transfer(task: Transplant, how: How, make: Callable[[Side], Made], *, at_lea
             if name == "input":
                 for number, places in zip(new_ids.tolist(), result.used):
                     made[number] = Provenance(how, tuple(origin[places[:SHOWN]].tolist()))
-        new[name][new_ids[failed]] = start(table, task.live, 1)
-    for number in new_ids[failed].tolist():
-        made[number] = Provenance("fallback")
-        new["input"][number] = start(task.E, task.live, 1)
+    made |= dict.fromkeys(new_ids[failed].tolist(), Provenance("fallback"))
     for name, table, _ in _tables(task, donor):
+        if failed.any():  # a row that means nothing in one table is a fallback in both
+            new[name][new_ids[failed]] = start(table, task.live, 1)
         copy_matches(new[name], table, matches)
     stats["fallbacks"] = int(failed.sum() + (fresh & ~known[order]).sum())
     bias = head_bias(task, matches, task.pieces) if task.bias is not None else None

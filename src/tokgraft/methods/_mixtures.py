@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tokgraft.methods._contract import Floats, Provenance, Rows, Transplant
-from tokgraft.methods._rows import Matches, bias_by, copy_matches, draw_normal, provenance, specials, start, tables
+from tokgraft.methods._rows import Matches, bias_by, copy_matches, draw_normal, provenance, specials, start, tables, weighted_sums
 
 Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
-BLOCK = 4_000_000  # numbers that are gathered at once
 Factor = Callable[[Floats], tuple[Floats, Floats]]
 
 
@@ -38,12 +37,8 @@ class Mixtures:
 
     def of(self, table: Floats) -> Floats:
         """The mixed rows, (n, d), summed in float64."""
-        found = np.empty((len(self.ids), table.shape[1]), dtype=np.float32)
-        step = max(1, BLOCK // max(self.sources.shape[1] * table.shape[1], 1))
-        for begin in range(0, len(self.ids), step):
-            block = slice(begin, begin + step)
-            found[block] = np.einsum("nk,nkd->nd", self.weights[block], table[self.sources[block]].astype(np.float64), optimize=True)
-        return found
+        ends = self.sources.shape[1] * np.arange(len(self.ids) + 1)
+        return weighted_sums(self.weights.ravel(), self.sources.ravel(), ends, table)
 
 
 def no_mixtures() -> Mixtures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from tokgraft.vocab import Match
 
 Matches = Mapping[int, Match]
 Draw = Callable[[Floats, Floats, list[int], np.random.Generator], None]
+BLOCK = 4096  # rows that are worked on at once
+COLUMNS = 64  # of a table at a time, in float64: 64 MB at 128k rows
 
 
 def tables(task: Transplant) -> list[tuple[str, Floats]]:
@@ -22,13 +25,24 @@ def tables(task: Transplant) -> list[tuple[str, Floats]]:
 
 def moments(table: Floats, live: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Mean and unbiased standard deviation per dimension over the rows `live`, in float64, each (d,)."""
-    rows = table[live].astype(np.float64)
-    return rows.mean(axis=0), rows.std(axis=0, ddof=1) if len(live) > 1 else np.zeros(table.shape[1])
+    rows = _rows_of(table, live)
+    mean, squares = rows.mean(axis=0, dtype=np.float64), np.zeros(table.shape[1])
+    for begin in range(0, len(rows), BLOCK):
+        apart = rows[begin : begin + BLOCK] - mean
+        squares += np.einsum("nd,nd->d", apart, apart)
+    return mean, np.sqrt(squares / (len(rows) - 1)) if len(rows) > 1 else squares
+
+
+def _rows_of(table: Floats, live: npt.NDArray[np.int64]) -> Floats:
+    """The rows `live`, without a copy where that is all of them in order."""
+    if len(live) == len(table) and np.array_equal(live, np.arange(len(table))):
+        return table
+    return table[live]
 
 
 def start(table: Floats, live: npt.NDArray[np.int64], size: int) -> Floats:
     """A new table (size, d) filled with the mean of the source rows, which is what a token gets that nothing is known about."""
-    mean, _ = moments(table, live)
+    mean = _rows_of(table, live).mean(axis=0, dtype=np.float64)
     return np.tile(mean.astype(np.float32), (size, 1))
 
 
@@ -40,11 +54,30 @@ def copy_matches(new: Floats, table: Floats, matches: Matches) -> None:
 
 def combine_mean(new: Floats, table: Floats, pieces: Mapping[int, Sequence[int]]) -> None:
     """Set each target row to the mean of the source rows of its pieces; a single piece is copied bit by bit."""
-    for number, ids in pieces.items():
-        if len(ids) == 1:
-            new[number] = table[ids[0]]
-        elif ids:
-            new[number] = table[list(ids)].mean(axis=0, dtype=np.float64)
+    lengths = np.array([len(ids) for ids in pieces.values()], dtype=np.int64)
+    if not lengths.any():
+        return
+    numbers = np.array(list(pieces), dtype=np.int64)
+    ends = np.cumsum([0, *lengths])
+    ids = np.fromiter(chain.from_iterable(pieces.values()), np.int64, ends[-1])
+    single, many = lengths == 1, lengths > 0
+    new[numbers[many]] = weighted_sums(np.ones(len(ids)), ids, ends[np.append(True, many)], table, lengths[many])
+    new[numbers[single]] = table[ids[ends[:-1][single]]]
+
+
+def weighted_sums(
+    weights: npt.NDArray[np.float64], ids: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], table: Floats,
+    totals: npt.NDArray[Any] | float = 1.0,
+) -> Floats:  # fmt: skip
+    """Sum of weight x row over ids[ends[i] : ends[i + 1]] for each i, in float64 in that order, over totals[i]; (len(ends) - 1, d)."""
+    from scipy.sparse import csr_array
+
+    matrix = csr_array((weights, ids, ends), shape=(len(ends) - 1, len(table)))
+    made = np.empty((len(ends) - 1, table.shape[1]), dtype=np.float32)
+    for begin in range(0, table.shape[1], COLUMNS):
+        columns = slice(begin, begin + COLUMNS)
+        made[:, columns] = (matrix @ table[:, columns].astype(np.float64)) / np.reshape(totals, (-1, 1))
+    return made
 
 
 def draw_normal(new: Floats, table: Floats, live: npt.NDArray[np.int64], ids: Iterable[int], rng: np.random.Generator) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ from tokgraft.methods._contract import Floats
 
 Doubles = npt.NDArray[np.float64]
 BLOCK = 4_000_000  # numbers of one similarity block: 32 MB in float64
+LIKELY = 512  # scores among which the support of a sparsemax is looked for first
+DENSE = 0.05  # share of weights that are not 0 from which on a dense product is faster
 
 
 def unit_rows(vectors: npt.NDArray[np.floating]) -> Doubles:
@@ -32,36 +35,58 @@ def softmax(scores: Doubles) -> Doubles:
 
 def sparsemax(scores: Doubles) -> Doubles:
     """Row-wise Euclidean projection onto the simplex (Martins & Astudillo 2016, algorithm 1). (n, m) -> (n, m), rows sum to 1."""
+    if scores.shape[1] <= 4 * LIKELY:
+        support, threshold = _threshold(scores)
+    else:
+        # Few scores are in the support, so that the highest ones decide unless all of them are in it.
+        support, threshold = _threshold(np.partition(scores, -LIKELY, axis=1)[:, -LIKELY:])
+        if len(open_ended := np.flatnonzero(support == LIKELY)):
+            threshold[open_ended] = _threshold(scores[open_ended])[1]
+    weights: Doubles = scores - threshold[:, None]
+    return np.maximum(weights, 0, out=weights)
+
+
+def _threshold(scores: Doubles) -> tuple[npt.NDArray[np.int64], Doubles]:
+    """Number of scores in each row's support, and what is subtracted from them, each (n,)."""
     ordered = -np.sort(-scores, axis=1)
     summed = np.cumsum(ordered, axis=1)
-    rank = np.arange(1, scores.shape[1] + 1)
-    support = (1 + rank * ordered > summed).sum(axis=1)
-    threshold = (np.take_along_axis(summed, support[:, None] - 1, axis=1) - 1) / support[:, None]
-    weights: Doubles = np.maximum(scores - threshold, 0)
-    return weights
+    support = (1 + np.arange(1, scores.shape[1] + 1) * ordered > summed).sum(axis=1)
+    return support, (np.take_along_axis(summed, support[:, None] - 1, axis=1)[:, 0] - 1) / support
 
 
-def cosine_sparsemax(queries: npt.NDArray[np.floating], anchors: npt.NDArray[np.floating]) -> Iterator[tuple[slice, Doubles]]:
-    """Blocks of `sparsemax(cosine(queries, anchors))`.
+def cosine_sparsemax(queries: npt.NDArray[np.floating], anchors: npt.NDArray[np.floating]) -> Iterator[tuple[slice, Any]]:
+    """Blocks of `sparsemax(cosine(queries, anchors))`, sparse.
 
     Args:
         queries: (n, k).
         anchors: (m, k).
 
     Yields:
-        A slice of the queries and their weights, (rows of the slice, m).
+        A slice of the queries and their weights, a csr_array (rows of the slice, m).
     """
+    from scipy.sparse import csr_array
+
     left, right = unit_rows(queries), unit_rows(anchors)
     step = max(1, BLOCK // max(len(right), 1))
     for begin in range(0, len(left), step):
         block = slice(begin, min(begin + step, len(left)))
-        yield block, sparsemax(left[block] @ right.T)
+        weights = sparsemax(left[block] @ right.T)
+        row, column = np.nonzero(weights)
+        ends = np.searchsorted(row, np.arange(len(weights) + 1))
+        yield block, csr_array((weights[row, column], column, ends), shape=weights.shape)
 
 
-def weighted(weights: Doubles, table: Floats) -> Floats:
-    """`weights @ table` by the few rows that count. (n, m), (m, d) -> (n, d), summed in float64."""
-    rows = np.empty((len(weights), table.shape[1]), dtype=np.float32)
-    for number, row in enumerate(weights):
-        used = np.flatnonzero(row)
-        rows[number] = row[used] @ table[used].astype(np.float64)
+def weighted(weights: Any, table: Doubles) -> Floats:
+    """`weights @ table` for a csr_array (n, m) and (m, d) -> (n, d), summed in float64."""
+    dense = weights.nnz > DENSE * weights.shape[0] * weights.shape[1]
+    rows: Floats = ((weights.toarray() if dense else weights) @ table).astype(np.float32)
     return rows
+
+
+def heaviest(weights: Any, most: int | None = None) -> list[npt.NDArray[np.int64]]:
+    """For each row of a csr_array the columns with a weight, the heaviest first, `most` at most."""
+    found = []
+    for begin, end in zip(weights.indptr[:-1].tolist(), weights.indptr[1:].tolist()):
+        order = np.argsort(-weights.data[begin:end], kind="stable")[:most]
+        found.append(weights.indices[begin:end][order])
+    return found

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tokgraft.methods._contract import Params, Rows, Transplant, method
-from tokgraft.methods._donor import Ids, Made, Side, transfer
-from tokgraft.methods._similarity import cosine_sparsemax, weighted
+from tokgraft.methods._donor import SHOWN, Ids, Made, Side, transfer
+from tokgraft.methods._similarity import cosine_sparsemax, heaviest, weighted
 
 
 @method("clp_plus", version=1, paper="arXiv:2402.10712", requires={"donor"}, copies_overlap=True, convex=True)
@@ -21,10 +21,11 @@ def build(task: Transplant, params: ClpPlus) -> Rows:
 
 def _mix(side: Side) -> Made:
     rows = np.empty((len(side.X), side.B.shape[1]), dtype=np.float32)
+    base = side.B.astype(np.float64)
     used: list[Ids] = []
+    support = 0
     for block, weights in cosine_sparsemax(side.X, side.A):
-        rows[block] = weighted(weights, side.B)
-        for row in weights:
-            places = np.flatnonzero(row)
-            used.append(places[np.argsort(-row[places], kind="stable")])
-    return Made(rows, used, stats={"rows_per_mixture": round(sum(map(len, used)) / len(used), 2)})
+        rows[block] = weighted(weights, base)
+        used += heaviest(weights, SHOWN)
+        support += weights.nnz
+    return Made(rows, used, stats={"rows_per_mixture": round(support / len(used), 2)})

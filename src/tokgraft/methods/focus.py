@@ -12,10 +12,11 @@ from pydantic import Field
 from tokgraft.errors import UnavailableError
 from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, method
 from tokgraft.methods._rows import copy_matches, draw_normal, head_bias, provenance, specials, start, tables
-from tokgraft.methods._similarity import cosine_sparsemax, weighted
+from tokgraft.methods._similarity import cosine_sparsemax, heaviest, weighted
 from tokgraft.vocab import Match, Vocabulary
 
 MARK = "▁"
+SHOWN = 16  # so many sources of a mixture are recorded
 
 
 @method("focus", version=1, paper="arXiv:2305.14481", requires={"token_vectors"}, copies_overlap=True, convex=True)
@@ -50,17 +51,17 @@ def build(task: Transplant, params: Focus) -> Rows:
             "train the token vectors on more text, lower min_count, or choose a method that needs no shared tokens",
         )
     origin = [matches[number].source for number in anchors]
+    bases = {name: table[origin].astype(np.float64) for name, table in tables(task)}
     new = {name: start(table, task.live, len(task.target)) for name, table in tables(task)}
     bias = head_bias(task, matches, task.pieces) if task.bias is not None else None
     made = dict.fromkeys(drawn, Provenance("random"))
     support = 0
     for block, weights in cosine_sparsemax(vectors[new_ids], vectors[anchors]):
-        for name, table in tables(task):
-            new[name][new_ids[block]] = weighted(weights, table[origin])
-        for number, row in zip(new_ids[block], weights):
-            used = np.flatnonzero(row)
-            support += len(used)
-            made[number] = Provenance("combined", tuple(origin[place] for place in used[np.argsort(-row[used], kind="stable")][:16]))
+        for name, base in bases.items():
+            new[name][new_ids[block]] = weighted(weights, base)
+        support += weights.nnz
+        for number, used in zip(new_ids[block], heaviest(weights, SHOWN)):
+            made[number] = Provenance("combined", tuple(origin[place] for place in used.tolist()))
     for name, table in tables(task):
         draw_normal(new[name], table, task.live, drawn, task.rng(f"focus {name}"))
         copy_matches(new[name], table, matches)

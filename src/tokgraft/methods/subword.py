@@ -70,13 +70,17 @@ class Subword(Params):
     preset: Preset = Field("asymmetric", description="Sets both weightings: those of a paper or program.")
     input: Weighting | None = Field(None, description="Weights for the input table, instead of the preset's.")
     output: Weighting | None = Field(None, description="Weights for the output table, instead of the preset's.")
+    compatibility: Literal["none", "mergekit"] = Field(
+        "none", description="mergekit: pieces of vocabulary strings read as text, and not of the tokens' bytes (for comparison)."
+    )
 
 
 def build(task: Transplant, params: Subword) -> Rows:
     """Copy the overlap; for the rest sum_i w_i E[p_i] and sum_i v_i U[p_i]; of a tied model the mean of both; global mean without pieces."""
     preset = PRESETS[params.preset]
     weighting = {"input": params.input or preset[0], "output": params.output or preset[1]}
-    pieces = {number: ids for number, ids in new_tokens(task).items() if ids}
+    found = new_tokens(task) if params.compatibility == "none" else _pieces_of_strings(task)
+    pieces = {number: ids for number, ids in found.items() if ids}
     made = {
         part: {number: Mixture(ids, weights(rule, [task.source[piece].text for piece in ids])) for number, ids in pieces.items()}
         for part, rule in weighting.items()
@@ -89,6 +93,16 @@ def build(task: Transplant, params: Subword) -> Rows:
         **{part: rule.model_dump(mode="json") for part, rule in weighting.items()},
     }
     return mixed_rows(task, made["input"], made["output"], stats=stats)
+
+
+def _pieces_of_strings(task: Transplant) -> dict[int, tuple[int, ...]]:
+    """Target id -> pieces of the vocabulary string, read as text; only the marker of a space before it is understood."""
+    if task.segmenter is None:
+        raise ValueError("this transplant was made without a segmenter")
+    ids = [number for number in task.target.text_ids if number not in task.overlap]
+    texts = [task.target[number].surface for number in ids]
+    spaced = [" " + text[1:] if text.startswith("Ġ") else text for text in texts]
+    return {number: tuple(found) for number, found in zip(ids, task.segmenter.pieces_many([text.encode() for text in spaced]))}
 
 
 def weights(rule: Weighting, texts: Sequence[bytes]) -> list[float]:

@@ -13,6 +13,7 @@ from tokgraft.methods._crosslingual import (
     AlignedParams,
     Space,
     common_space,
+    decoded_texts,
     neighbours,
     vectors_by_text,
     vectors_by_words,
@@ -35,6 +36,10 @@ class Wechsel(AlignedParams):
     copy_unknown: bool = Field(
         True, description="Copy tokens of both vocabularies that have no vector (bytes, white space); the reference draws them at random."
     )
+    compatibility: Literal["none", "wechsel"] = Field(
+        "none", description="wechsel: texts of tokens (subword: ngrams) are decoded ids, names of special tokens and replacement signs "
+        "included, as in the reference package (for comparison).",
+    )  # fmt: skip
 
 
 def build(task: Transplant, params: Wechsel) -> Rows:
@@ -45,7 +50,8 @@ def build(task: Transplant, params: Wechsel) -> Rows:
         ConfigError: `words` is asked for, and this transplant has no target tokenizer.
     """
     space = common_space(task, params)
-    source, target = _by_text(task, space) if params.subword == "ngrams" else _by_words(task, space)
+    published = params.compatibility == "wechsel"
+    source, target = _by_text(task, space, published) if params.subword == "ngrams" else _by_words(task, space)
     matches = specials(task)
     near = neighbours(task, source, target, task.target.text_ids, params.neighbors)
     mixtures = Mixtures(near.ids, near.sources, softmax(near.cosines / params.temperature))
@@ -56,8 +62,9 @@ def build(task: Transplant, params: Wechsel) -> Rows:
     return assemble(task, "wechsel", matches, mixtures, stats)
 
 
-def _by_text(task: Transplant, space: Space) -> tuple[Floats, Floats]:
-    return vectors_by_text(task.source, space.english_texts), vectors_by_text(task.target, space.target_texts)
+def _by_text(task: Transplant, space: Space, published: bool) -> tuple[Floats, Floats]:
+    source, target = (decoded_texts(side) if published else None for side in (task.source, task.target))
+    return vectors_by_text(task.source, space.english_texts, source), vectors_by_text(task.target, space.target_texts, target)
 
 
 def _by_words(task: Transplant, space: Space) -> tuple[Floats, Floats]:

