@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tokgraft.errors import ConfigError, DataError
+from tokgraft.errors import ConfigError
 from tokgraft.intrinsic.card import render
-from tokgraft.intrinsic.inputs import Subject, read_pages
+from tokgraft.intrinsic.inputs import Subject, lines, read_pages
 from tokgraft.intrinsic.splits import side_by_side
 from tokgraft.logs import log
 
@@ -46,7 +46,7 @@ def compare_tokenizers(
     subjects = [_load(str(folder)) for folder in folders]
     if twice := [name for name, often in Counter(subject.name for subject in subjects).items() if often > 1]:
         raise ConfigError(f"two tokenizers are called {twice[0]}", "name them: compare one=folder two=other-folder")
-    chosen = [text for text in (*texts, *_lines(file), *_paragraphs(corpus, samples)) if text.strip()]
+    chosen = [text for text in (*texts, *(lines(file) if file else []), *_paragraphs(corpus, samples)) if text.strip()]
     if not chosen:
         raise ConfigError("no text to compare tokenizers on", "give --corpus, --text or --file")
     rows = side_by_side(subjects, [text[:LONGEST] for text in chosen])
@@ -72,17 +72,6 @@ def _load(text: str) -> Subject:
         return Subject.load(Path(folder), name)
     path = Path(text)
     return Subject.load(path, "/".join(path.parts[-2:]) if path.name in ("base", "init") else path.name)
-
-
-def _lines(file: Path | None) -> list[str]:
-    if file is None:
-        return []
-    try:
-        return Path(file).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise DataError(f"{file} does not exist", "give a UTF-8 text file") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8: {error}", "convert it: iconv -f LATIN1 -t UTF-8") from None
 
 
 def _paragraphs(corpus: Path | None, samples: int) -> list[str]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import html
-import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tokgraft import artifacts
 from tokgraft.errors import DataError
 from tokgraft.tokenizers.base import Base, load_base, to_tokenizer, vocabulary_of
+from tokgraft.tokenizers.texts import records
 from tokgraft.vocab import Vocabulary
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def read_pages(corpus: Path, split: str, max_bytes: int) -> list[str]:
     """
     found: list[str] = []
     size = 0
-    for row in _rows(corpus / f"{split}.jsonl"):
+    for row in records(corpus / f"{split}.jsonl"):
         text = "\n".join(paragraph["text"] for paragraph in row["paragraphs"])
         size += len(text.encode())
         if found and size > max_bytes:
@@ -119,7 +118,7 @@ def read_pairs(corpus: Path, max_bytes: int, split: str = "test") -> Pairs:
     english: list[str] = []
     target: list[str] = []
     size = 0
-    for row in _rows(corpus / f"pairs_{split}.jsonl"):
+    for row in records(corpus / f"pairs_{split}.jsonl"):
         size += len(row["text"].encode())
         if target and size > max_bytes:
             break
@@ -165,13 +164,15 @@ def read_udhr(folder: Path, iso639_3: str) -> tuple[str, list[str]] | None:
     return name, [text for text in texts if text]
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def lines(path: Path) -> list[str]:
+    """The lines of a text file that the user gives.
+
+    Raises:
+        DataError: It is missing or not UTF-8.
+    """
     try:
-        with path.open(encoding="utf-8") as handle:
-            for number, line in enumerate(handle, 1):
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError:
-                    raise DataError(f"{path}, line {number} is not JSON", "run the corpus stage again") from None
+        return Path(path).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist", "run the corpus stage again") from None
+        raise DataError(f"{path} does not exist", "give the path of a UTF-8 text file") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8: {error}", "convert it: iconv -f LATIN1 -t UTF-8") from None

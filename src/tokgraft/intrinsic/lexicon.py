@@ -7,13 +7,13 @@ list or a hunspell dictionary, and segmented words or Morfessor.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from tokgraft.errors import DataError
 from tokgraft.intrinsic.counts import Counts
-from tokgraft.intrinsic.inputs import Subject
+from tokgraft.intrinsic.inputs import Subject, lines
 
 Segmentations = dict[str, tuple[str, ...]]
 DOTTED = {"tur", "aze", "azj", "tat", "crh", "gag"}
@@ -40,7 +40,7 @@ def read_words(path: Path, iso639_3: str) -> Callable[[str], bool]:
     path = Path(path)
     if path.suffix == ".dic":
         return _hunspell(path)
-    words = {lower(line.strip(), iso639_3) for line in _lines(path) if line.strip()}
+    words = {lower(line.strip(), iso639_3) for line in lines(path) if line.strip()}
     if not words:
         raise DataError(f"{path} holds no word", "give a word list with one word a line")
     return words.__contains__
@@ -66,7 +66,7 @@ def read_segmentations(path: Path) -> Segmentations:
         DataError: The file is missing, or a line's morphemes do not make its word.
     """
     found: Segmentations = {}
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(lines(path), 1):
         if not line.strip():
             continue
         word, tab, rest = line.rstrip("\n").partition("\t")
@@ -151,12 +151,3 @@ def _plain(content: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     return text if text and all(character.isalpha() or character in "'’-\u200c\u200d" for character in text) and text[0].isalpha() else None
-
-
-def _lines(path: Path) -> Iterable[str]:
-    try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist", "give the path of a UTF-8 text file") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8: {error}", "convert it: iconv -f LATIN1 -t UTF-8") from None

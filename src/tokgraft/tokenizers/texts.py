@@ -37,7 +37,7 @@ def info(corpus: Path) -> CorpusInfo:
 
 def pages(corpus: Path, split: str) -> Iterator[list[str]]:
     """The paragraphs of each page of a split ("train", "dev", "test"), in the corpus' order."""
-    for page in _lines(corpus / f"{split}.jsonl"):
+    for page in records(corpus / f"{split}.jsonl"):
         yield [paragraph["text"] for paragraph in page["paragraphs"]]
 
 
@@ -56,10 +56,15 @@ def paragraphs(corpus: Path, split: str, max_bytes: int | None = None) -> list[s
 
 def pairs(corpus: Path, split: str = "test") -> list[tuple[str, str]]:
     """(English paragraph, its translation) of a split; empty for corpora without alignment."""
-    return [(pair["english"], pair["text"]) for pair in _lines(corpus / f"pairs_{split}.jsonl")]
+    return [(pair["english"], pair["text"]) for pair in records(corpus / f"pairs_{split}.jsonl")]
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def records(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a file of a corpus, one a line.
+
+    Raises:
+        DataError: It is missing, or a line is not JSON.
+    """
     try:
         with path.open(encoding="utf-8") as handle:
             for number, line in enumerate(handle, 1):
