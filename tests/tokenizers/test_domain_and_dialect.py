@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import invented
 
 from tokgraft.config.language import CorpusSettings, Language, Local
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.corpus.build import build_corpus
 from tokgraft.errors import DataError
 from tokgraft.tokenizers.build import build_tokenizer
+from toycorpora import invented
 
 DOMAIN = """
 name: German (legal)
