@@ -22,7 +22,7 @@ def test_a_language_file_is_right(slug: str) -> None:
     for source in language.sources:
         if isinstance(source, AptHelp):
             assert len(pinned[source.package]) == 64
-    assert language.hub_tasks
+    assert language.hub_tasks or language.parent  # the harness has no task for some dialects
 
 
 def test_english_is_in_the_box() -> None:

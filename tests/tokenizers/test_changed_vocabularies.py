@@ -135,6 +135,11 @@ def test_prune_then_extend(base_folder: Callable[[str], Path], target: Path, eng
     base = base_folder("byte_level")
     out = build(base, target, english, tmp_path / "out", trainer="prune", remove_tokens=200, new_tokens=64)
     assert len(vocabulary_of(load_base(out).spec)) == len(vocabulary_of(load_base(base).spec)) - 136
+    pair = [to_tokenizer(load_base(folder).spec) for folder in (base, out)]
+    lines = texts.paragraphs(english, "test")
+    strings = [[tokenizer.encode(line, add_special_tokens=False).tokens for line in lines] for tokenizer in pair]
+    share = sum(left == right for left, right in zip(*strings)) / len(lines)
+    assert 0 < share < 1 and read(out / "metrics.json")["english_identical"] == round(share, 6)
     assert read(out / "ids.json")["new_to_old"][-64:] == [None] * 64
     assert read(out / "audit.json")["reachability"]["unreachable"] == 0
 

@@ -7,7 +7,6 @@ import logging
 from pathlib import Path
 
 import pytest
-from conftest import invented, write_corpus
 
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import ConfigError, TokenizerError
@@ -15,6 +14,7 @@ from tokgraft.tokenizers import morphemes
 from tokgraft.tokenizers.build import build_tokenizer
 from tokgraft.tokenizers.scripts import check_script
 from tokgraft.tokenizers.trainers import TRAINERS
+from toycorpora import invented, write_corpus
 
 
 def test_a_missing_analyser_is_named_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

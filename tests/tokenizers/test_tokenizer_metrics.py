@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 import toys
@@ -76,3 +78,11 @@ def test_identical_share_counts_texts() -> None:
         identical_share(letters_and(), letters_and("cat"), ["cat", "dog", "ca", "t"]) == 0.75 - 0.25
     )  # "ca" is a token on the way to "cat"
     assert identical_share(letters_and(), letters_and(), ["cat"]) == 1.0
+
+
+def test_identical_share_compares_tokens_and_not_ids() -> None:
+    before = letters_and("cat")
+    spec = json.loads(before.to_str())
+    order = sorted(spec["model"]["vocab"], key=spec["model"]["vocab"].get)
+    spec["model"]["vocab"] = {token: place for place, token in enumerate(reversed(order))}
+    assert identical_share(before, Tokenizer.from_str(json.dumps(spec)), ["cat", "dog"]) == 1.0

@@ -67,7 +67,7 @@ def build_tokenizer(recipe: TokenizerRecipe, corpus: Path, out: Path, base: Path
             _write(folder / "ids.json", {"new_to_old": old_ids(load_base(folder).spec, old.spec)})
         if enforced:
             _check_loading(folder, [*CHALLENGES, *held_out[:200]])
-        measured = _metrics(load_base(folder), old if trainer.own else None, corpus, facts, english, trainer.extends)
+        measured = _metrics(load_base(folder), old if trainer.own else None, corpus, facts, english, trainer.extends or trainer.descends)
         _write(folder / "audit.json", report)
         _write(folder / "metrics.json", measured)
     _summary(out, report, measured)
@@ -97,7 +97,7 @@ def _check_loading(folder: Path, samples: Sequence[str]) -> None:
         )
 
 
-def _metrics(made: Base, base: Base | None, corpus: Path, facts: texts.CorpusInfo, english: Path | None, extends: bool) -> dict[str, Any]:
+def _metrics(made: Base, base: Base | None, corpus: Path, facts: texts.CorpusInfo, english: Path | None, grown: bool) -> dict[str, Any]:
     target = ["\n".join(page) for page in texts.pages(corpus, "test")]
     pairs = texts.pairs(corpus)
     other = ["\n".join(page) for page in texts.pages(Path(english), "test")] if english else []
@@ -123,7 +123,7 @@ def _metrics(made: Base, base: Base | None, corpus: Path, facts: texts.CorpusInf
     if base is not None:
         found["base"] = numbers(base)
         found["tokens_per_base_token"] = round(found["target"]["tokens"] / max(found["base"]["target"]["tokens"], 1), 6)
-        if extends and english:
+        if grown and english:
             paragraphs = texts.paragraphs(Path(english), "test")
             found["english_identical"] = metrics.identical_share(to_tokenizer(base.spec), to_tokenizer(made.spec), paragraphs)
     return found

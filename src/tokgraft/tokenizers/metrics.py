@@ -134,11 +134,11 @@ def premium(tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]]) -> dict[str,
 
 
 def identical_share(one: Tokenizer, other: Tokenizer, texts: Sequence[str]) -> float:
-    """Share of texts that two tokenizers with common ids encode alike."""
+    """Share of texts that two tokenizers of one form split into the same tokens, whatever their ids."""
     if not texts:
         return 1.0
-    ids = [[item.ids for item in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)] for tokenizer in (one, other)]
-    return _ratio(sum(left == right for left, right in zip(*ids)), len(texts))
+    split = [[item.tokens for item in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)] for tokenizer in (one, other)]
+    return _ratio(sum(left == right for left, right in zip(*split)), len(texts))
 
 
 def _ratio(numerator: float, denominator: float) -> float:
