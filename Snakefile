@@ -50,7 +50,6 @@ localrules:
 rule all:
     default_target: True
     input:
-        W.evaluations_wanted,
         "results/tables/manifest.json",
         "results/checked.txt",
         "results/published.json",

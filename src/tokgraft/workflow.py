@@ -258,11 +258,11 @@ class Workflow:
     # --- targets and wildcards --------------------------------------------------------------------------------------
 
     def finished(self, wildcards: Any = None) -> list[str]:
-        """What tables and tracking wait for: every cell scored before and (unless it is zero-shot) after training, and its tokenizer.
+        """What tables and tracking wait for: every cell scored before and (unless it is zero-shot) after training, its tokenizer, evaluations.
 
         An input function, so that a job on a cluster, which reads the rules anew, does not list every cell.
         """
-        return self.edges("score_init", "score_trained", "tokenizer")
+        return [*self.edges("score_init", "score_trained", "tokenizer"), *self.evaluations_wanted()]
 
     def evaluations(self, wildcards: Any = None) -> list[str]:
         """Evaluations of every tokenizer of the matrix."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from tokgraft.cells import RunCell, Stage, command, identities, identity, versions
 from tokgraft.config.layout import CONTROL
-from tokgraft.reporting import figures, ranking
+from tokgraft.reporting import figures, predictors, ranking
 from tokgraft.reporting.compare import Comparison
 from tokgraft.reporting.evidence import Cost, Evidence, Group, tokenizer_facts, training_cost, transplant_cost
 from tokgraft.reporting.figures import Canvas, quantity, stage_name
@@ -44,7 +44,10 @@ class Shown:
     tone: str = ""
 
 
-def render(evidence: Evidence, places: Sequence[PlaceSummary], ranked: Sequence[ranking.Ranking], on: Canvas) -> str:
+def render(
+    evidence: Evidence, places: Sequence[PlaceSummary], ranked: Sequence[ranking.Ranking], correlated: Sequence[predictors.Correlation],
+    on: Canvas,
+) -> str:  # fmt: skip
     """The page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -62,6 +65,8 @@ def render(evidence: Evidence, places: Sequence[PlaceSummary], ranked: Sequence[
         places=[_place(evidence, place, on) for place in places],
         tokenizers=figures.tokenizers(on, places),
         tokenizer_table=_tokenizer_table(evidence),
+        predictors=predictors.figure(on, correlated) if correlated else "",
+        predicted=predictors.words(correlated),
         limits=limits(evidence, places),
         models=_models(places),
         skipped=[(outcome.cell.key, outcome.stage, outcome.reason) for outcome in evidence.outcomes if outcome.score is None],
