@@ -26,6 +26,10 @@ W = Workflow(config)
 onstart:
     # Tools, disk, sources: what is missing is said before the first job starts.
     shell("tokgraft doctor --brief --settings {W.config:q}")
+    if workflow.local_exec:
+        # To limit job starts, Snakemake 9.27 looks through its queue once a second for every job that has ended, which takes
+        # a core after some hundred jobs. Here the cores are the limit; on a cluster the limiter spares the queue, and stays.
+        workflow.scheduler.job_rate_limiter = None
 
 
 include: "workflow/rules/common.smk"
