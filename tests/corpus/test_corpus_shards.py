@@ -84,6 +84,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "characters": {"language": {"words": "none", "lid": []}},
     "two sources": {"language": {"sources": None}},
     "few pages": {"splits": {"test": 1e-9, "dev": 1e-9}},
+    "romanised": {"language": {"romanize": True}},
 }
 
 
@@ -115,6 +116,8 @@ def test_shards_give_the_corpus_of_one_job(text: Path, tmp_path: Path, variant: 
         assert int(json.loads(one["card.json"])["components"]["largest"]) > 1
     if variant == "capped":
         assert "cap" in dropped
+    if variant == "romanised":
+        assert "other_language" in dropped and "ae" in one["train.jsonl"] and not set("äöüß") & set(one["train.jsonl"])
 
 
 def test_held_out_english_text_stays_out_of_shards_too(text: Path, tmp_path: Path) -> None:

@@ -67,6 +67,9 @@ class Language(ConfigFile):
     script: str = Field(description="ISO 15924 code of the script.", pattern=r"^[A-Z][a-z]{3}$")
     lid: list[str] = Field(description="Labels of lid.176 accepted for it; empty: language id is skipped.")
     words: Literal["space", "none"] = Field("space", description="Whether spaces separate words (none: characters serve as words).")
+    romanize: bool = Field(
+        False, description="Rewrite the text in Latin letters (uroman, lossy), after its language was identified: a variant of `parent`."
+    )
     parent: str | None = Field(None, description="Slug of the language it is a dialect or domain of.")
     sources: list[Source] = Field(min_length=1, description="Where the text comes from.")
     shards: int = Field(1, ge=1, le=500, description="Jobs that prepare the text side by side, for big sources of kind hub or local.")

