@@ -119,11 +119,12 @@ class Workflow:
         found = {"corpus": layout.corpus(wildcards.language), "english": layout.corpus(layout.ENGLISH)}
         if not self.matrix.owns_tokenizer(wildcards.model, wildcards.language, wildcards.tokenizer):
             found["base"] = layout.base(wildcards.model)
-        return found
+        return found | {f"learn_{slug}": layout.corpus(slug) for slug in self.matrix.tokenizers[wildcards.tokenizer].corpora}
 
     def _evaluation_folders(self, wildcards: Any) -> dict[str, str]:
         place = (wildcards.model, wildcards.language, wildcards.tokenizer)
-        return {"tokenizer": layout.tokenizer(*place), **self._tokenizer_folders(wildcards)}
+        read = {role: folder for role, folder in self._tokenizer_folders(wildcards).items() if not role.startswith("learn_")}
+        return {"tokenizer": layout.tokenizer(*place), **read}
 
     def _model_folders(self, wildcards: Any) -> dict[str, str]:
         source = self.matrix.scratch.get(wildcards.model)
@@ -309,8 +310,10 @@ def _chain_sources(chain: str) -> list[str]:
 
 
 def _flag(role: str, folder: str) -> str:
-    name = role.removeprefix("resource_")
-    return f"--resource {name}={folder}" if name != role else f"--{role} {folder}"
+    for flag in ("resource", "learn"):  # roles that a job has several of
+        if (name := role.removeprefix(f"{flag}_")) != role:
+            return f"--{flag} {name}={folder}"
+    return f"--{role} {folder}"
 
 
 def _files(path: Path) -> list[str]:

@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the new artifact (required)")
     parser.add_argument("--base", type=Path, metavar="DIR", help="model folder whose tokenizer is extended or replaced")
     parser.add_argument("--english", type=Path, metavar="DIR", help="English corpus artifact, for the English side of the metrics")
+    parser.add_argument(
+        "--learn", action="append", default=[], metavar="SLUG=DIR", help="corpus of a language that the recipe's `languages` names (repeat)"
+    )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions (none: build a tokenizer)")
     for name, add in (("evaluate", _evaluate), ("compare", _compare), ("mixture", _mixture), ("adversarial", _adversarial)):
         add(actions.add_parser(name, help=_HELP[name], description=_HELP[name]))
@@ -92,8 +95,17 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"missing: {', '.join(missing)}", "tokgraft tokenizer --help")
     recipe = TokenizerRecipe.load(args.settings or args.recipe)
     logs.opening(recipe.canonical())
-    build_tokenizer(recipe, args.corpus, args.out, args.base, args.english)
+    build_tokenizer(recipe, args.corpus, args.out, args.base, args.english, {slug: Path(folder) for slug, folder in map(_pair, args.learn)})
     return 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    from tokgraft.errors import ConfigError
+
+    slug, equals, folder = text.partition("=")
+    if not (slug and equals and folder):
+        raise ConfigError(f"--learn {text!r} is not of the form SLUG=DIR")
+    return slug, folder
 
 
 def _run_evaluate(args: argparse.Namespace) -> int:

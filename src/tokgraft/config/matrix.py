@@ -154,6 +154,11 @@ class Matrix:
     def languages(self) -> dict[str, Language]:
         """Configuration of each language used: targets, English, and what scratch models are trained on."""
         names = {cell.language for cell in self.cells} | {layout.ENGLISH} | {source.language for source in self.scratch.values()}
+        for slug, recipe in self.tokenizers.items():
+            for name in recipe.corpora:
+                if name not in (known := slugs(Language.folder, self.root)):
+                    raise unknown("language", name, known, f"tokenizer {slug}")
+            names.update(recipe.corpora)
         return {name: Language.load(name, self.root) for name in sorted(names)}
 
     @cached_property

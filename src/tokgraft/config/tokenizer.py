@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tokgraft.config.base import ConfigFile
 
@@ -55,8 +55,28 @@ class TokenizerRecipe(ConfigFile):
     )
     max_token_words: int = Field(4, ge=2, description="superbpe: most words in one token.")
     chunk_characters: int = Field(24, ge=2, description="supertokens: mean length of the random chunks that text is cut into.")
+    languages: dict[str, list[str]] = Field(
+        {},
+        description="Learn from several languages instead of the target: group -> slugs. Groups (scripts, families) get equal shares of the text.",
+    )
+    alpha: float = Field(
+        0.3, ge=0, le=1, description="languages: within a group a language gets a share proportional to its bytes to this power."
+    )
     seed: int = Field(0, ge=0, description="supertokens, less_is_better: seed of the random draws.")
     description: str = Field("", description="What it is for.")
+
+    @property
+    def corpora(self) -> list[str]:
+        """Slugs of the languages that are learned from, when it is not the target alone."""
+        return [slug for slugs in self.languages.values() for slug in slugs]
+
+    @model_validator(mode="after")
+    def _grouped(self) -> TokenizerRecipe:
+        if empty := [group for group, slugs in self.languages.items() if not slugs]:
+            raise ValueError(f"languages: group {empty[0]!r} has no language")
+        if twice := [slug for slug in self.corpora if self.corpora.count(slug) > 1]:
+            raise ValueError(f"languages: {twice[0]} stands there twice")
+        return self
 
     def canonical(self) -> dict[str, Any]:
         """As for every file, but options that are not used are left out: a new option leaves finished tokenizers as they are."""

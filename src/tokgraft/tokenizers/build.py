@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tokgraft import artifacts
 from tokgraft.config.tokenizer import TokenizerRecipe
-from tokgraft.errors import DataError, TokenizerError
+from tokgraft.errors import ConfigError, DataError, TokenizerError
 from tokgraft.logs import log
 from tokgraft.tokenizers import metrics, texts
 from tokgraft.tokenizers.audit import CHALLENGES, audit, old_ids
@@ -23,7 +23,10 @@ ENGLISH = "eng_Latn"
 MOST_AUDITED = 50_000_000  # bytes of training text that go through the round trip, beside all of dev and test
 
 
-def build_tokenizer(recipe: TokenizerRecipe, corpus: Path, out: Path, base: Path | None = None, english: Path | None = None) -> Path:
+def build_tokenizer(
+    recipe: TokenizerRecipe, corpus: Path, out: Path, base: Path | None = None, english: Path | None = None,
+    learn: Mapping[str, Path] | None = None,
+) -> Path:  # fmt: skip
     """Make a tokenizer artifact: Hugging Face files, `audit.json`, `metrics.json`.
 
     Args:
@@ -32,6 +35,7 @@ def build_tokenizer(recipe: TokenizerRecipe, corpus: Path, out: Path, base: Path
         out: Folder of the artifact.
         base: Model folder whose tokenizer is extended, copied, or whose special tokens, roles and chat template are kept.
         english: English corpus artifact, for the English side of the metrics.
+        learn: Slug -> corpus artifact of each language in the recipe's `languages`.
 
     Returns:
         `out`.
@@ -45,16 +49,19 @@ def build_tokenizer(recipe: TokenizerRecipe, corpus: Path, out: Path, base: Path
     facts = texts.info(corpus)
     old = load_base(base) if base is not None else None
     trainer.check(recipe, old)
-    inputs = {"corpus": corpus} | ({"base": Path(base)} if base else {}) | ({"english": Path(english)} if english else {})
+    learn = {slug: Path(folder) for slug, folder in (learn or {}).items()}
+    _check_languages(recipe, learn)
+    inputs = (
+        {"corpus": corpus}
+        | {f"learn_{slug}": folder for slug, folder in learn.items()}
+        | ({"base": Path(base)} if base else {})
+        | ({"english": Path(english)} if english else {})
+    )
     settings = {"recipe": recipe.canonical()}
     libraries = ("tokenizers", "regex", *((PACKAGES[recipe.morphemes][0],) if recipe.morphemes else ()))
     with artifacts.create(out, "tokenizer", settings, inputs, libraries=libraries) as folder:
-        train = texts.paragraphs(corpus, "train", recipe.max_train_bytes)
-        if not train and trainer.own:
-            raise DataError(f"{corpus} has no training text", "look at its counts.json: what was dropped, and why?")
-        if trainer.own:
-            check_script(train, facts.slug)
-        log.info("%s: %d paragraphs, %d bytes of %s", recipe.trainer, len(train), sum(len(text.encode()) for text in train), facts.slug)
+        train = _training_text(recipe, corpus, facts.slug, learn, trainer.own)
+        log.info("%s: %d paragraphs, %d bytes", recipe.trainer, len(train), sum(len(text.encode()) for text in train))
         other = {"english": texts.paragraphs(Path(english), "train", recipe.max_train_bytes)} if trainer.english and english else {}
         files = trainer.train(train, recipe, old, **other)
         for name, content in (padded(files, recipe.pad_to) if recipe.pad_to else files).items():
@@ -72,6 +79,42 @@ def build_tokenizer(recipe: TokenizerRecipe, corpus: Path, out: Path, base: Path
         _write(folder / "metrics.json", measured)
     _summary(out, report, measured)
     return out
+
+
+def _check_languages(recipe: TokenizerRecipe, learn: Mapping[str, Path]) -> None:
+    """The corpora given must be those of the recipe's languages.
+
+    Raises:
+        ConfigError: One is missing or too many.
+        ArtifactError: One is no whole corpus.
+        DataError: One is of another language.
+    """
+    if missing := sorted(set(recipe.corpora) ^ set(learn)):
+        raise ConfigError(
+            f"the recipe learns from {', '.join(recipe.corpora) or 'the target language alone'}, given are corpora of {', '.join(learn) or 'none'}",
+            f"give --learn {missing[0]}=DIR" if missing[0] in recipe.corpora else f"leave --learn {missing[0]}=... out",
+        )
+    for slug, folder in learn.items():
+        if (found := texts.info(folder).slug) != slug:
+            raise DataError(f"{folder} is the corpus of {found}, not of {slug}", "give each corpus under its own slug")
+
+
+def _training_text(recipe: TokenizerRecipe, corpus: Path, slug: str, learn: Mapping[str, Path], own: bool) -> list[str]:
+    """The paragraphs that the trainer reads.
+
+    Raises:
+        DataError: A corpus has none.
+        TokenizerError: They are hardly in the script that the corpus' slug names.
+    """
+    sources = {name: texts.paragraphs(folder, "train", recipe.max_train_bytes) for name, folder in (learn or {slug: corpus}).items()}
+    for name, found in sources.items():
+        if not found and own:
+            raise DataError(f"{learn.get(name, corpus)} has no training text", "look at its counts.json: what was dropped, and why?")
+        if own:
+            check_script(found, name)
+    if not recipe.languages:
+        return sources[slug]
+    return texts.blend(sources, recipe.languages, recipe.alpha, recipe.max_train_bytes)
 
 
 def _check_loading(folder: Path, samples: Sequence[str]) -> None:
