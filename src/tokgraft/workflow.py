@@ -29,7 +29,14 @@ FORWARD = ["models/states.py", "models/bits.py"]
 SOURCES = {
     "corpus": ["corpus/**/*.py"],
     "tokenizer": ["tokenizers/**/*.py"],
-    "evaluation": ["intrinsic/**/*", "tokenizers/audit.py", "tokenizers/base.py", "vocab.py", "reporting/style.py"],
+    "evaluation": [
+        "intrinsic/**/*",
+        "tokenizers/audit.py",
+        "tokenizers/base.py",
+        "tokenizers/morphemes.py",
+        "vocab.py",
+        "reporting/style.py",
+    ],
     "model": ["models/**/*.py"],
     "train": ["training/*.py", *MODEL_IO, "models/bits.py", "models/head.py"],
     "score": ["scoring/**/*.py", *MODEL_IO, "models/bits.py", "models/head.py"],

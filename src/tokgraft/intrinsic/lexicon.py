@@ -14,6 +14,7 @@ from typing import Any
 from tokgraft.errors import DataError
 from tokgraft.intrinsic.counts import Counts
 from tokgraft.intrinsic.inputs import Subject, lines
+from tokgraft.tokenizers.morphemes import morfessor_model
 
 Segmentations = dict[str, tuple[str, ...]]
 DOTTED = {"tur", "aze", "azj", "tat", "crh", "gag"}
@@ -80,25 +81,12 @@ def read_segmentations(path: Path) -> Segmentations:
 
 
 def morfessor(words: Mapping[str, int]) -> Segmentations:
-    """Segmentations by a Morfessor Baseline model of the words themselves, their counts dampened by the logarithm.
+    """Segmentations of the most frequent words by a Morfessor model of these words themselves; it is poor at words that it has not seen.
 
     Raises:
-        DataError: The package is not installed.
+        TokenizerError: The package is not installed.
     """
-    if importlib.util.find_spec("morfessor") is None:
-        raise DataError(
-            "morphemes: morfessor needs the package morfessor", "pip install morfessor==2.0.6, or give a file of segmented words"
-        )
-    import math
-    import random
-
-    import morfessor as package
-
-    random.seed(0)
-    model = package.BaselineModel()
-    kinds = sorted(word for word in words if word.isalpha())
-    model.load_data([(words[word], word) for word in kinds], count_modifier=lambda count: round(math.log(count + 1, 2)) or 1)
-    model.train_batch(max_epochs=5)
+    model, kinds = morfessor_model({word: count for word, count in words.items() if word.isalpha()})
     return {word: tuple(model.viterbi_segment(word)[0]) for word in kinds}
 
 

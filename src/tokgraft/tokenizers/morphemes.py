@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tokgraft.config.tokenizer import Morphemes
@@ -58,15 +58,10 @@ def chunks(texts: Sequence[str], name: Morphemes) -> Iterator[str]:
 
 
 def _morfessor(texts: Sequence[str], module: Any) -> Borders:
-    """Morfessor Baseline on the most frequent words, their counts dampened by the logarithm (Virpioja et al. 2013)."""
     import regex
 
     words = regex.compile(r"[\p{L}\p{M}]+")
-    counts = Counter(word for text in texts for word in words.findall(text))
-    frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_TYPES]
-    model = module.BaselineModel()
-    model.load_data([(max(1, round(math.log(count + 1))), word) for word, count in sorted(frequent)])
-    _quietly(model.train_batch)
+    model, _ = morfessor_model(Counter(word for text in texts for word in words.findall(text)))
     known: dict[str, list[int]] = {}
 
     def inside(word: str) -> list[int]:
@@ -79,6 +74,25 @@ def _morfessor(texts: Sequence[str], module: Any) -> Borders:
         return known[word]
 
     return lambda text: [match.start() + end for match in words.finditer(text) for end in inside(match.group())]
+
+
+def morfessor_model(words: Mapping[str, int]) -> tuple[Any, list[str]]:
+    """Morfessor Baseline on the most frequent words, their counts dampened by the logarithm (Virpioja et al. 2013).
+
+    Args:
+        words: Word -> how often it occurs.
+
+    Returns:
+        The model, and the words it was trained on.
+
+    Raises:
+        TokenizerError: The package is not installed.
+    """
+    model = require("morfessor").BaselineModel()
+    frequent = sorted(sorted(words.items(), key=lambda item: (-item[1], item[0]))[:MOST_TYPES])
+    model.load_data([(max(1, round(math.log(count + 1))), word) for word, count in frequent])
+    _quietly(model.train_batch)
+    return model, [word for word, _ in frequent]
 
 
 def _quietly(train: Callable[[], Any]) -> None:
