@@ -153,20 +153,46 @@ def figure(on: Canvas, ranking: Ranking) -> str:
     several = len({tokenizer for tokenizer, name in rows if name != CONTROL}) > 1
     drawn, ax = axes(1.5 * WIDTH, 1.3 + 0.26 * len(rows))
     tips: dict[str, str] = {}
+    end = _end(ranking)
     for y, entries in enumerate(reversed(rows.values())):
         for entry in entries:
-            _mark(ax, entry, y, colours[entry.after], tips)
-    if (original := ranking.original) is not None:
+            if entry.bits.mean <= end:
+                _mark(ax, entry, y, colours[entry.after], tips)
+        _beyond(ax, [entry for entry in entries if entry.bits.mean > end], (end, y), tips)
+    ax.set_xlim(right=end)
+    if (original := ranking.original) is not None and original.bits.mean <= end:
         ax.axvline(original.bits.mean, color=INK, lw=1, ls=(0, (4, 3)), zorder=1)
     labels = [f"{name} · {tokenizer}" if several and name != CONTROL else name for tokenizer, name in reversed(rows)]
     ax.set_yticks(range(len(rows)), labels)
     ax.set_ylim(-0.7, len(rows) - 0.3)
     for kind in kinds:
         ax.plot([], [], "o", ms=6, color=colours[kind], label=kind)
-    ax.legend(loc="lower right", fontsize=8, frameon=False, labelcolor=MUTED)
-    ax.set_xlabel("bits per byte, lower is better" + ("   ┆ best with the original tokenizer" if original else ""))
+    drawn.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8, frameon=False, labelcolor=MUTED)
+    best = f"   ┆ best with the original tokenizer: {original.bits.mean:.2f}" if original else ""
+    ax.set_xlabel(f"bits per byte, lower is better{best}")
     label = f"Ranking by bits per byte, {ranking.model}, {ranking.language}"
     return save(drawn, on.folder, f"ranking-{ranking.model}-{ranking.language}", tips, label)
+
+
+def _end(ranking: Ranking) -> float:
+    """Where the axis ends: a few models that know less than nothing must not squeeze all others."""
+    means = sorted(entry.bits.mean for entry in ranking.entries)
+    far = means[int(0.85 * (len(means) - 1))]
+    end, high = far + 2 * (far - means[0]), max(entry.bits.high for entry in ranking.entries)
+    return means[0] + 1.06 * (min(end, high) - means[0]) if end > means[0] else high + 0.1
+
+
+def _beyond(ax: Any, far: list[Entry], at: tuple[float, float], tips: dict[str, str]) -> None:
+    """Values beyond the end of the axis, written at its edge."""
+    if not far:
+        return
+    gid = f"rank{len(tips)}"
+    text = ", ".join(f"{entry.bits.mean:.2f}" for entry in far) + " ▸"
+    ax.annotate(
+        text, at, xytext=(-6, 0), textcoords="offset points", ha="right", va="center", fontsize=8, color=MUTED, gid=gid,
+        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
+    )  # fmt: skip
+    tips[gid] = "beyond the axis: " + ", ".join(f"{entry.name} {entry.bits.mean:.3f}" for entry in far)
 
 
 def _mark(ax: Any, entry: Entry, y: int, colour: str, tips: dict[str, str]) -> None:
