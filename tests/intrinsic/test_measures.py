@@ -13,7 +13,7 @@ import pytest
 import toys
 from tokgraft.errors import DataError
 from tokgraft.intrinsic.classes import script_of
-from tokgraft.intrinsic.counts import Text, count
+from tokgraft.intrinsic.counts import Text, count, frequencies
 from tokgraft.intrinsic.inputs import Pairs
 from tokgraft.intrinsic.measures import (
     distribution,
@@ -24,6 +24,7 @@ from tokgraft.intrinsic.measures import (
     renyi_entropy,
     retention,
     shared_with,
+    unigram,
     usage,
     word_measures,
 )
@@ -118,6 +119,21 @@ def test_efficiency_is_over_the_whole_vocabulary(subject: Any) -> None:
     assert found["bits"] == 6 * 8
     with pytest.raises(DataError, match="no distribution"):
         distribution(counts, 1, 2.5)
+
+
+@pytest.mark.parametrize("kind", ["byte_level", "unigram"])
+def test_a_unigram_model_pays_for_each_token_what_its_frequency_says(kind: str) -> None:
+    subject = of(toys.tokenizer(kind))
+    train, test = (Text.read(lines, "space") for lines in (toys.english()[:200], toys.english()[200:240]))
+    known = frequencies(subject.tokenizer, train)
+    assert known.sum() == count(subject.tokenizer, train).tokens.sum()
+    found = unigram(count(subject.tokenizer, test), known, subject.size, 200)
+    ids = [number for page in test.pages for number in subject.tokenizer.encode(page, add_special_tokens=False).ids]
+    bits = -sum(math.log2((known[number] + 0.5) / (known.sum() + 0.5 * subject.size)) for number in ids)
+    assert found["value"] == pytest.approx(bits / test.bytes, abs=1e-6)
+    assert found["interval"][0] < found["value"] < found["interval"][1]
+    own = unigram(count(subject.tokenizer, train), known, subject.size, 200)
+    assert own["value"] < found["value"]  # what was counted is known better
 
 
 def test_use_of_the_vocabulary(subject: Any) -> None:

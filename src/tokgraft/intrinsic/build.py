@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from tokgraft import artifacts
 from tokgraft.config.evaluation import TokenizerEvaluation
 from tokgraft.errors import DataError
 from tokgraft.intrinsic import audits, boundaries, card, classes, inputs, lexicon, measures, parallel
-from tokgraft.intrinsic.counts import Counts, Text, count
+from tokgraft.intrinsic.counts import Counts, Text, count, frequencies
 from tokgraft.intrinsic.inputs import Subject
 from tokgraft.logs import log
 from tokgraft.tokenizers.audit import CHALLENGES, round_trip
@@ -72,7 +71,7 @@ def measure_all(
     counts = count(subject.tokenizer, test)
     _check(counts, subject)
     old = count(base.tokenizer, test) if base is not None else None
-    train = _train_words(corpus, facts["words"], settings)
+    train = _train(corpus, facts["words"], settings)
     report: dict[str, Any] = {
         "schema": 1,
         "tokenizer": {"name": subject.name, "size": subject.size, "scheme": subject.vocabulary.scheme,
@@ -111,7 +110,7 @@ def _check(counts: Counts, subject: Subject) -> None:
 
 
 def _side(
-    subject: Subject, base: Subject | None, text: Text, counts: Counts, reference: Counts | None, train: Counter[str],
+    subject: Subject, base: Subject | None, text: Text, counts: Counts, reference: Counts | None, train: Text | None,
     settings: TokenizerEvaluation,
 ) -> dict[str, Any]:  # fmt: skip
     """What one tokenizer makes of one text."""
@@ -124,8 +123,9 @@ def _side(
         "use": measures.usage(counts, subject, base, settings.draws),
         "histogram": card.histogram(subject, counts),
     }  # fmt: skip
-    if train:
-        found["retention"] = measures.retention(subject, train, settings.frequent_words)
+    if train is not None:
+        found["retention"] = measures.retention(subject, train.words, settings.frequent_words)
+        found["unigram"] = measures.unigram(counts, frequencies(subject.tokenizer, train), subject.size, settings.draws)
     return found
 
 
@@ -138,7 +138,7 @@ def _english(
     text = Text.read(inputs.read_pages(english, "test", settings.max_bytes), other["words"])
     ours = count(subject.tokenizer, text)
     old = count(base.tokenizer, text) if base is not None else None
-    return {"english": _side(subject, base, text, ours, old, Counter(), settings), "_english_counts": ours}
+    return {"english": _side(subject, base, text, ours, old, None, settings), "_english_counts": ours}
 
 
 def _parallel(
@@ -164,13 +164,13 @@ def _language_shares(subject: Subject, counts: Counts, english: Counts | None, s
 
 
 def _lexicon(
-    subject: Subject, counts: Counts, test: Text, train: Counter[str], facts: dict[str, Any], settings: TokenizerEvaluation
+    subject: Subject, counts: Counts, test: Text, train: Text | None, facts: dict[str, Any], settings: TokenizerEvaluation
 ) -> dict[str, Any] | None:
     iso = facts["iso639_3"]
     is_word = lexicon.read_words(Path(settings.dictionary), iso) if settings.dictionary else None
     gold = None
     if settings.morphemes == "morfessor":
-        gold = lexicon.morfessor(train or test.words)
+        gold = lexicon.morfessor((train or test).words)
     elif settings.morphemes:
         gold = lexicon.read_segmentations(Path(settings.morphemes))
     if is_word is None and gold is None:
@@ -184,11 +184,11 @@ def _lexicon(
     return found
 
 
-def _train_words(corpus: Path, words: str, settings: TokenizerEvaluation) -> Counter[str]:
+def _train(corpus: Path, words: str, settings: TokenizerEvaluation) -> Text | None:
     try:
-        return Text.read(inputs.read_pages(corpus, "train", settings.max_bytes), words).words
+        return Text.read(inputs.read_pages(corpus, "train", settings.max_bytes), words)
     except DataError:
-        return Counter()  # a corpus for tests only
+        return None  # a corpus for tests only
 
 
 def _round_trip(subject: Subject, text: Text) -> dict[str, Any]:

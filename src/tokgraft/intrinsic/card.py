@@ -28,6 +28,7 @@ ROWS: tuple[tuple[tuple[str, ...], str, int, str, str], ...] = (
     (("retention", "after_space"), "Single-token words", -1, "up", "Of the most frequent words of the train pages, those that are one token."),
     (("distribution", "renyi_efficiency"), "Rényi efficiency", 3, "", "Rényi entropy over the logarithm of the vocabulary's size."),
     (("distribution", "shannon_efficiency"), "Shannon efficiency", 3, "", "The same with Shannon's entropy."),
+    (("unigram",), "Unigram model, bits per byte", 3, "down", "Of a model that only knows how frequent each token is on the train pages."),
     (("use", "used_share"), "Vocabulary used", -1, "up", "Tokens of the vocabulary that occur in the test pages."),
     (("use", "single_bytes"), "Tokens that are single bytes", -1, "down", "Bytes that are no character by themselves."),
     (("use", "unknown"), "Unknown tokens", -1, "down", "Text that the tokenizer cannot write."),

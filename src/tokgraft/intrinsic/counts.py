@@ -156,6 +156,15 @@ def _touching(encoding: Encoding, spans: Ints) -> Ints:
     return np.asarray(begun - over, dtype=np.int64)
 
 
+def frequencies(tokenizer: Tokenizer, text: Text) -> Ints:
+    """How often each id occurs in a text, special tokens not added."""
+    found = np.zeros(max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0) + 1, dtype=np.int64)
+    for start in range(0, len(text.pages), 256):
+        for encoding in tokenizer.encode_batch_fast(list(text.pages[start : start + 256]), add_special_tokens=False):
+            np.add.at(found, encoding.ids, 1)
+    return found
+
+
 def token_counts(tokenizer: Tokenizer, texts: Sequence[str]) -> Ints:
     """Tokens of each text, special ones not added."""
     found: list[int] = []

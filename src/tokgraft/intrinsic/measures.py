@@ -24,7 +24,7 @@ DISTRIBUTION_DRAWS = 200
 """A draw of a whole distribution costs as much as a pass over its tokens."""
 
 
-def ratio(top: Ints, bottom: Ints, draws: int) -> Valued:
+def ratio(top: Ints | Floats, bottom: Ints, draws: int) -> Valued:
     """Sum over sum, with its 95 % percentile interval over pages ([] for a single page or an empty denominator)."""
     above, below = float(top.sum()), float(bottom.sum())
     if not below:
@@ -154,6 +154,19 @@ def distribution(counts: Counts, size: int, alpha: float) -> dict[str, Any]:
     found["percentile_frequency"] = round(percentile_frequency(whole), 6)
     found["bits"] = round(float(whole.sum() * np.log2(size)), 1)
     return found
+
+
+def unigram(counts: Counts, known: Ints, size: int, draws: int) -> Valued:
+    """Bits per byte of a model that knows nothing but how frequent each token is: what any use of context has to beat.
+
+    Args:
+        counts: Counts of the text that is scored.
+        known: How often each id occurs in other text; half an occurrence is added to each of the `size` tokens.
+        size: Tokens in the vocabulary.
+        draws: Bootstrap draws over pages.
+    """
+    cost = np.log2(known.sum() + 0.5 * size) - np.log2(known + 0.5)
+    return ratio(np.asarray(counts.by_page @ cost), counts.bytes, draws)
 
 
 def _drawn(table: Any) -> Iterable[Floats]:

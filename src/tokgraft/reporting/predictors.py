@@ -39,6 +39,7 @@ METRICS = {
     "premium over English": "parallel/help/premium/value",
     "Rényi efficiency": "target/distribution/renyi_efficiency/value",
     "Shannon efficiency": "target/distribution/shannon_efficiency/value",
+    "unigram model, bits per byte": "target/unigram/value",
     "vocabulary in use": "target/use/used_share",
     "tokens that are single bytes": "target/use/single_bytes/value",
     "tokens of the base": "overlap/share_of_ours",
@@ -46,7 +47,7 @@ METRICS = {
     "splits shared with the base": "agreement/all/f1",
     "splits between morphemes (F1)": "lexicon/morphology_in_text/f1",
 }
-FLAT, UNIGRAM = "log2 vocabulary x tokens per byte", "unigram entropy x tokens per byte"
+FLAT = "flat guess, bits per byte"
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,6 @@ def metrics_of(path: Path) -> dict[str, float]:
     found = {name: float(facts[place]) for name, place in METRICS.items() if isinstance(facts.get(place), int | float)}
     if "tokens per byte" in found:
         found[FLAT] = math.log2(found["vocabulary size"]) * found["tokens per byte"]
-        found[UNIGRAM] = float(facts["target/distribution/shannon_entropy"]) * found["tokens per byte"]
     return found
 
 
@@ -135,7 +135,7 @@ def correlations(found: Sequence[Setting], draws: int = DRAWS, seed: int = 0) ->
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(len(recipes), np.full(len(recipes), 1 / len(recipes)), size=draws) if recipes else np.zeros((draws, 0))
     made = []
-    for metric in (*METRICS, FLAT, UNIGRAM):
+    for metric in (*METRICS, FLAT):
         own, samples = {}, []
         for setting in found:
             names = [name for name in setting.entries if metric in setting.metrics[name]]
