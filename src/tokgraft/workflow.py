@@ -38,7 +38,7 @@ SOURCES = {
         "reporting/style.py",
     ],
     "model": ["models/**/*.py"],
-    "train": ["training/*.py", *MODEL_IO, "models/bits.py", "models/head.py"],
+    "train": ["training/*.py", "tokenizers/growing.py", *MODEL_IO, "models/bits.py", "models/head.py"],
     "score": ["scoring/**/*.py", *MODEL_IO, "models/bits.py", "models/head.py"],
     "report": ["reporting/**/*", "scoring/statistics.py", "cells.py"],
     "publish": ["tracking/*.py", "cells.py"],

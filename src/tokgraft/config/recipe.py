@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,16 @@ class Stage(Strict):
     replay: float = Field(0.0, ge=0, lt=1, description="Share of the bytes that are English replay.")
 
 
+class Sampling(Strict):
+    """Segmentations of the training text that are drawn at random (BPE and Unigram tokenizers)."""
+
+    alpha: float = Field(
+        1.0, gt=0, description="Exponent of a segmentation's probability: small draws from all alike, large takes the most probable."
+    )
+    share: float = Field(1.0, gt=0, le=1, description="Share of the words that are drawn; the others are split as the tokenizer does.")
+    fit_bytes: int = Field(2_000_000, gt=0, description="Text of the corpus that the unigram model is fitted on, in bytes.")
+
+
 class TrainingRecipe(ConfigFile):
     """One file of config/recipes/."""
 
@@ -35,6 +45,10 @@ class TrainingRecipe(ConfigFile):
     sequence_length: int = Field(128, ge=8, description="Tokens of a packed sequence.")
     batch_size: int = Field(8, ge=1, description="Sequences of a step (global, over all processes).")
     micro_batch_size: int | None = Field(None, ge=1, description="Sequences of one forward pass (default: the batch of the process).")
+    sampling: Sampling | None = Field(
+        None,
+        description="Draw segmentations from a unigram model of the corpus instead of splitting every word alike (replay is not drawn).",
+    )
     weight_decay: float = Field(0.01, ge=0, description="Weight decay of matrices; embeddings, norms and biases have none.")
     betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW betas.")
     clip: float = Field(1.0, gt=0, description="Gradient norm is clipped to this.")
@@ -47,3 +61,8 @@ class TrainingRecipe(ConfigFile):
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 autocast on CUDA, float32 on CPU.")
     description: str = Field("", description="What it is for and where its numbers come from.")
+
+    def canonical(self) -> dict[str, Any]:
+        """As for every file; without sampling, the recipe is what it was before there was any."""
+        found = super().canonical()
+        return found if self.sampling else {name: value for name, value in found.items() if name != "sampling"}

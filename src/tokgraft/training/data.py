@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tokgraft.errors import DataError
 from tokgraft.models.bits import prefix_token
 
 ENCODE_BATCH = 512
+Encode = Callable[[Sequence[str]], list[list[int]]]
 
 
 class Pages:
@@ -223,8 +224,10 @@ class Packed:
         return min(self.batch * self.length, len(self.tokens) - 1 - start)
 
 
-def pack(stage: Stage, documents: Iterator[tuple[str, bool]], tokenizer: Any, length: int, batch: int) -> Packed:
-    """Tokenize the documents of a stage and join them.
+def pack(
+    stage: Stage, documents: Iterator[tuple[str, bool]], tokenizer: Any, length: int, batch: int, draw: Encode | None = None
+) -> Packed:  # fmt: skip
+    """Tokenize the documents of a stage and join them; with `draw`, that gives the tokens of all documents but replayed ones.
 
     A document is [BOS] text EOS, with the BOS that scoring puts before a document too; a tokenizer whose BOS is its EOS, or that has
     none, separates by EOS alone. Sequences are cut wherever their length ends, attention reaches across documents within a sequence
@@ -240,7 +243,10 @@ def pack(stage: Stage, documents: Iterator[tuple[str, bool]], tokenizer: Any, le
     parts: list[NDArray[np.int32]] = []
     ends, sizes, replay_bytes = [0], [0], 0
     for texts, flags in _batched(documents):
-        for text, replay, ids in zip(texts, flags, tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]):
+        found = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        if draw is not None:
+            found = [ids if replay else draw([text])[0] for text, replay, ids in zip(texts, flags, found)]
+        for text, replay, ids in zip(texts, flags, found):
             part = np.array([*opening, *ids, end], dtype=np.int32)
             size = len(text.encode())
             parts.append(part)

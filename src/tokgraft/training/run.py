@@ -23,6 +23,7 @@ from tokgraft.training import loop, parts, processes, usage
 from tokgraft.training.checkpoints import Checkpoints, default_folder
 from tokgraft.training.cost import flops_per_token
 from tokgraft.training.data import Packed, Pages, Stream, pack, stage_documents
+from tokgraft.training.sampling import Sampler
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 VALIDATION_WINDOW = 1024  # longest window of validation, in tokens; shorter where the context is
@@ -142,8 +143,11 @@ class _Texts:
         """Tokens of every stage; each goes on in the text where the one before has stopped."""
         target = Stream(self.train, seed)
         english = Stream(self.english, seed) if self.english is not None else None
+        draw = None
+        if recipe.sampling is not None:
+            draw = Sampler(tokenizer, self.train.sample(recipe.sampling.fit_bytes), recipe.sampling, seed).encode
         packed = [
-            pack(stage, stage_documents(stage, target, english), tokenizer, recipe.sequence_length, recipe.batch_size)
+            pack(stage, stage_documents(stage, target, english), tokenizer, recipe.sequence_length, recipe.batch_size, draw)
             for stage in recipe.stages
         ]
         self.epochs = {"target": round(target.epochs, 4)} | ({"english": round(english.epochs, 4)} if english else {})
