@@ -29,7 +29,7 @@ from typing import Any
 
 from tokgraft import __version__
 from tokgraft.errors import ArtifactError
-from tokgraft.logs import log, peak_memory
+from tokgraft.logs import log, peak_memory, processor_seconds
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -91,7 +91,7 @@ def create(
     """
     out = Path(out)
     fingerprints = {role: _trusted(role, Path(path)) for role, path in sorted((inputs or {}).items())}
-    started = time.time()
+    started, worked = time.time(), processor_seconds()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _clear_leftovers(out)
@@ -100,7 +100,7 @@ def create(
         raise ArtifactError(f"cannot write to {out.parent}: {error.strerror}", "free space or choose another folder") from error
     try:
         yield temporary
-        _finish(temporary, kind, settings, fingerprints, libraries, set(volatile), started, run_facts or {})
+        _finish(temporary, kind, settings, fingerprints, libraries, set(volatile), (started, worked), run_facts or {})
         made = fingerprint(temporary)
         _swap(temporary, out)
     except Exception as error:
@@ -115,7 +115,7 @@ def create(
 
 def _finish(
     folder: Path, kind: str, settings: Mapping[str, Any], inputs: Mapping[str, str],
-    libraries: Iterable[str], volatile: set[str], started: float, run_facts: Mapping[str, Any],
+    libraries: Iterable[str], volatile: set[str], begun: tuple[float, float], run_facts: Mapping[str, Any],
 ) -> None:  # fmt: skip
     os.chmod(folder, 0o755)
     files = {}
@@ -137,8 +137,9 @@ def _finish(
     }
     run = {
         "command": shlex.join(sys.argv),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "wall_seconds": round(time.time() - started, 3),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun[0])),
+        "wall_seconds": round(time.time() - begun[0], 3),
+        "processor_seconds": round(processor_seconds() - begun[1], 3),
         "peak_memory_bytes": peak_memory(),
         "python": platform.python_version(),
         "platform": platform.platform(),

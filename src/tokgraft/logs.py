@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import resource
 import shlex
 import sys
@@ -39,6 +40,11 @@ def opening(settings: Mapping[str, Any]) -> None:
 def peak_memory() -> int:
     """Peak resident memory of this process so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def processor_seconds() -> float:
+    """Processor time of this process and of those it waited for so far: what work takes whatever else the machine does meanwhile."""
+    return sum(os.times()[:4])
 
 
 class Heartbeat:

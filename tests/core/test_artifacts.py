@@ -142,5 +142,5 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_run_record_holds_what_the_manifest_must_not(tmp_path: Path) -> None:
     run = json.loads((make(tmp_path / "a") / "run.json").read_text())
-    assert {"command", "wall_seconds", "peak_memory_bytes", "started", "python", "platform"} <= set(run)
+    assert {"command", "wall_seconds", "processor_seconds", "peak_memory_bytes", "started", "python", "platform"} <= set(run)
     assert run["peak_memory_bytes"] > 1_000_000

@@ -118,7 +118,8 @@ def _cell(root: Path, model: str, language: str, tokenizer: str, method: str, re
     stats = {"method": method, "counts": {"copied": 900, "combined": 7000, "role": 3, "fallback": 12}}
     _write(init, "model", {"model.safetensors": weights, "transplant.json": json.dumps(stats)},
            {"model": root / layout.base(model), "tokenizer": root / layout.tokenizer(model, language, tokenizer)},
-           {"timing.json": json.dumps({"rows": 1.5, "model": 0.5, "flops": 7_000_000, "resources": {"token_vectors": 40.0}})})  # fmt: skip
+           {"timing.json": json.dumps({"rows": 1.5, "model": 0.5, "flops": 7_000_000, "resources": {"token_vectors": 40.0},
+                                      "processor": 1.2, "resources_processor": {"token_vectors": 33.0}})})  # fmt: skip
     start, end = LEVELS[method]
     curve = [
         {

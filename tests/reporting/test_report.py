@@ -236,6 +236,7 @@ def test_the_ranking_puts_zero_shot_and_trained_models_in_one_order(tmp_path, mo
     assert all(row["minus_original"].startswith("n/a") for row in found if row["method"].startswith("none"))
     costs = [(row["transplant_seconds"], row["resource_seconds"], row["transplant_flops"], row["training_flops"]) for row in found]
     assert {cost[:3] for cost in costs} == {("2", "40", "7000000")}
+    assert {(row["transplant_processor_seconds"], row["resource_processor_seconds"]) for row in found} == {("1.2", "33")}
     assert {cost[3] == "0" for cost, row in zip(costs, found, strict=True) if row["stage"] == "init"} == {True}
     text = (OUT / "report.html").read_text()
     assert "Ranking: German" in text and "mean + prior, then pocket-demo" in text

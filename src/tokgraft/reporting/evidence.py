@@ -188,11 +188,14 @@ class TransplantCost:
     Attributes:
         seconds: Time to make the rows and write the model, on the machine that did it.
         resource_seconds: Time to make the resources that it required; several methods may share them.
+        processor, resource_processor: The same in processor seconds, which other work on the machine leaves alone.
         flops: Operations of forward passes and of the refiners' matrix products.
     """
 
     seconds: float | None = None
     resource_seconds: float | None = None
+    processor: float | None = None
+    resource_processor: float | None = None
     flops: float | None = None
 
 
@@ -201,12 +204,18 @@ def transplant_cost(cell: RunCell) -> TransplantCost:
     timing = _json(cell.records("init") / "timing.json")
     if not timing:
         return TransplantCost()
-    resources = list((timing.get("resources") or {}).values())
     return TransplantCost(
         float(timing["rows"]) + float(timing["model"]),
-        None if None in resources else float(sum(resources)),
+        _sum(timing.get("resources") or {}),
+        timing.get("processor"),
+        _sum(timing["resources_processor"]) if "resources_processor" in timing else None,
         timing.get("flops"),
     )
+
+
+def _sum(seconds: dict[str, float | None]) -> float | None:
+    known = [value for value in seconds.values() if value is not None]
+    return float(sum(known)) if len(known) == len(seconds) else None
 
 
 def curve(cell: RunCell) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tokgraft import artifacts, methods, resources
 from tokgraft.errors import ConfigError, ModelError, TokenizerError
-from tokgraft.logs import log
+from tokgraft.logs import log, processor_seconds
 from tokgraft.methods import Floats, Rows, States, Transplant
 from tokgraft.transplant._facts import facts, provenance_lines
 from tokgraft.vocab import Segmenter, Vocabulary
@@ -68,7 +68,7 @@ def run(
     resolved = methods.validate(method, params or {})
     given = {name: Path(folder) for name, folder in (resources or {}).items()}
     _check_call(chain, method, given, base, new, out)
-    started = time.monotonic()
+    started, worked = time.monotonic(), processor_seconds()
     source_tokenizer, target_tokenizer = _tokenizers(base, new, trust_remote_code)
     source, target = _vocabularies(base, source_tokenizer, new, target_tokenizer, chain.first.keeps_tokenizer)
     loaded = _load_resources(methods.requirements(method), given, target)
@@ -99,8 +99,12 @@ def run(
         _save(read.model, target_tokenizer, folder)
         _write(folder / PROVENANCE, "".join(provenance_lines(target, rows)))
         _write(folder / FACTS, _json(facts(method, task, rows, read.model.get_input_embeddings().weight.shape[0])))
-        seconds = {"rows": round(built - started, 3), "model": round(time.monotonic() - built, 3)}
-        _write(folder / TIMING, _json({**seconds, "flops": flops, "resources": {name: _seconds(given[name]) for name in sorted(loaded)}}))
+        timing = {
+            "rows": round(built - started, 3), "model": round(time.monotonic() - built, 3), "processor": round(processor_seconds() - worked, 3),
+            "flops": flops, "resources": {name: _seconds(given[name], "wall_seconds") for name in sorted(loaded)},
+            "resources_processor": {name: _seconds(given[name], "processor_seconds") for name in sorted(loaded)},
+        }  # fmt: skip
+        _write(folder / TIMING, _json(timing))
     return out
 
 
@@ -115,10 +119,11 @@ def _counted(method: str, task: Transplant, params: Mapping[str, Any]) -> tuple[
     return rows, int(counter.get_total_flops())
 
 
-def _seconds(resource: Path) -> float | None:
+def _seconds(resource: Path, kind: str) -> float | None:
     """How long a resource took to make; None where its folder does not say (a copy without `run.json`)."""
     path = resource / artifacts.RUN
-    return float(json.loads(path.read_text(encoding="utf-8"))["wall_seconds"]) if path.is_file() else None
+    found = json.loads(path.read_text(encoding="utf-8")).get(kind) if path.is_file() else None
+    return None if found is None else float(found)
 
 
 def smoke(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, vocabulary: Vocabulary) -> None:
