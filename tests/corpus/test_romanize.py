@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tokgraft.corpus.pages import read_pages
 from tokgraft.corpus.romanize import romanize, romanizer
 from tokgraft.errors import ConfigError
 
+WORDS = "πίνακας τιμές γραμμή στήλη εικόνα αρχείο μενού διάλογος επιλογή σελίδα έγγραφο παράγραφος χρώμα περίγραμμα σύμβολο"
 GREEK = "Επιλέξτε το κείμενο και πατήστε το πλήκτρο Enter."
 TEXTS = {
     "ell": GREEK, "kor": "텍스트를 선택합니다. 삼백이십 2023년", "hin": "पाठ चुनें और १२३ कुंजी दबाएँ; १२ लाख।", "tha": "เลือกข้อความ แล้วกด", "deu": "Größe ändern",
@@ -36,35 +38,41 @@ def greek(text: Path, **more: Any) -> CorpusSettings:
     return CorpusSettings.parse({"slug": "ell_Latn", "language": language | more}, "test")
 
 
+def write(folder: Path, start: str, words: str) -> None:
+    folder.mkdir(exist_ok=True)
+    draw = random.Random(0)
+    for number in range(90):
+        (folder / f"{number}.txt").write_text(f"{start} {' '.join(draw.choices(words.split(), k=25))}", encoding="utf-8")
+
+
 def test_the_language_is_identified_before_its_letters_are_gone(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.mkdir()
-    words = [
-        "πίνακας",
-        "τιμές",
-        "γραμμή",
-        "στήλη",
-        "εικόνα",
-        "αρχείο",
-        "μενού",
-        "διάλογος",
-        "επιλογή",
-        "σελίδα",
-        "έγγραφο",
-        "παράγραφος",
-        "χρώμα",
-        "περίγραμμα",
-        "σύμβολο",
-    ]
-    draw = random.Random(0)
-    for number in range(90):
-        (text / f"{number}.txt").write_text("Το κείμενο: " + " ".join(draw.choices(words, k=25)), encoding="utf-8")
+    write(text, "Το κείμενο:", WORDS)
     (text / "german.txt").write_text("Dies ist eine deutsche Seite mit genügend Wörtern, um erkannt zu werden.")
     folder = build_corpus(greek(text), tmp_path / "out")
     pages = [page for split in ("train", "dev", "test") for page in read_pages(folder / f"{split}.jsonl")]
     assert pages and all(page.text.isascii() and "keimeno" in page.text for page in pages)
     steps = (folder / "counts.json").read_text()
     assert "other_language" in steps and '"romanize"' in steps
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_what_romanising_makes_equal_to_held_out_english_stays_out(tmp_path: Path, shards: int) -> None:
+    write(tmp_path / "english", "The text:", "table value row column image file menu dialog choice page paragraph colour border symbol")
+    settings = {"slug": "eng_Latn", "language": {"name": "English", "bcp47": "en", "iso639_3": "eng", "script": "Latn", "lid": [],
+                                                 "sources": [{"kind": "local", "path": str(tmp_path / "english")}]}}  # fmt: skip
+    english = build_corpus(CorpusSettings.parse(settings, "test"), tmp_path / "eng")
+    write(tmp_path / "text", "Το κείμενο:", WORDS)
+    wide = str.maketrans({chr(code): chr(code + 0xFEE0) for code in range(ord("!"), ord("~"))})
+    held_out = next(read_pages(english / "test.jsonl")).text
+    for number in range(40):  # whatever split it falls into
+        (tmp_path / "text" / f"leak-{number}.txt").write_text(held_out.translate(wide) + "\n\n" + GREEK * (number % 3), encoding="utf-8")
+    folder = build_corpus(greek(tmp_path / "text", shards=shards, lid=[]), tmp_path / "out", english)
+    steps = {step["step"]: step for step in json.loads((folder / "counts.json").read_text())["steps"]}
+    assert steps["english"]["paragraphs"]["dropped"] == {}
+    assert steps["english_romanized"]["paragraphs"]["dropped"] == {"english_held_out": 40}
+    assert json.loads((folder / "card.json").read_text())["overlap"]["english_held_out_in_train"] == {"exact": 0}
 
 
 def test_without_uroman_the_run_ends_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

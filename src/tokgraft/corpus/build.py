@@ -224,6 +224,8 @@ def _clean(work: Work) -> None:
     if settings.language.romanize:
         work.other_language = _identified(work)
         work.pages = ledger.step("romanize", *romanize_pages(work.pages, settings.language.iso639_3), rewrites=True)
+        if work.english is not None:  # what differed from an English paragraph in its signs alone
+            work.pages = ledger.step("english_romanized", *drop_paragraphs(work.pages, _english_rule(work, work.english)))
     distinct = {paragraph.text: paragraph.size for page in work.pages for paragraph in page.paragraphs}
     work.facts["distinct"] = {"paragraphs": len(distinct), "bytes": sum(distinct.values())}
 

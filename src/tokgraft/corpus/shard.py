@@ -184,6 +184,8 @@ def _run(settings: CorpusSettings, part: Part, english: English | None, place: P
             if language.romanize:
                 other = answered(rule, pages) if language.lid else rule
                 pages = accounts.step("romanize", *romanize_pages(pages, language.iso639_3))
+                if english is not None:
+                    pages = accounts.step("english_romanized", *drop_paragraphs(pages, english.rule))
             kept = accounts.step("language", *drop_pages(pages, other)) if language.lid else pages
             kept = accounts.step("quality", *drop_pages(kept, lambda page: broken_rule(page, filters)))
             passed = {page.id for page in kept}
