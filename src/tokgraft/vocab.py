@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal
 
 from tokgraft.errors import TokenizerError
@@ -182,10 +184,7 @@ def overlap(source: Vocabulary, target: Vocabulary) -> dict[int, Match]:
     Text tokens match by bytes and never a special token. Among several source tokens with the same bytes the first of these wins: equal
     kind, equal string, lowest id. Special tokens match by role, then by string, then by a substitute role (`SUBSTITUTES`).
     """
-    by_text: dict[bytes, list[int]] = {}
-    for number, token in enumerate(source.tokens):
-        if token is not None and token.kind != "special":
-            by_text.setdefault(token.text, []).append(number)
+    by_text = _ids_by_text(source)
     by_string = {source[number].text: number for number in source.special_ids}
     found: dict[int, Match] = {}
     for number, token in enumerate(target.tokens):
@@ -197,11 +196,25 @@ def overlap(source: Vocabulary, target: Vocabulary) -> dict[int, Match]:
     return found
 
 
-def _match_text(token: Token, source: Vocabulary, by_text: dict[bytes, list[int]]) -> Match | None:
-    candidates = by_text.get(token.text)
-    if not candidates:
+def _ids_by_text(vocabulary: Vocabulary) -> dict[bytes, int | list[int]]:
+    """Bytes -> the id of the text token that stands for them; ascending ids, where there are several."""
+    texts = [vocabulary[number].text for number in vocabulary.text_ids]
+    found: dict[bytes, int | list[int]] = dict(zip(texts, vocabulary.text_ids))
+    if len(found) < len(texts):
+        several = {text for text, count in Counter(texts).items() if count > 1}
+        found |= {text: [] for text in several}
+        for text, number in zip(texts, vocabulary.text_ids):
+            if isinstance(ids := found[text], list):
+                ids.append(number)
+    return found
+
+
+def _match_text(token: Token, source: Vocabulary, by_text: dict[bytes, int | list[int]]) -> Match | None:
+    best = by_text.get(token.text)
+    if best is None:
         return None
-    best = min(candidates, key=lambda number: (source[number].kind != token.kind, source[number].surface != token.surface, number))
+    if isinstance(best, list):
+        best = min(best, key=lambda number: (source[number].kind != token.kind, source[number].surface != token.surface, number))
     return Match(best, "exact" if source[best].kind == token.kind else "bytes")
 
 
@@ -341,6 +354,14 @@ def _roles_of(tokenizer: Any, vocab: dict[str, int], unk: str | None) -> dict[in
     return found
 
 
+def _utf8(text: bytes) -> str | None:
+    """The text, or None where it is not UTF-8 throughout."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def utf8_runs(text: bytes) -> list[tuple[bool, bytes]]:
     """`text` cut into longest runs of valid UTF-8 (True) and of bytes that are part of no character (False)."""
     runs: list[tuple[bool, bytes]] = []
@@ -384,15 +405,10 @@ class Segmenter:
 
     def pieces_many(self, texts: Sequence[bytes]) -> list[list[int]]:
         """`pieces` of each text, in one batch."""
-        runs = [utf8_runs(text) for text in texts]
-        whole = [number for number, parts in enumerate(runs) if len(parts) == 1 and parts[0][0]]
-        found: list[list[int]] = [[] for _ in texts]
-        for number, ids in zip(whole, self._encode([texts[number].decode() for number in whole])):
-            found[number] = ids
-        for number, parts in enumerate(runs):
-            if not found[number]:
-                found[number] = self._mixed(texts[number], parts)
-        return found
+        read = [_utf8(text) for text in texts]
+        encoded = iter(self._encode([text for text in read if text]))
+        found = [next(encoded) if text else [] for text in read]
+        return [ids or self._mixed(text, utf8_runs(text)) for ids, text in zip(found, texts)]
 
     def _mixed(self, text: bytes, parts: list[tuple[bool, bytes]]) -> list[int]:
         """Text that is not UTF-8 throughout, or of which the tokenizer's normalisation left nothing."""
@@ -411,8 +427,10 @@ class Segmenter:
         if self._layout.scheme == "sentencepiece":
             # Done here and not by the tokenizer's own parts: some of them drop or double spaces, or put one in front.
             texts = [text.replace(" ", self._layout.marker) for text in texts]
-        encoded = self._tokenizer.encode_batch(texts, add_special_tokens=False)
-        return [[number for number in item.ids if number not in self._special] for item in encoded]
+        encoded = [item.ids for item in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        if self._special.isdisjoint(chain.from_iterable(encoded)):
+            return encoded
+        return [[number for number in ids if number not in self._special] for ids in encoded]
 
     def _word_pieces(self, text: str) -> list[int]:
         """Greedy longest match; unlike the tokenizer itself it can start inside a word, and skips only what it cannot write."""

@@ -6,6 +6,7 @@ python -m tests.bench.speed --base BASE --corpus GERMAN --english ENGLISH --fold
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import statistics
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAYON_NUM_THREADS", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 import numpy as np
@@ -66,6 +68,8 @@ def measure(case: Case, chain: str, repeats: int, with_peer: bool) -> dict[str, 
     theirs = peer.prepare(case) if peer else None
     settings = dict(peer.settings) if peer else {}
 
+    gc.collect()
+    gc.freeze()  # what both were given is not looked through while either runs
     adapted = peer.adapt(case) if peer else case
 
     def task() -> Any:

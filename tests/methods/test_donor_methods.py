@@ -13,6 +13,7 @@ from tokgraft.methods._donor import Made, Side
 from tokgraft.methods._linear import procrustes
 from tokgraft.methods._sparse import _Search, least_squares, pursue
 from tokgraft.methods.clp import _mix
+from tokgraft.methods.common_interpolation import _nearest
 
 ALL = [name for name, entry in methods.METHODS.items() if "donor" in entry.requires]
 NEEDS_K = ["omp", "common_interpolation", "sparse_basis"]
@@ -113,7 +114,21 @@ def test_landmark_pca_turns_the_right_way() -> None:
 
 def side(X: list[list[float]], A: list[list[float]], B: list[list[float]]) -> Side:
     arrays = [np.array(part, dtype=np.float32) for part in (X, A, B)]
-    return Side("input", *arrays, arrays[1].mean(axis=0, dtype=np.float64), arrays[2].mean(axis=0, dtype=np.float64))
+    return Side("input", *arrays, lambda: (arrays[1].mean(axis=0, dtype=np.float64), arrays[2].mean(axis=0, dtype=np.float64)))
+
+
+@pytest.mark.parametrize("offset", [0.0, 30.0])  # far from 0 float32 products tell no neighbours apart
+@pytest.mark.parametrize("equal", [1, 20])
+def test_the_nearest_are_the_nearest(offset: float, equal: int) -> None:
+    rng = np.random.default_rng(0)
+    anchors = np.repeat(rng.normal(size=(300 // equal, 24)), equal, axis=0).astype(np.float32)[rng.permutation(300 // equal * equal)]
+    queries = np.concatenate([rng.normal(size=(40, 24)), anchors[:10] + 1e-3 * rng.normal(size=(10, 24))]).astype(np.float32)
+    anchors, queries = anchors + np.float32(offset), queries + np.float32(offset)
+    near, distance = _nearest(queries, anchors, np.einsum("md,md->m", anchors, anchors, dtype=np.float64), 8)
+    all_of_them = np.linalg.norm(queries[:, None].astype(np.float64) - anchors[None], axis=2)
+    assert np.allclose(distance, np.sort(all_of_them, axis=1)[:, :8], rtol=1e-5)
+    assert np.allclose(distance, np.take_along_axis(all_of_them, near, axis=1), rtol=1e-5)
+    assert all(len(set(row)) == 8 for row in near.tolist())
 
 
 def test_clp_by_hand() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,15 +54,14 @@ class Side:
         X: Donor rows of the new tokens, (n, d_donor).
         A: Donor rows of the anchors, (m, d_donor).
         B: Base rows of the anchors, (m, d).
-        donor_mean, base_mean: Means over all rows of tokens that both models have, (d_donor,) and (d,), float64.
+        means: Gives the means over all rows of tokens that both models have, (d_donor,) and (d,), float64.
     """
 
     name: str
     X: Floats
     A: Floats
     B: Floats
-    donor_mean: Doubles
-    base_mean: Doubles
+    means: Callable[[], tuple[Doubles, Doubles]]
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,13 @@ class Made:
     Attributes:
         rows: (n, d).
         used: For each row the anchors it is made from, as places in `Side.A`, the weightiest first; empty where it is made from all.
+            (n, k), or a sequence of n arrays.
         failed: Which rows mean nothing, (n,); they become fallbacks.
         stats: What to tell about them.
     """
 
     rows: Floats
-    used: Sequence[Ids] = ()
+    used: Sequence[Ids] | Ids = ()
     failed: Flags | None = None
     stats: Mapping[str, Any] = field(default_factory=dict)
 
@@ -120,15 +121,14 @@ def transfer(task: Transplant, how: How, make: Callable[[Side], Made], *, at_lea
     for name, table, theirs in _tables(task, donor):
         new[name] = start(table, task.live, len(task.target))
         if len(new_ids):
-            means = theirs[order].mean(axis=0, dtype=np.float64), table[task.live].mean(axis=0, dtype=np.float64)
-            result = make(Side(name, theirs[new_ids], theirs[anchors], table[origin], *means))
+            result = make(Side(name, theirs[new_ids], theirs[anchors], table[origin], partial(_means, theirs, order, table, task.live)))
             new[name][new_ids] = result.rows
             if result.failed is not None:
                 failed |= result.failed
             stats |= {key if name == "input" else f"{name}_{key}": value for key, value in result.stats.items()}
             if name == "input":
-                for number, places in zip(new_ids.tolist(), result.used):
-                    made[number] = Provenance(how, tuple(origin[places[:SHOWN]].tolist()))
+                for number, sources in zip(new_ids.tolist(), _shown(result.used, origin)):
+                    made[number] = Provenance(how, tuple(sources))
     made |= dict.fromkeys(new_ids[failed].tolist(), Provenance("fallback"))
     for name, table, _ in _tables(task, donor):
         if failed.any():  # a row that means nothing in one table is a fallback in both
@@ -137,6 +137,18 @@ def transfer(task: Transplant, how: How, make: Callable[[Side], Made], *, at_lea
     stats["fallbacks"] = int(failed.sum() + (fresh & ~known[order]).sum())
     bias = head_bias(task, matches, task.pieces) if task.bias is not None else None
     return Rows(new["input"], new.get("output"), bias, provenance(task, matches, made), stats)
+
+
+def _means(theirs: Floats, order: Ids, table: Floats, live: Ids) -> tuple[Doubles, Doubles]:
+    return theirs[order].mean(axis=0, dtype=np.float64), table[live].mean(axis=0, dtype=np.float64)
+
+
+def _shown(used: Sequence[Ids] | Ids, origin: Ids) -> list[list[int]]:
+    """Source ids of the first `SHOWN` anchors of each row."""
+    if isinstance(used, np.ndarray):
+        found: list[list[int]] = origin[used[:, :SHOWN]].tolist()
+        return found
+    return [origin[places[:SHOWN]].tolist() for places in used]
 
 
 def blocks(rows: int, size: int) -> Iterator[slice]:

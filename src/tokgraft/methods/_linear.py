@@ -35,8 +35,10 @@ def procrustes(cross: Doubles) -> Doubles:
 
 
 def map_rows(X: Floats, here: Doubles, matrix: Doubles, there: Doubles) -> Floats:
-    """(X - here) @ matrix + there, (n, d_a) -> (n, d_b)."""
+    """(X - here) @ matrix + there, (n, d_a) -> (n, d_b); centred in float64, multiplied in float32."""
     made = np.empty((len(X), matrix.shape[1]), dtype=np.float32)
+    narrow = matrix.astype(np.float32)
     for block in blocks(len(X), BLOCK // max(matrix.shape)):
-        made[block] = (X[block] - here) @ matrix + there
+        np.matmul((X[block] - here).astype(np.float32), narrow, out=made[block])
+        made[block] += there.astype(np.float32)
     return made

@@ -72,17 +72,23 @@ def weighted_sums(
     """Sum of weight x row over ids[ends[i] : ends[i + 1]] for each i, in float64 in that order, over totals[i]; (len(ends) - 1, d)."""
     from scipy.sparse import csr_array
 
-    matrix = csr_array((weights, ids, ends), shape=(len(ends) - 1, len(table)))
+    named = np.zeros(len(table), dtype=bool)
+    named[ids] = True
+    used = np.flatnonzero(named)
+    place = np.cumsum(named) - 1
+    matrix = csr_array((weights, place[ids], ends), shape=(len(ends) - 1, len(used)))
     made = np.empty((len(ends) - 1, table.shape[1]), dtype=np.float32)
     for begin in range(0, table.shape[1], COLUMNS):
         columns = slice(begin, begin + COLUMNS)
-        made[:, columns] = (matrix @ table[:, columns].astype(np.float64)) / np.reshape(totals, (-1, 1))
+        made[:, columns] = (matrix @ table[used, columns].astype(np.float64)) / np.reshape(totals, (-1, 1))
     return made
 
 
 def draw_normal(new: Floats, table: Floats, live: npt.NDArray[np.int64], ids: Iterable[int], rng: np.random.Generator) -> None:
     """Set rows `ids` to independent draws from N(mean_d, std_d) of the source rows, in the order given."""
     numbers = list(ids)
+    if not numbers:
+        return
     mean, std = moments(table, live)
     new[numbers] = (mean + std * rng.standard_normal((len(numbers), table.shape[1]))).astype(np.float32)
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokgraft.methods._contract import Floats
+from tokgraft.methods._rows import COLUMNS
 
 Doubles = npt.NDArray[np.float64]
 BLOCK = 4_000_000  # numbers of one similarity block: 32 MB in float64
@@ -35,6 +36,12 @@ def softmax(scores: Doubles) -> Doubles:
 
 def sparsemax(scores: Doubles) -> Doubles:
     """Row-wise Euclidean projection onto the simplex (Martins & Astudillo 2016, algorithm 1). (n, m) -> (n, m), rows sum to 1."""
+    weights: Doubles = scores - _thresholds(scores)[:, None]
+    return np.maximum(weights, 0, out=weights)
+
+
+def _thresholds(scores: Doubles) -> Doubles:
+    """What is subtracted from the scores of each row, (n,)."""
     if scores.shape[1] <= 4 * LIKELY:
         support, threshold = _threshold(scores)
     else:
@@ -42,8 +49,7 @@ def sparsemax(scores: Doubles) -> Doubles:
         support, threshold = _threshold(np.partition(scores, -LIKELY, axis=1)[:, -LIKELY:])
         if len(open_ended := np.flatnonzero(support == LIKELY)):
             threshold[open_ended] = _threshold(scores[open_ended])[1]
-    weights: Doubles = scores - threshold[:, None]
-    return np.maximum(weights, 0, out=weights)
+    return threshold
 
 
 def _threshold(scores: Doubles) -> tuple[npt.NDArray[np.int64], Doubles]:
@@ -70,16 +76,25 @@ def cosine_sparsemax(queries: npt.NDArray[np.floating], anchors: npt.NDArray[np.
     step = max(1, BLOCK // max(len(right), 1))
     for begin in range(0, len(left), step):
         block = slice(begin, min(begin + step, len(left)))
-        weights = sparsemax(left[block] @ right.T)
-        row, column = np.nonzero(weights)
-        ends = np.searchsorted(row, np.arange(len(weights) + 1))
-        yield block, csr_array((weights[row, column], column, ends), shape=weights.shape)
+        scores = left[block] @ right.T
+        threshold = _thresholds(scores)
+        chosen = scores > threshold[:, None]
+        counts = chosen.sum(axis=1)
+        place = np.flatnonzero(chosen)
+        row = np.repeat(np.arange(len(scores)), counts)
+        weights = scores.ravel()[place] - threshold[row]
+        yield block, csr_array((weights, place - row * len(right), np.cumsum([0, *counts])), shape=scores.shape)
 
 
 def weighted(weights: Any, table: Doubles) -> Floats:
     """`weights @ table` for a csr_array (n, m) and (m, d) -> (n, d), summed in float64."""
     dense = weights.nnz > DENSE * weights.shape[0] * weights.shape[1]
-    rows: Floats = ((weights.toarray() if dense else weights) @ table).astype(np.float32)
+    if dense:
+        return np.asarray(weights.toarray() @ table, dtype=np.float32)
+    rows = np.empty((weights.shape[0], table.shape[1]), dtype=np.float32)
+    for begin in range(0, table.shape[1], COLUMNS):  # few at a time stay near the processor
+        columns = slice(begin, begin + COLUMNS)
+        rows[:, columns] = weights @ np.ascontiguousarray(table[:, columns])
     return rows
 
 

@@ -7,10 +7,15 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from tokgraft.methods._contract import Params, Rows, Transplant, method
+from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
 from tokgraft.methods._donor import Doubles, Ids, Made, Side, blocks, transfer
+from tokgraft.methods._rows import weighted_sums
 from tokgraft.methods._similarity import BLOCK, unit_rows
 from tokgraft.methods._sparse import least_squares, solve
+
+SPARE = 8  # rows beside the k nearest whose distances are computed
+ROUNDING = 1e-5  # of two rows' lengths: more than float32 can be wrong about their product
+TOGETHER = 16  # rows whose neighbours are looked at together: they stay near the processor
 
 
 @method("common_interpolation", version=1, paper="arXiv:2506.06607 (mergekit-tokensurgeon)", requires={"donor"}, copies_overlap=True)
@@ -36,34 +41,62 @@ def build(task: Transplant, params: CommonInterpolation) -> Rows:
 
 def _interpolate(side: Side, params: CommonInterpolation) -> Made:
     cosine = params.metric == "cosine"
-    X, A = (unit_rows(side.X), unit_rows(side.A)) if cosine else (side.X.astype(np.float64), side.A.astype(np.float64))
-    lengths = np.einsum("md,md->m", A, A)
-    rows = np.empty((len(X), side.B.shape[1]), dtype=np.float32)
-    used: list[Ids] = []
+    X, A = (unit_rows(side.X).astype(np.float32), unit_rows(side.A).astype(np.float32)) if cosine else (side.X, side.A)
+    lengths = np.einsum("md,md->m", A, A, dtype=np.float64)
+    near = np.empty((len(X), params.k), dtype=np.int64)
+    weights = np.empty((len(X), params.k))
     failed = np.zeros(len(X), dtype=bool)
-    step = min(BLOCK // len(A), BLOCK // (params.k * max(A.shape[1], side.B.shape[1])))
-    for block in blocks(len(X), step):
-        near, distance = _nearest(X[block], A, lengths, params.k)
+    for block in blocks(len(X), min(BLOCK // len(A), BLOCK // (params.k * A.shape[1]))):
+        near[block], distance = _nearest(X[block], A, lengths, params.k)
         if params.weights == "distance":
-            weights = 1 - distance**2 / 2 if cosine else 1 / np.maximum(distance, 1e-6)
-            total = weights.sum(axis=1, keepdims=True)
+            weights[block] = 1 - distance**2 / 2 if cosine else 1 / np.maximum(distance, 1e-6)
+            total = weights[block].sum(axis=1, keepdims=True)
             failed[block] = total[:, 0] < 1e-6  # cosines that sum to nothing, or to less
-            weights /= np.maximum(total, 1e-6)
+            weights[block] /= np.maximum(total, 1e-6)
         else:
-            weights = _fitted(side.X[block].astype(np.float64), side.A[near].astype(np.float64), params.weights == "barycentric")
-        rows[block] = np.matmul(weights[:, None], side.B[near].astype(np.float64))[:, 0]
-        used += [places[np.argsort(-np.abs(row), kind="stable")] for places, row in zip(near, weights)]
-    return Made(rows, used, failed)
+            points = side.A[near[block]].astype(np.float64)
+            weights[block] = _fitted(side.X[block].astype(np.float64), points, params.weights == "barycentric")
+    rows = weighted_sums(weights.ravel(), near.ravel(), params.k * np.arange(len(X) + 1), side.B)
+    heaviest = np.argsort(-np.abs(weights), axis=1, kind="stable")
+    return Made(rows, np.take_along_axis(near, heaviest, axis=1), failed)
 
 
-def _nearest(X: Doubles, A: Doubles, lengths: Doubles, k: int) -> tuple[Ids, Doubles]:
-    """Places of the k nearest rows of A, the nearest first, and their Euclidean distances, each (n, k)."""
-    square = lengths - 2 * (X @ A.T)
-    near = np.argpartition(square, k - 1, axis=1)[:, :k]
-    # The distances of the few are computed by subtraction: exact also where they are small.
-    distance = np.linalg.norm(X[:, None] - A[near], axis=2)
-    order = np.lexsort((near, distance), axis=1)
-    return np.take_along_axis(near, order, axis=1), np.take_along_axis(distance, order, axis=1)
+def _nearest(X: Floats, A: Floats, lengths: Doubles, k: int) -> tuple[Ids, Doubles]:
+    """Places of the k nearest rows of A, the nearest first, and their Euclidean distances, each (n, k).
+
+    Products in float32 say which rows may be among the nearest; of those, distances are computed by subtraction, which is right also where
+    they are small. Where more than a few rows are as near as float32 can tell, products in float64 decide.
+    """
+    some = min(k + SPARE, len(A))
+    square = X @ (-2 * A).T
+    square += lengths.astype(np.float32)
+    order = np.argpartition(square, some - 1, axis=1)[:, :some]
+    near = order if some == len(A) else _settled(X, A, lengths, k, square, order)
+    distance = _distances(X, A, near)
+    first = np.lexsort((near, distance), axis=1)[:, :k]
+    return np.take_along_axis(near, first, axis=1), np.take_along_axis(distance, first, axis=1)
+
+
+def _settled(X: Floats, A: Floats, lengths: Doubles, k: int, square: Floats, near: Ids) -> Ids:
+    """`near`, with the rows in which a place that was left out may be among the k nearest looked at again."""
+    found = np.take_along_axis(square, near, axis=1)
+    error = ROUNDING * np.sqrt(lengths.max() * np.einsum("nd,nd->n", X, X))
+    open_ended = np.flatnonzero(found.max(axis=1) - np.partition(found, k - 1, axis=1)[:, k - 1] <= error)
+    if len(open_ended):
+        exact = lengths - 2 * (X[open_ended].astype(np.float64) @ A.T.astype(np.float64))
+        near[open_ended] = np.argpartition(exact, near.shape[1] - 1, axis=1)[:, : near.shape[1]]
+    return near
+
+
+def _distances(X: Floats, A: Floats, near: Ids) -> Doubles:
+    """Distance of each row of X to the rows `near` of A, (n, k)."""
+    found = np.empty(near.shape)
+    for number in range(0, len(X), TOGETHER):
+        part = slice(number, number + TOGETHER)
+        apart = A[near[part]]
+        apart -= X[part, None]
+        found[part] = np.sqrt(np.einsum("nkd,nkd->nk", apart, apart))
+    return found
 
 
 def _fitted(goals: Doubles, points: Doubles, barycentric: bool) -> Doubles:

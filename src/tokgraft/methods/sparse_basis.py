@@ -45,7 +45,7 @@ def _carry(side: Side, params: SparseBasis) -> Made:
     picks, weights = np.concatenate([code.picks for code in codes]), np.concatenate([code.weights for code in codes])
     if params.compatibility == "mergekit":
         donor, base = (_combined(rows, np.zeros(rows.shape[1]), picks, weights) for rows in (side.A, side.B))
-        here, there = side.donor_mean, side.base_mean
+        here, there = side.means()
     else:
         donor, base = _combined(side.A, here, picks, weights), _combined(side.B, there, picks, weights)
     left = float(np.concatenate([code.left for code in codes]).mean())

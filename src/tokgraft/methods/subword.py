@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
 from tokgraft.config.base import Strict
-from tokgraft.methods._composition import Mixture, blend, characters, mixed_rows, new_tokens
+from tokgraft.methods._composition import Mixture, blend, by_pieces, characters, mixed_rows, new_tokens
 from tokgraft.methods._contract import Params, Rows, Transplant, method
 
 
@@ -81,11 +81,10 @@ def build(task: Transplant, params: Subword) -> Rows:
     weighting = {"input": params.input or preset[0], "output": params.output or preset[1]}
     found = new_tokens(task) if params.compatibility == "none" else _pieces_of_strings(task)
     pieces = {number: ids for number, ids in found.items() if ids}
-    made = {
-        part: {number: Mixture(ids, weights(rule, [task.source[piece].text for piece in ids])) for number, ids in pieces.items()}
-        for part, rule in weighting.items()
-    }
-    if task.tied and weighting["input"] != weighting["output"]:
+    made = {"input": _mixtures(task, weighting["input"], pieces)}
+    alike = weighting["input"] == weighting["output"]
+    made["output"] = made["input"] if alike else _mixtures(task, weighting["output"], pieces)
+    if task.tied and not alike:
         made["input"] = {number: blend(mixture, made["output"][number], 0.5) for number, mixture in made["input"].items()}
     counts = [len(ids) for ids in pieces.values()]
     stats = {
@@ -103,6 +102,13 @@ def _pieces_of_strings(task: Transplant) -> dict[int, tuple[int, ...]]:
     texts = [task.target[number].surface for number in ids]
     spaced = [" " + text[1:] if text.startswith("Ġ") else text for text in texts]
     return {number: tuple(found) for number, found in zip(ids, task.segmenter.pieces_many([text.encode() for text in spaced]))}
+
+
+def _mixtures(task: Transplant, rule: Weighting, pieces: Mapping[int, tuple[int, ...]]) -> dict[int, Mixture]:
+    """The mixture of each token by a rule."""
+    if rule == MEAN:
+        return by_pieces(pieces)
+    return {number: Mixture(ids, weights(rule, [task.source[piece].text for piece in ids])) for number, ids in pieces.items()}
 
 
 def weights(rule: Weighting, texts: Sequence[bytes]) -> list[float]:
