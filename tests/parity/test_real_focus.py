@@ -99,5 +99,5 @@ def test_langsfer_looks_fuzzy_matches_up_by_the_wrong_string() -> None:
     source, target = toys.tokenizer("byte_level", 1200), toys.tokenizer("byte_level", 1200, "both")
     matched, _ = token_overlap.FuzzyMatchTokenOverlap().apply(source, target)
     lost = [token for token in matched if token not in source.get_vocab()]
-    assert len(lost) > 50
+    assert len(lost) > 10
     assert set(source.convert_tokens_to_ids(lost)) == {source.unk_token_id}
