@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -41,13 +42,13 @@ def build(task: Transplant, params: CommonInterpolation) -> Rows:
 
 def _interpolate(side: Side, params: CommonInterpolation) -> Made:
     cosine = params.metric == "cosine"
-    X, A = (unit_rows(side.X).astype(np.float32), unit_rows(side.A).astype(np.float32)) if cosine else (side.X, side.A)
-    lengths = np.einsum("md,md->m", A, A, dtype=np.float64)
+    X, A = (unit_rows(side.X), unit_rows(side.A)) if cosine else (side.X.astype(np.float64), side.A.astype(np.float64))
+    space = _Space(A.astype(np.float32), A, np.einsum("md,md->m", A, A))
     near = np.empty((len(X), params.k), dtype=np.int64)
     weights = np.empty((len(X), params.k))
     failed = np.zeros(len(X), dtype=bool)
     for block in blocks(len(X), min(BLOCK // len(A), BLOCK // (params.k * A.shape[1]))):
-        near[block], distance = _nearest(X[block], A, lengths, params.k)
+        near[block], distance = _nearest(X[block], space, params.k)
         if params.weights == "distance":
             weights[block] = 1 - distance**2 / 2 if cosine else 1 / np.maximum(distance, 1e-6)
             total = weights[block].sum(axis=1, keepdims=True)
@@ -61,34 +62,44 @@ def _interpolate(side: Side, params: CommonInterpolation) -> Made:
     return Made(rows, np.take_along_axis(near, heaviest, axis=1), failed)
 
 
-def _nearest(X: Floats, A: Floats, lengths: Doubles, k: int) -> tuple[Ids, Doubles]:
-    """Places of the k nearest rows of A, the nearest first, and their Euclidean distances, each (n, k).
+@dataclass(frozen=True)
+class _Space:
+    """Anchors in float32 and in float64, (m, d), and the squares of their lengths, (m,)."""
 
-    Products in float32 say which rows may be among the nearest; of those, distances are computed by subtraction, which is right also where
-    they are small. Where more than a few rows are as near as float32 can tell, products in float64 decide.
+    narrow: Floats
+    exact: Doubles
+    lengths: Doubles
+
+
+def _nearest(X: Doubles, space: _Space, k: int) -> tuple[Ids, Doubles]:
+    """Places of the k nearest anchors, the nearest first, and their Euclidean distances, each (n, k).
+
+    Products in float32 say which anchors may be among the nearest; the distances of these are computed by subtraction, which is right also
+    where they are small. Where float32 cannot tell which k it is, float64 does.
     """
-    some = min(k + SPARE, len(A))
-    square = X @ (-2 * A).T
-    square += lengths.astype(np.float32)
-    order = np.argpartition(square, some - 1, axis=1)[:, :some]
-    near = order if some == len(A) else _settled(X, A, lengths, k, square, order)
-    distance = _distances(X, A, near)
-    first = np.lexsort((near, distance), axis=1)[:, :k]
-    return np.take_along_axis(near, first, axis=1), np.take_along_axis(distance, first, axis=1)
+    narrow = X.astype(np.float32)
+    some = min(k + SPARE, len(space.exact))
+    square = narrow @ (-2 * space.narrow).T
+    square += space.lengths.astype(np.float32)
+    near = np.argpartition(square, some - 1, axis=1)[:, :some]
+    if some < len(space.exact):
+        found = np.take_along_axis(square, near, axis=1)
+        error = ROUNDING * np.sqrt(space.lengths.max() * np.einsum("nd,nd->n", X, X))
+        if len(again := np.flatnonzero(found.max(axis=1) - np.partition(found, k - 1, axis=1)[:, k - 1] <= error)):
+            near[again] = np.argpartition(space.lengths - 2 * (X[again] @ space.exact.T), some - 1, axis=1)[:, :some]
+    near, distance = _by_distance(near, _distances(narrow, space.narrow, near))
+    if some > k and len(again := np.flatnonzero(distance[:, k] - distance[:, k - 1] <= ROUNDING * distance[:, k])):
+        near[again], distance[again] = _by_distance(near[again], _distances(X[again], space.exact, near[again]))
+    return near[:, :k], distance[:, :k]
 
 
-def _settled(X: Floats, A: Floats, lengths: Doubles, k: int, square: Floats, near: Ids) -> Ids:
-    """`near`, with the rows in which a place that was left out may be among the k nearest looked at again."""
-    found = np.take_along_axis(square, near, axis=1)
-    error = ROUNDING * np.sqrt(lengths.max() * np.einsum("nd,nd->n", X, X))
-    open_ended = np.flatnonzero(found.max(axis=1) - np.partition(found, k - 1, axis=1)[:, k - 1] <= error)
-    if len(open_ended):
-        exact = lengths - 2 * (X[open_ended].astype(np.float64) @ A.T.astype(np.float64))
-        near[open_ended] = np.argpartition(exact, near.shape[1] - 1, axis=1)[:, : near.shape[1]]
-    return near
+def _by_distance(near: Ids, distance: Doubles) -> tuple[Ids, Doubles]:
+    """Both in the order of the distances; of equal ones the first place."""
+    order = np.lexsort((near, distance), axis=1)
+    return np.take_along_axis(near, order, axis=1), np.take_along_axis(distance, order, axis=1)
 
 
-def _distances(X: Floats, A: Floats, near: Ids) -> Doubles:
+def _distances(X: Floats | Doubles, A: Floats | Doubles, near: Ids) -> Doubles:
     """Distance of each row of X to the rows `near` of A, (n, k)."""
     found = np.empty(near.shape)
     for number in range(0, len(X), TOGETHER):

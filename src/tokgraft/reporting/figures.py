@@ -10,11 +10,12 @@ from typing import Any
 from tokgraft.cells import STAGES, Stage
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting.evidence import curve
-from tokgraft.reporting.style import GRID, INK, MUTED, PAPER, axes, look, save, spread
+from tokgraft.reporting.style import GRID, INK, MUTED, PAPER, at_edge, axes, axis_end, look, save, spread
 from tokgraft.reporting.summary import PlaceSummary, Summary
 from tokgraft.scoring.statistics import Interval
 
 WIDTH = 4.4
+NAMED = 8  # points of a figure that all have their names beside them
 Look = dict[str, tuple[str, str]]
 
 
@@ -45,16 +46,17 @@ def before_and_after(on: Canvas, place: PlaceSummary) -> str:
     rows = place.scored[::-1]
     figure, ax = axes(WIDTH, 1.1 + 0.42 * len(rows))
     tips: dict[str, str] = {}
+    found = [found for row in rows for found in row.bits.values()]
+    end = axis_end([one.mean for one in found], max(one.high for one in found))
     for y, row in enumerate(rows):
-        _journey(ax, row, y, on.of(row), tips)
+        _journey(ax, row, y, on.of(row), tips, end)
         flat = row.facts.get("flat_guess")
         if flat is not None:
             (mark,) = ax.plot([flat, flat], [y - 0.3, y + 0.3], color=MUTED, lw=1.4, ls=(0, (1, 1)), gid=f"flat{y}")
             tips[str(mark.get_gid())] = f"flat guess of {row.label}: {flat:.2f} bits per byte (log2 of the vocabulary x tokens per byte)"
     if place.untouched is not None:
         ax.axvline(place.untouched.mean, color=INK, lw=1, ls=(0, (4, 3)), zorder=1)
-        ends = [found.mean for row in rows for found in row.bits.values()]
-        left = place.untouched.mean > (min(ends) + max(ends)) / 2
+        left = place.untouched.mean > (min(one.mean for one in found) + min(end, max(one.mean for one in found))) / 2
         ax.annotate(
             f"untouched original {place.untouched.mean:.2f}", (place.untouched.mean, len(rows) - 0.42), xytext=(-4 if left else 4, 0),
             textcoords="offset points", fontsize=8, va="bottom", ha="right" if left else "left",
@@ -62,6 +64,8 @@ def before_and_after(on: Canvas, place: PlaceSummary) -> str:
     ax.set_yticks(range(len(rows)), [row.label for row in rows])
     ax.set_ylim(-0.6, len(rows) - 0.1)
     ax.margins(x=0.2)  # room for the numbers beside the dots
+    if any(one.mean > end for one in found):
+        ax.set_xlim(right=end)
     ax.grid(axis="y", visible=False)
     ax.set_xlabel(f"bits per byte, lower is better\n{_marks(place)}   ┊ flat guess")
     return save(figure, on.folder, f"bits-{place.slug}", tips, f"Bits per byte by method, {place.model}, {place.language}")
@@ -71,16 +75,19 @@ def _marks(place: PlaceSummary) -> str:
     return "   ".join(f"{'●' if stage == 'trained' else '○'} {stage_name(stage)}" for stage in place.stages)
 
 
-def _journey(ax: Any, row: Summary, y: float, style: tuple[str, str], tips: dict[str, str]) -> None:
+def _journey(ax: Any, row: Summary, y: float, style: tuple[str, str], tips: dict[str, str], end: float) -> None:
     colour, marker = style
     if len(row.bits) == 2:
         ax.plot([row.bits[stage].mean for stage in STAGES], [y, y], color=colour, lw=2.2, alpha=0.35, solid_capstyle="round", zorder=2)
     for stage, found in row.bits.items():
         gid = f"dot-{stage}-{y:g}"
+        tips[gid] = f"{row.label}, {stage_name(stage)}: {_words(found)} bits per byte"
+        if found.mean > end:
+            at_edge(ax, [found.mean], (end, y), gid)
+            continue
         ax.plot([found.low, found.high], [y, y], color=colour, lw=3.6, alpha=0.5, solid_capstyle="butt", zorder=3)
         face = colour if stage == "trained" else PAPER
         ax.plot([found.mean], [y], marker, ms=7.5, mfc=face, mec=colour, mew=1.8, zorder=4, gid=gid, ls="none")
-        tips[gid] = f"{row.label}, {stage_name(stage)}: {_words(found)} bits per byte"
         right = stage == "init" and (len(row.bits) == 1 or found.mean >= row.bits["trained"].mean)
         right = right or (stage == "trained" and "init" in row.bits and row.bits["init"].mean < found.mean)
         ax.annotate(
@@ -133,28 +140,34 @@ def _curve(row: Summary, key: str) -> list[tuple[float, float]]:
 
 
 def against_cost(on: Canvas, place: PlaceSummary, cost: str) -> str:
-    """Bits per byte after training against what it costs: `flops` to train, or `tokens` per byte to run."""
+    """Bits per byte after training against what it costs: `flops` to train, or `tokens` per byte to run.
+
+    Of many points only those are named that nothing beats in both; the others tell their names to the pointer.
+    """
     points = [(x, row) for row in place.rows if place.final in row.bits and (x := _cost(row, cost)) is not None]
     if not points:
         return ""
     figure, ax = axes(WIDTH, 2.9)
     tips = {}
     values = [row.bits[place.final].mean for _, row in points]
-    height = (max(values) - min(values)) or 0.1
-    reach = max(x for x, _ in points)
-    left = min(x for x, _ in points)
-    labels = spread(values, height * 0.085)
-    for index, ((x, row), label_at) in enumerate(zip(points, labels, strict=True)):
+    end = axis_end(values, max(row.bits[place.final].high for _, row in points))
+    reach, left = max(x for x, _ in points), min(x for x, _ in points)
+    span = (reach - left) or reach
+    for index, (x, row) in enumerate(points):
         colour, marker = on.of(row)
         found = row.bits[place.final]
+        beyond = found.mean > end
         ax.plot([x, x], [found.low, found.high], color=colour, lw=2.4, alpha=0.5)
-        ax.plot([x], [found.mean], marker, ms=7, color=colour, gid=f"point{index}", ls="none")
+        ax.plot([x], [end if beyond else found.mean], "^" if beyond else marker, ms=7, color=colour, gid=f"point{index}", ls="none")
         tips[f"point{index}"] = f"{row.label}: {_words(found)} bits per byte; {_cost_words(x, cost)}"
+    named = [(x, row) for x, row in points if len(points) <= NAMED or not any(_beats(other, (x, row), place.final) for other in points)]
+    heights = [row.bits[place.final].mean for _, row in named]
+    low = min(row.bits[place.final].low for _, row in points)
+    for (x, row), height, label_at in zip(named, heights, spread(heights, (end - low) * 0.075), strict=True):
         ax.annotate(
-            row.label, (x, found.mean), xytext=(x + (reach - left or reach) * 0.035, label_at), textcoords="data", fontsize=8.5,
-            va="center", color=colour,
+            row.label, (x, height), xytext=(x + span * 0.035, label_at), textcoords="data", fontsize=8.5, va="center", color=on.of(row)[0],
         )  # fmt: skip
-    span = (reach - left) or reach
+    ax.set_ylim(low - 0.06 * (end - low), end + 0.03 * (end - low))
     ax.set_xlim(left - span * 0.12, reach + span * 0.3)
     if cost == "flops":
         ax.xaxis.set_major_formatter(lambda value, _: quantity(value))
@@ -162,6 +175,13 @@ def against_cost(on: Canvas, place: PlaceSummary, cost: str) -> str:
     ax.set_ylabel(f"bits per byte {stage_name(place.final)}")
     label = f"Bits per byte against cost ({cost}), {place.model}, {place.language}"
     return save(figure, on.folder, f"cost-{cost}-{place.slug}", tips, label)
+
+
+def _beats(one: tuple[float, Summary], other: tuple[float, Summary], stage: Stage) -> bool:
+    """Whether `one` costs no more and scores better, or costs less and scores as well."""
+    (cheap, row), (dear, worse) = one, other
+    bits, more = row.bits[stage].mean, worse.bits[stage].mean
+    return (cheap <= dear and bits < more) or (cheap < dear and bits <= more)
 
 
 def _cost(row: Summary, cost: str) -> float | None:

@@ -11,7 +11,7 @@ from tokgraft.config.layout import CONTROL, INIT
 from tokgraft.reporting.compare import compare, interval
 from tokgraft.reporting.evidence import Evidence, Group, training_cost, transplant_cost
 from tokgraft.reporting.figures import WIDTH, Canvas
-from tokgraft.reporting.style import INK, MUTED, PAPER, SERIES, axes, save
+from tokgraft.reporting.style import INK, MUTED, PAPER, SERIES, at_edge, axes, axis_end, save
 from tokgraft.reporting.tables import Table, Value
 from tokgraft.scoring.statistics import Difference, Interval
 
@@ -176,11 +176,7 @@ def figure(on: Canvas, ranking: Ranking) -> str:
 
 
 def _end(ranking: Ranking) -> float:
-    """Where the axis ends: a few models that know less than nothing must not squeeze all others."""
-    means = sorted(entry.bits.mean for entry in ranking.entries)
-    far = means[int(0.85 * (len(means) - 1))]
-    end, high = far + 2 * (far - means[0]), max(entry.bits.high for entry in ranking.entries)
-    return means[0] + 1.06 * (min(end, high) - means[0]) if end > means[0] else high + 0.1
+    return axis_end([entry.bits.mean for entry in ranking.entries], max(entry.bits.high for entry in ranking.entries))
 
 
 def _beyond(ax: Any, far: list[Entry], at: tuple[float, float], tips: dict[str, str]) -> None:
@@ -188,11 +184,7 @@ def _beyond(ax: Any, far: list[Entry], at: tuple[float, float], tips: dict[str, 
     if not far:
         return
     gid = f"rank{len(tips)}"
-    text = ", ".join(f"{entry.bits.mean:.2f}" for entry in far) + " ▸"
-    ax.annotate(
-        text, at, xytext=(-6, 0), textcoords="offset points", ha="right", va="center", fontsize=8, color=MUTED, gid=gid,
-        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
-    )  # fmt: skip
+    at_edge(ax, [entry.bits.mean for entry in far], at, gid)
     tips[gid] = "beyond the axis: " + ", ".join(f"{entry.name} {entry.bits.mean:.3f}" for entry in far)
 
 

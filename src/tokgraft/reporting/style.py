@@ -81,6 +81,23 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     return placed
 
 
+def axis_end(values: Sequence[float], high: float) -> float:
+    """Where an axis ends that reaches to `high`: a few models that know less than nothing must not squeeze all others."""
+    means = sorted(values)
+    far = means[int(0.85 * (len(means) - 1))]
+    end = far + 2 * (far - means[0])
+    return means[0] + 1.06 * (min(end, high) - means[0]) if end > means[0] else high + 0.1
+
+
+def at_edge(ax: Any, values: Sequence[float], at: tuple[float, float], gid: str) -> None:
+    """Values beyond the right end of the axis, written where it ends."""
+    text = ", ".join(f"{value:.2f}" for value in values) + " ▸"
+    ax.annotate(
+        text, at, xytext=(-6, 0), textcoords="offset points", ha="right", va="center", fontsize=8, color=MUTED, gid=gid, zorder=6,
+        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
+    )  # fmt: skip
+
+
 def save(figure: Any, folder: Path, name: str, tips: Mapping[str, str], label: str) -> str:
     """Write `<name>.svg` and `<name>.png` for a light ground; the SVG for a page of either ground.
 
