@@ -22,7 +22,7 @@ import real
 from tokgraft import methods
 from tokgraft.methods import Floats, Rows, Transplant
 from tokgraft.methods._linear import principal
-from tokgraft.methods._sparse import BATCH, pursue
+from tokgraft.methods._sparse import pursue
 
 pytestmark = pytest.mark.slow
 
@@ -145,13 +145,10 @@ def test_omp(place: Path, size: int, tied: bool, k: int) -> None:
 def best_up_to_rounding(X: Any, A: Any, places: list[int], k: int) -> tuple[Any, Any]:
     """Our atoms and their exact coefficients; each atom must have the largest product with the residual, within a ten-thousandth.
 
-    The atoms are found anew in the batches that the method works in, since another batch is rounded in another way.
+    The atoms are found anew for all rows in order, as the method does: how a batch is searched, and so rounded, may depend on those before.
     """
-    found = {}
-    for begin in sorted({place // BATCH * BATCH for place in places}):
-        (code,) = pursue(X[begin : begin + BATCH].float().numpy(), A.float().numpy(), k)
-        found |= {begin + number: picks for number, picks in enumerate(code.picks)}
-    picks = torch.from_numpy(np.array([found[place] for place in places]))
+    found = np.concatenate([code.picks for code in pursue(X.float().numpy(), A.float().numpy(), k)])
+    picks = torch.from_numpy(found[places])
     weights = torch.empty(picks.shape, dtype=torch.float64)
     for number, (goal, chosen) in enumerate(zip(X[places], picks)):
         basis, triangle = torch.linalg.qr(A[chosen].T)
