@@ -15,6 +15,7 @@ from tokgraft.reporting.summary import PlaceSummary, Summary
 from tokgraft.scoring.statistics import Interval
 
 WIDTH = 4.4
+FITS, LETTER = 20, 0.075  # letters of a name that fit beside a figure, and what each more makes it wider by
 NAMED = 8  # points of a figure that all have their names beside them
 Look = dict[str, tuple[str, str]]
 
@@ -44,7 +45,8 @@ def stage_name(stage: Stage) -> str:
 def before_and_after(on: Canvas, place: PlaceSummary) -> str:
     """Bits per byte of every method from init (hollow) to trained (filled) with intervals, flat guess and untouched original."""
     rows = place.scored[::-1]
-    figure, ax = axes(WIDTH, 1.1 + 0.42 * len(rows))
+    longest = max((len(row.label) for row in rows), default=0)
+    figure, ax = axes(WIDTH + LETTER * max(longest - FITS, 0), 1.1 + 0.42 * len(rows))
     tips: dict[str, str] = {}
     found = [found for row in rows for found in row.bits.values()]
     end = axis_end([one.mean for one in found], max(one.high for one in found))
