@@ -10,7 +10,8 @@ from transformers import PreTrainedTokenizerFast
 import toys
 from tokgraft.methods import Floats, Transplant
 from tokgraft.methods._donor import Donor
-from tokgraft.vocab import Segmenter, Vocabulary
+from tokgraft.segmenter import Segmenter
+from tokgraft.vocab import Vocabulary
 
 
 def rows(count: int, width: int, seed: int) -> Floats:

@@ -25,7 +25,8 @@ from tokgraft.methods import Floats, Transplant
 from tokgraft.methods._donor import Donor
 from tokgraft.models.io import load_model, load_tokenizer
 from tokgraft.models.tables import embedding_tables
-from tokgraft.vocab import Segmenter, Vocabulary
+from tokgraft.segmenter import Segmenter
+from tokgraft.vocab import Vocabulary
 
 ROOT = Path(__file__).parents[1]
 MADE = ROOT / ".cache" / "parity"

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tokgraft.methods import Floats, Transplant
-from tokgraft.vocab import Segmenter, Token, Vocabulary
+from tokgraft.segmenter import Segmenter
+from tokgraft.vocab import Token, Vocabulary
 
 
 @dataclass

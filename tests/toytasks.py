@@ -18,7 +18,8 @@ from tokgraft import methods, resources
 from tokgraft.methods import Rows, Transplant
 from tokgraft.models.io import save_model
 from tokgraft.models.states import BodyStates
-from tokgraft.vocab import Segmenter, Vocabulary
+from tokgraft.segmenter import Segmenter
+from tokgraft.vocab import Vocabulary
 
 PLACE = tempfile.TemporaryDirectory(prefix="tokgraft-test-")
 # Parameters that make a resource in seconds; the defaults of the others do.

@@ -130,7 +130,8 @@ def load(places: Places) -> Case:
     clocked("import of numpy, torch, transformers", _libraries)
     from tokgraft.models.io import embedding_tables, load_model, load_tokenizer
     from tokgraft.models.states import BodyStates
-    from tokgraft.vocab import Segmenter, Vocabulary
+    from tokgraft.segmenter import Segmenter
+    from tokgraft.vocab import Vocabulary
 
     source, target = clocked("tokenizers", lambda: [load_tokenizer(folder) for folder in (places.base, places.tokenizer)])
     old, new = clocked("vocabularies", lambda: [Vocabulary.from_tokenizer(part) for part in (source, target)])

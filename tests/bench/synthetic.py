@@ -21,7 +21,8 @@ from tokgraft.methods._donor import Donor
 from tokgraft.methods._hull import Factors
 from tokgraft.resources.token_spans import Spans
 from tokgraft.resources.word_vectors import Both, Words
-from tokgraft.vocab import TO_CHARACTER, Segmenter, Vocabulary, overlap
+from tokgraft.segmenter import Segmenter
+from tokgraft.vocab import TO_CHARACTER, Vocabulary, overlap
 
 SHARED = 0.3  # of the merges
 LONGEST = 12  # bytes of a token

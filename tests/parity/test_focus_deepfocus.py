@@ -14,7 +14,8 @@ import toys
 from tokenizers import Tokenizer
 from tokgraft import methods
 from tokgraft.methods import Floats, Rows, Transplant
-from tokgraft.vocab import Segmenter, Vocabulary
+from tokgraft.segmenter import Segmenter
+from tokgraft.vocab import Vocabulary
 
 focus = pytest.importorskip("deepfocus.focus")
 

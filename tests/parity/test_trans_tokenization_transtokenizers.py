@@ -13,7 +13,8 @@ import toys
 from tokgraft import methods
 from tokgraft.methods import Floats, Transplant
 from tokgraft.resources.token_alignment import Ids, token_counts
-from tokgraft.vocab import Segmenter, Vocabulary
+from tokgraft.segmenter import Segmenter
+from tokgraft.vocab import Vocabulary
 
 reference = pytest.importorskip("transtokenizers.transtokenizers")
 

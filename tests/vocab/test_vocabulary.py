@@ -1,4 +1,4 @@
-"""Canonical tokens, overlap and segmentation over every kind of tokenizer."""
+"""Canonical tokens and their overlap over every kind of tokenizer."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import json
 import random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 import toys
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers
 from tokgraft.errors import TokenizerError
-from tokgraft.vocab import TO_BYTE, TO_CHARACTER, Segmenter, Token, Vocabulary, overlap, utf8_runs
+from tokgraft.segmenter import Segmenter
+from tokgraft.vocab import TO_BYTE, TO_CHARACTER, Token, Vocabulary, overlap
 
 LINES = ["Über 12,5 % der Größe ändern sich.", "  zwei Leerzeichen", "x = {1: 'a'}", "Ο πίνακας δείχνει", "日本 ☃ 👍"]
 
@@ -130,77 +129,3 @@ def test_overlap_of_a_tokenizer_with_itself_is_the_identity() -> None:
         vocabulary = Vocabulary.from_tokenizer(toys.tokenizer(kind))
         found = overlap(vocabulary, vocabulary)
         assert {number: match.source for number, match in found.items()} == {number: number for number in vocabulary.ids}
-
-
-# --- segmentation ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["byte_level", "sp_bpe", "sp_bpe_metaspace"])
-@settings(max_examples=60, deadline=None)
-@given(text=st.binary(min_size=1, max_size=12) | st.text(min_size=1, max_size=8).map(str.encode))
-def test_pieces_write_exactly_the_bytes(kind: str, text: bytes) -> None:
-    segmenter = SEGMENTERS[kind]
-    if "▁".encode() in text:
-        return  # SentencePiece cannot tell it from a space
-    ids = segmenter.pieces(text)
-    assert text_of(segmenter.vocabulary, ids) == text
-    assert not set(ids) & set(segmenter.vocabulary.special_ids)
-
-
-SEGMENTERS = {kind: Segmenter(toys.tokenizer(kind)) for kind in toys.KINDS}
-
-
-@pytest.mark.parametrize("kind", toys.KINDS)
-def test_own_tokens_are_their_own_pieces(kind: str) -> None:
-    segmenter = SEGMENTERS[kind]
-    vocabulary = segmenter.vocabulary
-    normal = [number for number in vocabulary.text_ids if vocabulary[number].kind == "normal"]
-    pieces = segmenter.pieces_many([vocabulary[number].text for number in normal])
-    same = sum(ids == [number] for number, ids in zip(normal, pieces))
-    assert same > 0.95 * len(normal), "some are reached from within longer words only"
-    assert all(pieces)
-
-
-@pytest.mark.parametrize("kind", toys.KINDS)
-def test_leading_space_is_kept_and_none_is_added(kind: str) -> None:
-    segmenter = SEGMENTERS[kind]
-    vocabulary = segmenter.vocabulary
-    assert text_of(vocabulary, segmenter.pieces(b" there")) == b" there"
-    assert text_of(vocabulary, segmenter.pieces(b"there")) == b"there"
-
-
-@pytest.mark.parametrize("kind", toys.KINDS)
-def test_text_that_looks_special_is_text(kind: str) -> None:
-    segmenter = SEGMENTERS[kind]
-    vocabulary = segmenter.vocabulary
-    for number in vocabulary.special_ids:
-        ids = segmenter.pieces(vocabulary[number].text)
-        assert ids and not set(ids) & set(vocabulary.special_ids)
-
-
-@pytest.mark.parametrize("kind", ["unigram", "wordpiece"])
-def test_unknown_characters_are_left_out(kind: str) -> None:
-    segmenter = SEGMENTERS[kind]
-    assert segmenter.pieces("☃".encode()) == [] == segmenter.pieces(b"\xff")
-    assert segmenter.pieces("a☃".encode()) == segmenter.pieces(b"a") != []
-
-
-def test_precompiled_layouts_with_spaces_split_off_keep_the_space() -> None:
-    vocab = [("<unk>", 0.0), ("▁", -2.0), ("▁der", -3.0), ("der", -3.5), ("d", -6.0), ("e", -6.0), ("r", -6.0)]
-    backend = Tokenizer(models.Unigram(vocab, 0))
-    backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Strip(), normalizers.Prepend("▁")])
-    backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
-    backend.decoder = decoders.Metaspace()
-    segmenter = Segmenter(PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>"))
-    assert [segmenter.pieces(text) for text in (b" der", b"der", b" der der", b" ")] == [[2], [3], [2, 2], [1]]
-
-
-def test_utf8_runs() -> None:
-    assert utf8_runs("aü".encode() + b"\xc3" + b"b\xff\xfe") == [
-        (True, "aü".encode()),
-        (False, b"\xc3"),
-        (True, b"b"),
-        (False, b"\xff"),
-        (False, b"\xfe"),
-    ]
-    assert utf8_runs(b"") == []

@@ -151,7 +151,7 @@ def _check_tables(task: Transplant) -> None:
                 f"the {label} is {array.shape} {array.dtype}, the source vocabulary has {size} ids",
                 f"give float32 values with {dimensions} dimensions and one row for each id, padding behind the last token cut off",
             )
-        if np.isfinite(array).all():  # a look at the whole costs a fifth of one row by row
+        if np.isfinite(array).all():  # the usual case, several times faster than a look at the live rows
             continue
         finite = np.isfinite(array[task.live]).reshape(len(task.live), -1).all(axis=1)
         if len(bad := task.live[~finite].tolist()):

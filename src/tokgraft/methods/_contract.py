@@ -21,7 +21,8 @@ import numpy.typing as npt
 from tokgraft.config.base import ConfigFile
 from tokgraft.errors import ConfigError
 from tokgraft.registry import Registry
-from tokgraft.vocab import Match, Segmenter, Vocabulary, overlap
+from tokgraft.segmenter import Segmenter
+from tokgraft.vocab import Match, Vocabulary, overlap
 
 Floats = npt.NDArray[np.float32]
 How = Literal["copied", "role", "combined", "mapped", "trained", "fallback", "random"]

@@ -15,7 +15,8 @@ from tokgraft.errors import DataError, UnavailableError
 from tokgraft.methods._contract import Floats, Params, Transplant
 from tokgraft.methods._linear import procrustes
 from tokgraft.methods._nearest import nearest
-from tokgraft.vocab import Segmenter, Vocabulary
+from tokgraft.segmenter import Segmenter
+from tokgraft.vocab import Vocabulary
 
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -15,8 +15,9 @@ from tokgraft import artifacts, methods, resources
 from tokgraft.errors import ConfigError, ModelError, TokenizerError
 from tokgraft.logs import log, processor_seconds
 from tokgraft.methods import Floats, Rows, States, Transplant
+from tokgraft.segmenter import Segmenter
 from tokgraft.transplant._facts import facts, provenance_lines
-from tokgraft.vocab import Segmenter, Vocabulary
+from tokgraft.vocab import Vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

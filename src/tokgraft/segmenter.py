@@ -1,0 +1,164 @@
+"""Text as ids of a vocabulary: what the source tokenizer makes of the bytes of a target token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any
+
+from tokgraft.vocab import TO_CHARACTER, Layout, Vocabulary, components
+
+
+def _utf8(text: bytes) -> str | None:
+    """The text, or None where it is not UTF-8 throughout."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def utf8_runs(text: bytes) -> list[tuple[bool, bytes]]:
+    """`text` cut into longest runs of valid UTF-8 (True) and of bytes that are part of no character (False)."""
+    runs: list[tuple[bool, bytes]] = []
+    while text:
+        try:
+            text.decode()
+            return [*runs, (True, text)]
+        except UnicodeDecodeError as error:
+            if error.start:
+                runs.append((True, text[: error.start]))
+            runs.append((False, text[error.start : error.end]))
+            text = text[error.end :]
+    return runs
+
+
+class Segmenter:
+    """Source ids for the bytes of a target token, as the source tokenizer would write them in the middle of a text.
+
+    A leading space is kept, no dummy prefix is put in front, no text is taken for a special token. Bytes that are no characters, and
+    characters that the vocabulary lacks, become byte tokens where the vocabulary has them and are left out otherwise.
+
+    Args:
+        tokenizer: The source tokenizer (fast).
+        vocabulary: Its vocabulary; read from the tokenizer when not given.
+    """
+
+    def __init__(self, tokenizer: Any, vocabulary: Vocabulary | None = None) -> None:
+        self.vocabulary = vocabulary or Vocabulary.from_tokenizer(tokenizer)
+        self._layout = Layout.read(tokenizer)
+        self._special = set(self.vocabulary.special_ids)
+        self._bytes = self._byte_ids()
+        spec = _neutral_spec(self._layout)
+        self._tokenizer = _build(spec)
+        self._raw = _build({**spec, "normalizer": None, "pre_tokenizer": None})
+        vocab: dict[str, int] = tokenizer.get_vocab()
+        self._words = {surface: number for surface, number in vocab.items() if number not in self._special}
+
+    def pieces(self, text: bytes) -> list[int]:
+        """Source ids of `text`; empty only if nothing of it can be written."""
+        return self.pieces_many([text])[0]
+
+    def pieces_many(self, texts: Sequence[bytes]) -> list[list[int]]:
+        """`pieces` of each text, in one batch."""
+        read = [_utf8(text) for text in texts]
+        encoded = iter(self._encode([text for text in read if text]))
+        found = [next(encoded) if text else [] for text in read]
+        return [ids or self._mixed(text, utf8_runs(text)) for ids, text in zip(found, texts)]
+
+    def _mixed(self, text: bytes, parts: list[tuple[bool, bytes]]) -> list[int]:
+        """Text that is not UTF-8 throughout, or of which the tokenizer's normalisation left nothing."""
+        if self._layout.scheme == "byte_level":
+            ids = self._raw.encode("".join(TO_CHARACTER[byte] for byte in text), add_special_tokens=False).ids
+            return [number for number in ids if number not in self._special]
+        ids = []
+        for valid, part in parts:
+            written = self._encode([part.decode()])[0] if valid else []
+            ids += written or [self._bytes[byte] for byte in part if byte in self._bytes]
+        return ids
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        if self._layout.scheme == "wordpiece":
+            return [self._word_pieces(text) for text in texts]
+        if self._layout.scheme == "sentencepiece":
+            # Done here and not by the tokenizer's own parts: some of them drop or double spaces, or put one in front.
+            texts = [text.replace(" ", self._layout.marker) for text in texts]
+        encoded = [item.ids for item in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        if self._special.isdisjoint(chain.from_iterable(encoded)):
+            return encoded
+        return [[number for number in ids if number not in self._special] for ids in encoded]
+
+    def _word_pieces(self, text: str) -> list[int]:
+        """Greedy longest match; unlike the tokenizer itself it can start inside a word, and skips only what it cannot write."""
+        normalizer, splitter = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
+        inside = not text[:1].isspace()
+        text = normalizer.normalize_str(text) if normalizer is not None else text
+        words = [word for word, _ in splitter.pre_tokenize_str(text)] if splitter is not None else text.split()
+        ids: list[int] = []
+        for number, word in enumerate(words):
+            ids += self._greedy(word, inside and number == 0)
+        return ids
+
+    def _greedy(self, word: str, inside: bool) -> list[int]:
+        ids: list[int] = []
+        start = 0
+        while start < len(word):
+            prefixes = (self._layout.marker, "") if inside or start else ("",)
+            hits = ((end, self._words.get(prefix + word[start:end])) for prefix in prefixes for end in range(len(word), start, -1))
+            end, number = next(((end, number) for end, number in hits if number is not None), (start + 1, None))
+            if number is not None:
+                ids.append(number)
+            start = end
+        return ids
+
+    def _byte_ids(self) -> dict[int, int]:
+        tokens = self.vocabulary
+        return {tokens[number].text[0]: number for number in reversed(tokens.text_ids) if tokens[number].kind == "byte"}
+
+
+def _neutral_spec(layout: Layout) -> dict[str, Any]:
+    """tokenizer.json of the same tokenizer without dummy prefix, post-processing and special tokens.
+
+    Special tokens keep their ids under a name that no text contains (Unicode reserves U+FDD0 for such inner use).
+    """
+    spec: dict[str, Any] = json.loads(json.dumps(layout.spec))
+    spec.update(post_processor=None, truncation=None, padding=None)
+    spec["normalizer"] = _without(spec.get("normalizer"), "Prepend")
+    for part in components(spec.get("pre_tokenizer")):
+        if part["type"] == "ByteLevel":
+            part["add_prefix_space"] = False
+        elif part["type"] == "Metaspace":
+            part["prepend_scheme"] = "never"
+    _hide_specials(spec, {entry["content"] for entry in layout.added if entry["special"]} | ({layout.unk} if layout.unk else set()))
+    return spec
+
+
+def _without(section: dict[str, Any] | None, kind: str) -> dict[str, Any] | None:
+    kept = [part for part in components(section) if part["type"] != kind]
+    if not kept:
+        return None
+    return kept[0] if len(kept) == 1 else {"type": "Sequence", "normalizers": kept}
+
+
+def _hide_specials(spec: dict[str, Any], specials: Iterable[str]) -> None:
+    model = spec["model"]
+    merged = {part for merge in model.get("merges") or [] for part in (*_pair(merge), "".join(_pair(merge)))}
+    names = {surface: f"\ufdd0{number}" for number, surface in enumerate(sorted(specials)) if surface not in merged}
+    if isinstance(model["vocab"], dict):
+        model["vocab"] = {names.get(surface, surface): number for surface, number in model["vocab"].items()}
+    else:
+        model["vocab"] = [[names.get(surface, surface), score] for surface, score in model["vocab"]]
+    if model.get("unk_token") is not None:
+        model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
+    for entry in spec["added_tokens"]:
+        entry["content"] = names.get(entry["content"], entry["content"])
+
+
+def _pair(merge: Any) -> list[str]:
+    return str(merge).split(" ") if isinstance(merge, str) else list(merge)
+
+
+def _build(spec: dict[str, Any]) -> Any:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_str(json.dumps(spec))
