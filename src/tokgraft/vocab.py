@@ -196,7 +196,7 @@ def overlap(source: Vocabulary, target: Vocabulary) -> dict[int, Match]:
 
 def _ids_by_text(vocabulary: Vocabulary) -> dict[bytes, int | list[int]]:
     """Bytes -> the id of the text token that stands for them; ascending ids, where there are several."""
-    texts = [vocabulary[number].text for number in vocabulary.text_ids]
+    texts = [token.text for token in vocabulary.tokens if token is not None and token.kind != "special"]  # in the order of text_ids
     found: dict[bytes, int | list[int]] = dict(zip(texts, vocabulary.text_ids))
     if len(found) < len(texts):
         several = {text for text, count in Counter(texts).items() if count > 1}
