@@ -59,8 +59,11 @@ def _candidates(left: npt.NDArray[np.float32], right: npt.NDArray[np.float32], k
     members = np.arange(width) * groups
     rest = np.arange(width * groups, len(right))
     step = max(1, BLOCK // len(right))
+    across = np.ascontiguousarray(right.T)
+    held = np.empty((min(step, len(left)), len(right)), dtype=np.float32)  # used again for each block
     for begin in range(0, len(left), step):
-        similar = left[begin : begin + step] @ right.T
+        some = left[begin : begin + step]
+        similar = np.matmul(some, across, out=held[: len(some)])
         best = similar[:, : width * groups].reshape(len(similar), width, groups).max(axis=1)
         bound = np.partition(best, -k, axis=1)[:, -k] - np.float32(MARGIN)
         row, group = np.nonzero(best >= bound[:, None])

@@ -74,9 +74,10 @@ def cosine_sparsemax(queries: npt.NDArray[np.floating], anchors: npt.NDArray[np.
 
     left, right = unit_rows(queries), unit_rows(anchors)
     step = max(1, BLOCK // max(len(right), 1))
+    held = np.empty((min(step, len(left)), len(right)))
     for begin in range(0, len(left), step):
         block = slice(begin, min(begin + step, len(left)))
-        scores = left[block] @ right.T
+        scores = np.matmul(left[block], right.T, out=held[: block.stop - begin])
         threshold = _thresholds(scores)
         chosen = scores > threshold[:, None]
         counts = chosen.sum(axis=1)
