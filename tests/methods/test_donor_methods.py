@@ -162,12 +162,20 @@ def test_pursuit_bounds_give_the_same_atoms_as_products() -> None:
     targets = donors.rows(60, 48, 1)
     used = rng.integers(0, 700, (60, 5))
     used[:, 0] = np.abs(targets @ atoms.T).argmax(axis=1)
-    bounded = _Search(atoms, fast=True)
-    assert np.array_equal(bounded(targets, used), _Search(atoms, fast=False)(targets, used))
-    assert bounded._narrow is not None, "the bounds were given up"
-    bounded(targets, used[:, :0])
+    atoms[11] = atoms[10]  # of equals the first
+    targets[0] = 0
+    products = np.abs(np.einsum("nd,md->nm", targets, atoms))
+    products[np.arange(60)[:, None], used] = -1
+    best = products.argmax(axis=1)
+    bounded, plain = _Search(atoms, fast=True), _Search(atoms, fast=False)
+    assert np.allclose(products[np.arange(60), plain(targets, used)], products.max(axis=1), rtol=1e-6)
+    assert np.array_equal(bounded(targets, used), plain(targets, used)) and (bounded(targets, used) == best).mean() > 0.9
+    assert not len(bounded._in_block(targets, used, slice(0, 700), True)[2]), "the bounds left too many"
+    assert np.array_equal(plain(targets[7:8], used[7:8]), plain(targets, used)[7:8]), "what is looked for beside it makes no difference"
     atoms[0] *= 1e6  # one atom so long that the bounds say nothing of the others
-    assert np.array_equal(_Search(atoms, True)(targets, used), _Search(atoms, False)(targets, used))
+    with_long = _Search(atoms, True)
+    assert np.array_equal(with_long(targets, used), _Search(atoms, False)(targets, used))
+    assert len(with_long._in_block(targets, used, slice(0, 700), True)[2])
 
 
 def test_least_squares_takes_the_shortest_of_many() -> None:

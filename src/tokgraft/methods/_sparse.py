@@ -16,7 +16,11 @@ Ids = npt.NDArray[np.int64]
 BATCH = 512  # targets at once
 HELD = 16_000_000  # numbers of the orthogonal bases held at once: 64 MB
 BLOCK = 4_000_000  # numbers of one block of products: 16 MB
-MANY = 64  # more candidates than this for a residual are dearer than all products
+PAIRS = 4096  # products that are compared anew at once
+TOGETHER = 16  # targets whose bases are worked on at once
+MANY = 64  # more candidates than this for a residual are dearer than all its products
+ROUNDING = 2.0**-8  # of a number to bfloat16, as a share of it
+EPSILON = 2.0**-24  # the same to float32
 EXPLAINED = 1e-5  # a target is done when this share of its length is left; less is rounding in float32
 
 
@@ -56,9 +60,10 @@ def pursue(targets: Floats, atoms: Floats, k: int, *, normalise: bool = False) -
     for begin in range(0, len(targets), step):
         where = slice(begin, min(begin + step, len(targets)))
         picks = _select(targets[where], strongest, k)
-        taken = atoms[picks].astype(np.float64) * (picks >= 0)[:, :, None]
-        goal = targets[where].astype(np.float64)
-        weights = least_squares(taken, goal, ~(picks >= 0))
+        none = picks < 0
+        taken, goal = atoms[picks].astype(np.float64), targets[where].astype(np.float64)
+        taken[none] = 0
+        weights = least_squares(taken, goal, none)
         rest = np.linalg.norm(goal - np.matmul(weights[:, None], taken)[:, 0], axis=1)
         yield Pursuit(where, picks, weights, rest / np.maximum(np.linalg.norm(goal, axis=1), np.finfo(float).tiny))
 
@@ -95,57 +100,78 @@ def _select(targets: Floats, search: _Search, k: int) -> Ids:
 class _Search:
     """Finds the unused atom that has the largest absolute product with a residual; the first of equals.
 
-    Nearly all time of a pursuit goes into these products. Where the processor multiplies bfloat16 matrices many times faster (AMX), the
-    products are bounded in bfloat16, and only atoms that may be the largest within the rounding are compared in float32.
+    Nearly all time of a pursuit goes into these products. Where the processor multiplies bfloat16 matrices many times faster (AMX), they are
+    bounded with those first. Atoms that may be the largest within the rounding are compared anew, pair by pair in float32, so that what is
+    found depends neither on the processor's matrices nor on what else is looked for at once.
     """
 
     def __init__(self, atoms: Floats, fast: bool | None = None) -> None:
         self.atoms = atoms
-        self._longest = float(_lengths(atoms).max(initial=0))
         self._narrow: Any = _narrow(atoms) if (_has_amx() if fast is None else fast) else None
+        self._longest = float(_lengths(atoms).max(initial=0))
+        self._lost = 0.0 if self._narrow is None else float(_lengths(atoms - self._narrow.float().numpy()).max(initial=0))
 
     def __call__(self, residual: Floats, used: Ids) -> Ids:
         """Places of the atoms, (n,), for residuals (n, d) and the places already used, (n, j)."""
         best, strength = np.zeros(len(residual), dtype=np.int64), np.full(len(residual), -1, dtype=np.float32)
         step = max(BLOCK // len(residual), 1)
         for begin in range(0, len(self.atoms), step):
-            found, value = self._in_block(residual, used - begin, slice(begin, begin + step))
+            block = slice(begin, begin + step)
+            found, value, unclear = self._in_block(residual, used - begin, block, self._narrow is not None)
+            if len(unclear):
+                found[unclear], value[unclear], _ = self._in_block(residual[unclear], used[unclear] - begin, block, False)
             better = value > strength
             best[better], strength[better] = found[better] + begin, value[better]
         return best
 
-    def _in_block(self, residual: Floats, used: Ids, block: slice) -> tuple[Ids, Floats]:
-        """The place within the block, and the product, of the strongest atom of each residual."""
-        if self._narrow is not None and (found := self._screened(residual, used, block)) is not None:
-            return found
-        products = residual @ self.atoms[block].T
-        np.abs(products, out=products)
-        row, column = np.nonzero((used >= 0) & (used < products.shape[1]))
-        products[row, used[row, column]] = -1
-        places = products.argmax(axis=1)
-        return places, products[np.arange(len(places)), places]
+    def _in_block(self, residual: Floats, used: Ids, block: slice, bounded: bool) -> tuple[Ids, Floats, Ids]:
+        """The place within the block, and the product, of the strongest atom of each residual; -1 for a product where all are used.
 
-    def _screened(self, residual: Floats, used: Ids, block: slice) -> tuple[Ids, Floats] | None:
-        """The same by bounds; None where they leave too many candidates."""
-        # The bits of bfloat16 numbers without their sign, read as integers, are in the order of their absolute values.
-        products = (_narrow(residual) @ self._narrow[block].T).view(_int16()).numpy()
-        products &= 0x7FFF
-        row, column = np.nonzero((used >= 0) & (used < products.shape[1]))
-        products[row, used[row, column]] = -1
-        # Both factors and the product are rounded to 8 bits, each by at most 2^-8 of itself: a product moves by less than `error`.
-        error = 3.1 * 2.0**-8 * _lengths(residual) * self._longest
-        highest = (products.max(axis=1).clip(0).astype(np.uint32) << 16).view(np.float32)
-        threshold = (np.maximum(highest - 2 * error, 0).view(np.uint32) >> 16).astype(np.int16)
-        candidates = np.flatnonzero(products >= threshold[:, None])
-        if len(candidates) > MANY * len(residual):
-            self._narrow = None  # atoms of very different lengths: the bounds say nothing, do not try again
-            return None
-        row, column = np.divmod(candidates, products.shape[1])
-        exact = np.abs(np.einsum("nd,nd->n", residual[row], self.atoms[block][column]))
-        places, values = np.zeros(len(residual), dtype=np.int64), np.full(len(residual), -1, dtype=np.float32)
+        Also the residuals for which the bounds leave too many atoms, whose place and product say nothing.
+        """
+        atoms = self.atoms[block]
+        sizes, error = self._bounds(residual, block) if bounded else (np.abs(residual @ atoms.T), np.zeros(len(residual), np.float32))
+        row, column = np.nonzero((used >= 0) & (used < len(atoms)))
+        sizes[row, used[row, column]] = -1
+        places, every = sizes.argmax(axis=1), np.arange(len(residual))
+        values = np.where(sizes[every, places] < 0, np.float32(-1), _products(residual, atoms, every, places))
+        lowest = np.maximum(values - error - 2 * atoms.shape[1] * EPSILON * self._longest * _lengths(residual), 0)
+        found = sizes >= (_bits(lowest * (1 - ROUNDING)) if bounded else lowest)[:, None]
+        found[every, places] = False
+        several = np.flatnonzero(found.any(axis=1) & (values > 0))
+        found[several, places[several]] = True
+        row, column = np.divmod(np.flatnonzero(found[several]), len(atoms))
+        clear = np.bincount(row, minlength=len(several)) <= (MANY if bounded else len(atoms))
+        row, column = several[row[clear[row]]], column[clear[row]]
+        exact = _products(residual, atoms, row, column)
         order = np.lexsort((-column, exact))  # the strongest last, of equals the first atom: later assignments win
         places[row[order]], values[row[order]] = column[order], exact[order]
-        return places, values
+        return places, values, several[~clear]
+
+    def _bounds(self, residual: Floats, block: slice) -> tuple[npt.NDArray[np.int16], Floats]:
+        """Absolute products in bfloat16, (n, m), as integers in the same order, and by how much they may be off but for their own rounding."""
+        narrow = _narrow(residual)
+        # The bits of bfloat16 numbers without their sign, read as integers, are in the order of their absolute values.
+        sizes = (narrow @ self._narrow[block].T).view(_int16()).numpy()
+        sizes &= 0x7FFF
+        # r a - r' a' = (r - r') a' + r (a - a')
+        error = _lengths(residual - narrow.float().numpy()) * self._longest * (1 + ROUNDING) + _lengths(residual) * self._lost
+        return sizes, error
+
+
+def _products(left: Floats, right: Floats, row: Ids, column: Ids) -> Floats:
+    """Absolute products left[row] right[column], (n,)."""
+    found = np.empty(len(row), dtype=np.float32)
+    for begin in range(0, len(row), PAIRS):
+        pairs = slice(begin, begin + PAIRS)
+        np.einsum("nd,nd->n", left[row[pairs]], right[column[pairs]], out=found[pairs])
+    return np.abs(found, out=found)
+
+
+def _bits(values: Floats) -> npt.NDArray[np.int16]:
+    """Numbers that are not negative as bfloat16 numbers that are not larger, read as integers."""
+    found: npt.NDArray[np.int16] = (values.view(np.uint32) >> 16).astype(np.int16)
+    return found
 
 
 def _narrow(values: Floats) -> Any:
@@ -174,7 +200,9 @@ def _lengths(rows: Floats) -> Floats:
 
 def _project_out(vectors: Floats, basis: Floats) -> None:
     """Subtract from each vector, in place, its part in the span of its own basis, (n, d) and (n, j, d)."""
-    vectors -= np.matmul(np.matmul(basis, vectors[:, :, None]).transpose(0, 2, 1), basis)[:, 0]
+    for begin in range(0, len(vectors), TOGETHER):  # a basis is read twice: it stays near the processor
+        some, own = vectors[begin : begin + TOGETHER], basis[begin : begin + TOGETHER]
+        some -= np.matmul(np.matmul(own, some[:, :, None]).transpose(0, 2, 1), own)[:, 0]
 
 
 def least_squares(points: Doubles, goals: Doubles, unused: npt.NDArray[np.bool_] | None = None) -> Doubles:
