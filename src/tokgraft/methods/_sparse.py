@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tokgraft.methods._bfloat16 import EPSILON, ROUNDING, bits, bits_below, has_amx, lengths, narrow
 from tokgraft.methods._contract import Floats
 
 Doubles = npt.NDArray[np.float64]
@@ -19,8 +20,6 @@ BLOCK = 4_000_000  # numbers of one block of products: 16 MB
 PAIRS = 4096  # products that are compared anew at once
 TOGETHER = 16  # targets whose bases are worked on at once
 MANY = 64  # more candidates than this for a residual are dearer than all its products
-ROUNDING = 2.0**-8  # of a number to bfloat16, as a share of it
-EPSILON = 2.0**-24  # the same to float32
 EXPLAINED = 1e-5  # a target is done when this share of its length is left; less is rounding in float32
 
 
@@ -79,19 +78,19 @@ def _select(targets: Floats, search: _Search, k: int) -> Ids:
     for number in range(k):
         best = search(residual, picks[:, :number])
         vector = search.atoms[best]
-        before = _lengths(vector)
+        before = lengths(vector)
         _project_out(vector, basis[:, :number])
-        after = _lengths(vector)
+        after = lengths(vector)
         if len(again := np.flatnonzero(after < 0.5 * before)):  # the rule of Kahan and Parlett: once is not enough where atoms are alike
             part = vector[again]
             _project_out(part, basis[again, :number])
-            vector[again], after[again] = part, _lengths(part)
+            vector[again], after[again] = part, lengths(part)
         live &= after > EXPLAINED * before
         vector *= np.divide(1, after, out=np.zeros_like(after), where=live)[:, None]
         picks[live, number] = best[live]
         basis[:, number] = vector
         residual -= np.einsum("nd,nd->n", residual, vector)[:, None] * vector
-        live &= _lengths(residual) > EXPLAINED * length
+        live &= lengths(residual) > EXPLAINED * length
         if not live.any():
             break
     return picks
@@ -107,9 +106,9 @@ class _Search:
 
     def __init__(self, atoms: Floats, fast: bool | None = None) -> None:
         self.atoms = atoms
-        self._narrow: Any = _narrow(atoms) if (_has_amx() if fast is None else fast) else None
-        self._longest = float(_lengths(atoms).max(initial=0))
-        self._lost = 0.0 if self._narrow is None else float(_lengths(atoms - self._narrow.float().numpy()).max(initial=0))
+        self._narrow: Any = narrow(atoms) if (has_amx() if fast is None else fast) else None
+        self._longest = float(lengths(atoms).max(initial=0))
+        self._lost = 0.0 if self._narrow is None else float(lengths(atoms - self._narrow.float().numpy()).max(initial=0))
 
     def __call__(self, residual: Floats, used: Ids) -> Ids:
         """Places of the atoms, (n,), for residuals (n, d) and the places already used, (n, j)."""
@@ -135,8 +134,8 @@ class _Search:
         sizes[row, used[row, column]] = -1
         places, every = sizes.argmax(axis=1), np.arange(len(residual))
         values = np.where(sizes[every, places] < 0, np.float32(-1), _products(residual, atoms, every, places))
-        lowest = np.maximum(values - error - 2 * atoms.shape[1] * EPSILON * self._longest * _lengths(residual), 0)
-        found = sizes >= (_bits(lowest * (1 - ROUNDING)) if bounded else lowest)[:, None]
+        lowest = np.maximum(values - error - 2 * atoms.shape[1] * EPSILON * self._longest * lengths(residual), 0)
+        found = sizes >= (bits_below(lowest * (1 - ROUNDING)) if bounded else lowest)[:, None]
         found[every, places] = False
         several = np.flatnonzero(found.any(axis=1) & (values > 0))
         found[several, places[several]] = True
@@ -150,12 +149,11 @@ class _Search:
 
     def _bounds(self, residual: Floats, block: slice) -> tuple[npt.NDArray[np.int16], Floats]:
         """Absolute products in bfloat16, (n, m), as integers in the same order, and by how much they may be off but for their own rounding."""
-        narrow = _narrow(residual)
-        # The bits of bfloat16 numbers without their sign, read as integers, are in the order of their absolute values.
-        sizes = (narrow @ self._narrow[block].T).view(_int16()).numpy()
-        sizes &= 0x7FFF
+        rough = narrow(residual)
+        sizes = bits(rough @ self._narrow[block].T)
+        sizes &= 0x7FFF  # without their sign they are in the order of their absolute values
         # r a - r' a' = (r - r') a' + r (a - a')
-        error = _lengths(residual - narrow.float().numpy()) * self._longest * (1 + ROUNDING) + _lengths(residual) * self._lost
+        error = lengths(residual - rough.float().numpy()) * self._longest * (1 + ROUNDING) + lengths(residual) * self._lost
         return sizes, error
 
 
@@ -166,36 +164,6 @@ def _products(left: Floats, right: Floats, row: Ids, column: Ids) -> Floats:
         pairs = slice(begin, begin + PAIRS)
         np.einsum("nd,nd->n", left[row[pairs]], right[column[pairs]], out=found[pairs])
     return np.abs(found, out=found)
-
-
-def _bits(values: Floats) -> npt.NDArray[np.int16]:
-    """Numbers that are not negative as bfloat16 numbers that are not larger, read as integers."""
-    found: npt.NDArray[np.int16] = (values.view(np.uint32) >> 16).astype(np.int16)
-    return found
-
-
-def _narrow(values: Floats) -> Any:
-    """A bfloat16 tensor."""
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).bfloat16()
-
-
-def _int16() -> Any:
-    import torch
-
-    return torch.int16
-
-
-def _has_amx() -> bool:
-    import torch
-
-    return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
-
-
-def _lengths(rows: Floats) -> Floats:
-    found: Floats = np.sqrt(np.einsum("nd,nd->n", rows, rows))
-    return found
 
 
 def _project_out(vectors: Floats, basis: Floats) -> None:

@@ -51,7 +51,8 @@ def build(task: Transplant, params: TikToTok) -> Rows:
     sources[: len(direct)] = np.array(list(direct.values()), dtype=np.int64)[:, None]
     weights[: len(direct), 0] = 1
     sources[len(direct) :], weights[len(direct) :] = near.sources, fixed_weights(params)
-    matches |= {number: match for number, match in task.overlap.items() if number not in set(ids.tolist())}
+    mixed = set(ids.tolist())
+    matches |= {number: match for number, match in task.overlap.items() if number not in mixed}
     stats = {"dictionary_pairs": space.pairs, "anchors": near.anchors, "direct": len(direct), "mixed": len(near.ids)}
     return assemble(task, "tik_to_tok", matches, Mixtures(ids, sources, weights), stats)
 
