@@ -96,11 +96,12 @@ def common_space(task: Transplant, params: AlignedParams) -> Space:
         raise DataError("word vectors hold NaN or Inf", RESOURCE)
     left, right, weights = [], [], []
     entries = task.resources["dictionary"]
+    place, place_there = english.index, target.index
     for one, two, weight in entries:
         for ours, theirs in product((one, one.lower(), one.title()), (two, two.lower(), two.title())):
-            if ours in english.index and theirs in target.index:
-                left.append(english.index[ours])
-                right.append(target.index[theirs])
+            if ours in place and theirs in place_there:
+                left.append(place[ours])
+                right.append(place_there[theirs])
                 weights.append(float(weight) if params.dictionary_weights else 1.0)
     x, y = english.vectors[left].astype(np.float64), target.vectors[right].astype(np.float64)
     if not (x.any() and y.any()):
