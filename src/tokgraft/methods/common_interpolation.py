@@ -43,7 +43,7 @@ def build(task: Transplant, params: CommonInterpolation) -> Rows:
 def _interpolate(side: Side, params: CommonInterpolation) -> Made:
     cosine = params.metric == "cosine"
     X, A = (unit_rows(side.X), unit_rows(side.A)) if cosine else (side.X.astype(np.float64), side.A.astype(np.float64))
-    space = _Space(A.astype(np.float32), A, np.einsum("md,md->m", A, A))
+    space = _Space.of(A)
     near = np.empty((len(X), params.k), dtype=np.int64)
     weights = np.empty((len(X), params.k))
     failed = np.zeros(len(X), dtype=bool)
@@ -64,11 +64,25 @@ def _interpolate(side: Side, params: CommonInterpolation) -> Made:
 
 @dataclass(frozen=True)
 class _Space:
-    """Anchors in float32 and in float64, (m, d), and the squares of their lengths, (m,)."""
+    """The anchors as they are needed to find the nearest.
+
+    Attributes:
+        narrow: In float32, (m, d).
+        exact: In float64, (m, d).
+        lengths: Squares of their lengths, (m,).
+        across: -2 a and below it a a, (d + 1, m), float32: (x, 1) times it is (x - a)(x - a) - x x.
+    """
 
     narrow: Floats
     exact: Doubles
     lengths: Doubles
+    across: Floats
+
+    @classmethod
+    def of(cls, anchors: Doubles) -> _Space:
+        """Of anchors (m, d)."""
+        lengths = np.einsum("md,md->m", anchors, anchors)
+        return cls(anchors.astype(np.float32), anchors, lengths, np.vstack([-2 * anchors.T, lengths]).astype(np.float32))
 
 
 def _nearest(X: Doubles, space: _Space, k: int) -> tuple[Ids, Doubles]:
@@ -79,8 +93,7 @@ def _nearest(X: Doubles, space: _Space, k: int) -> tuple[Ids, Doubles]:
     """
     narrow = X.astype(np.float32)
     some = min(k + SPARE, len(space.exact))
-    square = narrow @ (-2 * space.narrow).T
-    square += space.lengths.astype(np.float32)
+    square = np.hstack([narrow, np.ones((len(X), 1), dtype=np.float32)]) @ space.across
     near = np.argpartition(square, some - 1, axis=1)[:, :some]
     if some < len(space.exact):
         found = np.take_along_axis(square, near, axis=1)
