@@ -21,6 +21,7 @@ import toytasks
 from tokgraft import artifacts, methods
 from tokgraft.cli import main
 from tokgraft.errors import ArtifactError, ConfigError, ModelError, TokenizerError
+from tokgraft.logs import log
 from tokgraft.methods import METHODS
 from tokgraft.models.io import save_model
 from tokgraft.vocab import Vocabulary
@@ -199,6 +200,18 @@ def test_same_call_same_bytes_and_seeds_differ(tmp_path: Path) -> None:
         tokgraft.transplant(model=old, tokenizer=new, method="random", out=tmp_path / name, seed=seed)
     prints = [artifacts.fingerprint(tmp_path / name) for name in "abc"]
     assert prints[0] == prints[1] != prints[2]
+
+
+@pytest.mark.parametrize(
+    ("method", "kept", "told"), [("random", True, True), ("mean", True, False), ("factorized_overlap", True, True), ("random", False, False)]
+)
+def test_changed_rows_of_an_extended_vocabulary_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, method: str, kept: bool, told: bool
+) -> None:
+    monkeypatch.setattr(log, "propagate", True)
+    old = base(tmp_path)
+    tokgraft.transplant(model=old, tokenizer=old if kept else target(tmp_path), method=method, out=tmp_path / "out")
+    assert ("the base's own languages will suffer" in caplog.text) == told
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,6 +82,9 @@ def run(
     methods.check_support(chain, task.tied)
     log.info("%s: %d -> %d tokens, %d of them shared", method, len(source.ids), len(target.ids), len(task.overlap))
     rows, flops = _counted(method, task, params or {})
+    if not chain.first.keeps_tokenizer and (changed := _changed(task, rows)):
+        log.warning("the new vocabulary keeps every token of the base, but %s changes the rows of %d of them: the base's own languages will "
+                    "suffer. Without refiners, methods that copy the overlap leave them as they are", method, changed)  # fmt: skip
     built = time.monotonic()
     settings = {
         "method": method,
@@ -107,6 +110,15 @@ def run(
         }  # fmt: skip
         _write(folder / TIMING, _json(timing))
     return out
+
+
+def _changed(task: Transplant, rows: Rows) -> int:
+    """How many tokens of the base have other rows than before, where all its text tokens are in the new vocabulary; else 0."""
+    if not set(task.source.text_ids) <= {match.source for match in task.overlap.values()}:
+        return 0
+    new, old = list(task.overlap), [match.source for match in task.overlap.values()]
+    output = rows.input if rows.output is None else rows.output
+    return int(((rows.input[new] != task.E[old]).any(axis=1) | (output[new] != task.U[old]).any(axis=1)).sum())
 
 
 def _counted(method: str, task: Transplant, params: Mapping[str, Any]) -> tuple[Rows, int]:
