@@ -203,7 +203,8 @@ def test_same_call_same_bytes_and_seeds_differ(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "kept", "told"), [("random", True, True), ("mean", True, False), ("factorized_overlap", True, True), ("random", False, False)]
+    ("method", "kept", "told"),
+    [("random", True, True), ("mean", True, False), ("factorized_overlap", True, True), ("random", False, False)],
 )
 def test_changed_rows_of_an_extended_vocabulary_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, method: str, kept: bool, told: bool
