@@ -11,10 +11,12 @@ from tokgraft.methods._similarity import BLOCK
 
 def cross_covariance(A: Floats, B: Floats) -> tuple[Doubles, Doubles, Doubles]:
     """Means (d_a,) and (d_b,) of the rows, and sum over rows of (a - mean)(b - mean)^T, (d_a, d_b)."""
-    here, there = A.mean(axis=0, dtype=np.float64), B.mean(axis=0, dtype=np.float64)
+    here = A.mean(axis=0, dtype=np.float64)
+    there = here if A is B else B.mean(axis=0, dtype=np.float64)
     cross = np.zeros((A.shape[1], B.shape[1]))
     for block in blocks(len(A), BLOCK // max(A.shape[1], B.shape[1])):
-        cross += (A[block] - here).T @ (B[block] - there)
+        left = A[block] - here
+        cross += left.T @ (left if A is B else B[block] - there)  # of one array numpy computes one half
     return here, there, cross
 
 
