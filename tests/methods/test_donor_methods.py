@@ -13,7 +13,7 @@ from tokgraft.methods._donor import Made, Side
 from tokgraft.methods._linear import procrustes
 from tokgraft.methods._sparse import _Search, least_squares, pursue
 from tokgraft.methods.clp import _mix
-from tokgraft.methods.common_interpolation import _nearest, _Space
+from tokgraft.methods.common_interpolation import _Space
 
 ALL = [name for name, entry in methods.METHODS.items() if "donor" in entry.requires]
 NEEDS_K = ["omp", "common_interpolation", "sparse_basis"]
@@ -125,7 +125,7 @@ def test_the_nearest_are_the_nearest(offset: float, equal: int) -> None:
     queries = np.concatenate([rng.normal(size=(40, 24)), anchors[:10] + 1e-3 * rng.normal(size=(10, 24))]).astype(np.float32)
     anchors, queries = anchors + np.float32(offset), queries + np.float32(offset)
     queries, anchors = queries.astype(np.float64), anchors.astype(np.float64)
-    near, distance = _nearest(queries, _Space.of(anchors), 8)
+    near, distance = _Space(anchors, 8).nearest(queries)
     all_of_them = np.linalg.norm(queries[:, None] - anchors[None], axis=2)
     assert np.allclose(distance, np.sort(all_of_them, axis=1)[:, :8], rtol=1e-5)
     assert np.allclose(distance, np.take_along_axis(all_of_them, near, axis=1), rtol=1e-5)

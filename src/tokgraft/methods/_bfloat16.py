@@ -1,4 +1,4 @@
-"""Products in bfloat16 as bounds: where a processor multiplies such matrices many times faster (AMX), they say what to look at in float32."""
+"""Products in bfloat16 as bounds: where a processor multiplies such matrices several times faster, they say what to look at in float32."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ ROUNDING = 2.0**-8  # of a number to bfloat16, as a share of it
 EPSILON = 2.0**-24  # the same to float32
 
 
-def has_amx() -> bool:
-    """Whether the processor has matrix instructions for bfloat16."""
+def is_fast() -> bool:
+    """Whether the processor multiplies bfloat16 matrices faster than float32 ones (AMX: about 8 times, AVX-512 BF16: about 2)."""
     import torch
 
-    return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
+    return any(getattr(torch.cpu, name, bool)() for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
 
 
 def narrow(values: npt.NDArray[np.floating]) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tokgraft.errors import ConfigError, ModelError, UnsupportedError
 from tokgraft.methods._contract import METHODS, REFINERS, Params, Registered, Rows, Transplant
+from tokgraft.methods._rows import finite, tables
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def check_support(chain: Chain, tied: bool) -> None:
 
 def _check_tables(task: Transplant) -> None:
     """Raise unless the source's tables have a row of numbers for every token; rows that no token has are no part of any result."""
-    given: list[tuple[str, Any, int]] = [("input table", task.E, 2), ("output table", task.U, 2)]
+    given: list[tuple[str, Any, int]] = [(f"{name} table", table, 2) for name, table in tables(task)]
     if task.bias is not None:
         given.append(("bias", task.bias, 1))
     size = len(task.source)
@@ -151,10 +152,10 @@ def _check_tables(task: Transplant) -> None:
                 f"the {label} is {array.shape} {array.dtype}, the source vocabulary has {size} ids",
                 f"give float32 values with {dimensions} dimensions and one row for each id, padding behind the last token cut off",
             )
-        if np.isfinite(array).all():  # the usual case, several times faster than a look at the live rows
+        if finite(array):  # the usual case, several times faster than a look at the live rows
             continue
-        finite = np.isfinite(array[task.live]).reshape(len(task.live), -1).all(axis=1)
-        if len(bad := task.live[~finite].tolist()):
+        sound = np.isfinite(array[task.live]).reshape(len(task.live), -1).all(axis=1)
+        if len(bad := task.live[~sound].tolist()):
             shown = ", ".join(f"{number} ({task.source[number].shown!r})" for number in bad[:5])
             raise ModelError(
                 f"the {label} of the base holds NaN or Inf in {len(bad)} rows: {shown}",
@@ -173,7 +174,7 @@ def _check_rows(name: str, task: Transplant, rows: Rows, tied: bool) -> None:
         if (array is None) != (shape is None) or (array is not None and (array.shape != shape or array.dtype != np.float32)):
             found = "none" if array is None else f"{array.shape} {array.dtype}"
             raise ModelError(f"{name} returned {label} {found}, expected {shape or 'none'} float32", "this is a defect of the method")
-        if array is not None and not np.isfinite(array).all():
+        if array is not None and not finite(array):
             bad = np.unique(np.argwhere(~np.isfinite(array))[:, 0])[:5]
             shown = ", ".join(f"{number} ({task.target.tokens[number]})" for number in bad.tolist())
             raise ModelError(f"{name} returned NaN or Inf in {label} of {shown}", "this is a defect of the method")

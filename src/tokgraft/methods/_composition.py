@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,9 +40,10 @@ def mix(new: Floats, table: Floats, mixtures: Mixtures) -> None:
     if not mixtures:
         return
     numbers = list(mixtures)
-    ends = np.cumsum([0, *(len(mixture.ids) for mixture in mixtures.values())])
-    ids = np.fromiter((number for mixture in mixtures.values() for number in mixture.ids), np.int64, ends[-1])
-    weights = np.fromiter((weight for mixture in mixtures.values() for weight in mixture.weights), np.float64, ends[-1])
+    all_ids, all_weights = zip(*mixtures.values())
+    ends = np.cumsum([0, *map(len, all_ids)])
+    ids = np.fromiter(chain.from_iterable(all_ids), np.int64, ends[-1])
+    weights = np.fromiter(chain.from_iterable(all_weights), np.float64, ends[-1])
     new[numbers] = weighted_sums(weights, ids, ends, table, np.add.reduceat(weights, ends[:-1]))
 
 
@@ -61,8 +63,9 @@ def mixed_rows(
     drawn = list(drawn)
     new = {}
     for part, table in tables(task):
-        new[part] = start(table, task.live, len(task.target))
-        mix(new[part], table, inputs if part == "input" else outputs)
+        mixtures = inputs if part == "input" else outputs
+        new[part] = start(table, task.live, len(task.target), mixtures, drawn, task.overlap)
+        mix(new[part], table, mixtures)
         draw_normal(new[part], table, task.live, drawn, task.rng(f"{name} {part}"))
         copy_matches(new[part], table, task.overlap)
     made = {number: Provenance("combined", most(mixture)) for number, mixture in inputs.items()}
@@ -73,18 +76,13 @@ def mixed_rows(
 
 def most(mixture: Mixture) -> tuple[int, ...]:
     """The ids with the largest weights, largest first, at most `SHOWN`; all of a short mixture in their own order."""
-    ids = [number for number, weight in zip(mixture.ids, mixture.weights) if weight > 0]
+    ids = mixture.ids if min(mixture.weights) > 0 else [number for number, weight in zip(mixture.ids, mixture.weights) if weight > 0]
     if len(ids) <= SHOWN:
         return tuple(ids)
     weight = dict.fromkeys(ids, 0.0)
     for number, share in zip(mixture.ids, mixture.weights):
         weight[number] = weight.get(number, 0.0) + share
     return tuple(sorted(weight, key=lambda number: (-weight[number], number))[:SHOWN])
-
-
-def new_tokens(task: Transplant) -> dict[int, tuple[int, ...]]:
-    """Target id -> pieces, for the text tokens that the source lacks."""
-    return {number: ids for number, ids in task.pieces.items() if number not in task.overlap}
 
 
 def by_pieces(pieces: Mapping[int, Sequence[int]]) -> dict[int, Mixture]:

@@ -129,9 +129,23 @@ class Transplant:
         Raises:
             ConfigError: The transplant was made without a segmenter.
         """
-        segmenter = given(self.segmenter, "segmenter")
-        ids = self.target.text_ids
-        return {number: tuple(found) for number, found in zip(ids, segmenter.pieces_many([self.target[n].text for n in ids]))}
+        return self._cut(self.target.text_ids)
+
+    @cached_property
+    def new_pieces(self) -> dict[int, tuple[int, ...]]:
+        """`pieces` of the tokens that the source lacks.
+
+        Raises:
+            ConfigError: The transplant was made without a segmenter.
+        """
+        new = [number for number in self.target.text_ids if number not in self.overlap]
+        if "pieces" in vars(self):
+            return {number: self.pieces[number] for number in new}
+        return self._cut(new)
+
+    def _cut(self, ids: Sequence[int]) -> dict[int, tuple[int, ...]]:
+        found = given(self.segmenter, "segmenter").pieces_many([self.target[number].text for number in ids])
+        return dict(zip(ids, map(tuple, found)))
 
     @cached_property
     def live(self) -> npt.NDArray[np.int64]:

@@ -6,7 +6,7 @@ A method turns the donor's row of a new token into a row of the base by means of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tokgraft.errors import DataError, UnavailableError
 from tokgraft.methods._contract import Floats, How, Provenance, Rows, Transplant
-from tokgraft.methods._rows import copy_matches, head_bias, provenance, start
+from tokgraft.methods._rows import copy_matches, finite, head_bias, provenance, start
 
 Doubles = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
@@ -70,14 +70,14 @@ class Made:
 
     Attributes:
         rows: (n, d).
-        used: For each row the anchors it is made from, as places in `Side.A`, the weightiest first; empty where it is made from all.
-            (n, k), or a sequence of n arrays.
+        used: For each row the anchors it is made from, as places in `Side.A`, the weightiest first, (n, k), -1 after the last one; None
+            where rows are made from all.
         failed: Which rows mean nothing, (n,); they become fallbacks.
         stats: What to tell about them.
     """
 
     rows: Floats
-    used: Sequence[Ids] | Ids = ()
+    used: Ids | None = None
     failed: Flags | None = None
     stats: Mapping[str, Any] = field(default_factory=dict)
 
@@ -101,7 +101,9 @@ def transfer(task: Transplant, how: How, make: Callable[[Side], Made], *, at_lea
     donor: Donor = task.resources["donor"]
     _check(donor, len(task.target))
     matches = task.overlap
-    known: Flags = np.asarray(donor.E.any(axis=1) & donor.U.any(axis=1))
+    known: Flags = np.asarray(donor.E.any(axis=1))
+    if not donor.tied:
+        known &= donor.U.any(axis=1)
     order = np.array(task.target.canonical_order, dtype=np.int64)
     shared = np.array([number in matches and matches[number].level != "substitute" for number in order.tolist()], dtype=bool)
     fresh = np.array([number not in matches for number in order.tolist()], dtype=bool)
@@ -119,15 +121,15 @@ def transfer(task: Transplant, how: How, make: Callable[[Side], Made], *, at_lea
     new, made = {}, dict.fromkeys(new_ids.tolist(), Provenance(how))
     failed: Flags = np.zeros(len(new_ids), dtype=bool)
     for name, table, theirs in _tables(task, donor):
-        new[name] = start(table, task.live, len(task.target))
+        new[name] = start(table, task.live, len(task.target), new_ids, matches)
         if len(new_ids):
             result = make(Side(name, theirs[new_ids], theirs[anchors], table[origin], partial(_means, theirs, order, table, task.live)))
             new[name][new_ids] = result.rows
             if result.failed is not None:
                 failed |= result.failed
             stats |= {key if name == "input" else f"{name}_{key}": value for key, value in result.stats.items()}
-            if name == "input":
-                for number, sources in zip(new_ids.tolist(), _shown(result.used, origin)):
+            if name == "input" and result.used is not None:
+                for number, sources in zip(new_ids.tolist(), _shown(result.used[:, :SHOWN], origin)):
                     made[number] = Provenance(how, tuple(sources))
     made |= dict.fromkeys(new_ids[failed].tolist(), Provenance("fallback"))
     for name, table, _ in _tables(task, donor):
@@ -143,12 +145,11 @@ def _means(theirs: Floats, order: Ids, table: Floats, live: Ids) -> tuple[Double
     return theirs[order].mean(axis=0, dtype=np.float64), table[live].mean(axis=0, dtype=np.float64)
 
 
-def _shown(used: Sequence[Ids] | Ids, origin: Ids) -> list[list[int]]:
-    """Source ids of the first `SHOWN` anchors of each row."""
-    if isinstance(used, np.ndarray):
-        found: list[list[int]] = origin[used[:, :SHOWN]].tolist()
-        return found
-    return [origin[places[:SHOWN]].tolist() for places in used]
+def _shown(used: Ids, origin: Ids) -> list[list[int]]:
+    """Source ids of the anchors of each row."""
+    found: list[list[int]] = origin[used].tolist()
+    counts = (used >= 0).sum(axis=1).tolist()
+    return [sources[:count] for sources, count in zip(found, counts)]
 
 
 def blocks(rows: int, size: int) -> Iterator[slice]:
@@ -163,12 +164,12 @@ def _tables(task: Transplant, donor: Donor) -> list[tuple[str, Floats, Floats]]:
 
 
 def _check(donor: Donor, size: int) -> None:
-    for table in (donor.E, donor.U):
+    for table in (donor.E,) if donor.tied else (donor.E, donor.U):
         if len(table) != size:
             raise DataError(
                 f"the donor has {len(table)} rows, the target vocabulary {size} ids",
                 "make the donor for this tokenizer: tokgraft resource --name donor --tokenizer DIR ...",
             )
-        if not np.isfinite(table).all():
+        if not finite(table):
             bad = np.flatnonzero(~np.isfinite(table).all(axis=1))
             raise DataError(f"the donor's table holds NaN or Inf in {len(bad)} rows, first {bad[:5].tolist()}", "make the donor again")

@@ -37,10 +37,11 @@ def procrustes(cross: Doubles) -> Doubles:
 
 
 def map_rows(X: Floats, here: Doubles, matrix: Doubles, there: Doubles) -> Floats:
-    """(X - here) @ matrix + there, (n, d_a) -> (n, d_b); centred in float64, multiplied in float32."""
+    """(X - here) @ matrix + there, (n, d_a) -> (n, d_b), multiplied in float32."""
+    narrow, centre = matrix.astype(np.float32), here.astype(np.float32)
+    offset = (there + (centre - here) @ matrix).astype(np.float32)
     made = np.empty((len(X), matrix.shape[1]), dtype=np.float32)
-    narrow = matrix.astype(np.float32)
     for block in blocks(len(X), BLOCK // max(matrix.shape)):
-        np.matmul((X[block] - here).astype(np.float32), narrow, out=made[block])
-        made[block] += there.astype(np.float32)
+        np.matmul(X[block] - centre, narrow, out=made[block])
+        made[block] += offset
     return made

@@ -66,7 +66,7 @@ def assemble(
     new = {}
     for which, table in tables(task):
         coordinates, shared = (table, None) if factor is None else factor(table)
-        rows = start(coordinates, task.live, len(task.target))
+        rows = start(coordinates, task.live, len(task.target), drawn, mixtures.ids, matches)
         draw_normal(rows, coordinates, task.live, drawn, task.rng(f"{name} {which}"))
         mixtures.fill(rows, coordinates)
         copy_matches(rows, coordinates, matches)
@@ -75,7 +75,8 @@ def assemble(
             copy_matches(rows, table, specials(task))
         new[which] = rows
     made = dict.fromkeys(drawn, Provenance("random"))
-    for number, sources, weights in zip(mixtures.ids.tolist(), mixtures.sources.tolist(), mixtures.weights.tolist()):
-        made[number] = Provenance("combined", tuple(source for source, weight in zip(sources, weights) if weight))
+    counts = np.count_nonzero(mixtures.weights, axis=1).tolist()  # the heaviest stand first
+    for number, sources, count in zip(mixtures.ids.tolist(), mixtures.sources.tolist(), counts):
+        made[number] = Provenance("combined", tuple(sources[:count]))
     bias = bias_by(task, matches, mixtures.fill)
     return Rows(new["input"], new.get("output"), bias, provenance(task, matches, made), stats)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tokgraft.methods._bfloat16 import EPSILON, ROUNDING, bits, bits_below, from_bits, has_amx, lengths, narrow, product, rounded
+from tokgraft.methods._bfloat16 import EPSILON, ROUNDING, bits, bits_below, from_bits, is_fast, lengths, narrow, product, rounded
 from tokgraft.methods._contract import Floats
-from tokgraft.methods._similarity import unit_rows
+from tokgraft.methods._similarity import Groups, Ints, padded, unit_rows
 
 Doubles = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 BLOCK = 16_000_000  # numbers of one similarity block: 64 MB in float32
 GROUP = 64  # columns whose maximum stands for them in the first pass
 MARGIN = 1e-5  # more than float32 can be wrong about a cosine
@@ -46,7 +44,7 @@ def nearest(
     left, right = unit_rows(queries), unit_rows(anchors)
     found = np.empty((len(left), k), dtype=np.int64)
     cosines = np.empty((len(left), k))
-    for begin, rows, columns in _candidates(left, right, k, has_amx() if fast is None else fast):
+    for begin, rows, columns in _candidates(left, right, k, is_fast() if fast is None else fast):
         exact = np.empty(len(rows))
         for start in range(0, len(rows), EXACT):
             part = slice(start, start + EXACT)
@@ -79,45 +77,13 @@ def _candidates(left: Doubles, right: Doubles, k: int, fast: bool) -> Iterator[t
         yield begin, rows[order], columns[order]
 
 
-class _Groups:
-    """Columns in groups: group g has the columns g, g + groups, g + 2 groups, ...: maxima are then taken over whole stretches of memory.
-
-    The k-th highest of the groups' maxima is a lower bound of the k-th highest value, so that only few groups have to be looked at again.
-    """
-
-    def __init__(self, columns: int, k: int, widest: int) -> None:
-        self.width = min(widest, max(1, columns // (4 * k)))
-        self.count = columns // self.width
-        self.rest = np.arange(self.width * self.count, columns)  # columns of no group
-
-    def best(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The maximum of each group, (n, m) -> (n, groups)."""
-        grouped = values[:, : self.width * self.count].reshape(len(values), self.width, self.count)
-        highest: npt.NDArray[Any] = grouped.max(axis=1)
-        return highest
-
-    def at_least(self, values: npt.NDArray[Any], best: npt.NDArray[Any], bound: npt.NDArray[Any]) -> tuple[Ints, Ints]:
-        """Rows and columns of the values (n, m) that reach the bound of their row, (n,), given the groups' maxima; rows ascend."""
-        row, group = np.divmod(np.flatnonzero(best >= bound[:, None]), self.count)
-        places = (row * values.shape[1] + group)[:, None] + np.arange(self.width) * self.count
-        kept = np.flatnonzero(values.ravel()[places] >= bound[row, None])
-        rows = row[kept // self.width]
-        columns = places.ravel()[kept] - rows * values.shape[1]
-        if len(self.rest):
-            more, others = np.nonzero(values[:, self.rest] >= bound[:, None])
-            rows, columns = np.concatenate([rows, more]), np.concatenate([columns, self.rest[others]])
-            order = np.argsort(rows, kind="stable")
-            rows, columns = rows[order], columns[order]
-        return rows, columns
-
-
 class _Products:
     """Candidates from products in float32."""
 
     def __init__(self, right: Floats, k: int) -> None:
         self.most = max(1, BLOCK // len(right))  # queries at once
         self._right, self._k = right, k
-        self._groups = _Groups(len(right), k, GROUP)
+        self._groups = Groups.for_best(len(right), k, GROUP)
         self._across: Floats | None = None
         self._held: Floats | None = None  # used again for each block
 
@@ -132,12 +98,12 @@ class _Products:
 
     def best_of(self, some: Floats, rows: Ints, columns: Ints) -> tuple[Ints, Ints]:
         """Of candidates of each query (at least k of them, or none; rows ascend) those that may be among its k best."""
-        counts = np.bincount(rows, minlength=len(some))
-        values = np.full((len(some), max(counts.max(initial=0), self._k)), -np.inf, dtype=np.float32)
-        place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        values[rows, place] = np.einsum("nd,nd->n", some[rows], self._right[columns])
-        bound = np.partition(values, -self._k, axis=1)[:, -self._k] - np.float32(MARGIN)
-        kept = np.flatnonzero(values[rows, place] >= bound[rows])
+        values = np.einsum("nd,nd->n", some[rows], self._right[columns])
+        table = padded(rows, values, len(some), -np.inf)
+        if table.shape[1] < self._k:
+            return rows, columns
+        bound = np.partition(table, -self._k, axis=1)[:, -self._k] - np.float32(MARGIN)
+        kept = np.flatnonzero(values >= bound[rows])
         return rows[kept], columns[kept]
 
 
@@ -154,7 +120,7 @@ class _Bounds:
     """
 
     def __init__(self, left: Doubles, right: Doubles, k: int) -> None:
-        self._k, self._groups = k, _Groups(len(right), k, NARROW)
+        self._k, self._groups = k, Groups.for_best(len(right), k, NARROW)
         centre = right.mean(axis=0)
         apart = right - centre
         axes = np.linalg.eigh(apart.T @ apart)[1][:, ::-1]
@@ -177,7 +143,7 @@ class _Bounds:
 
     def _thresholds(self, queries: Floats, sample: Floats, shift: Floats) -> Floats:
         """A number below the k-th highest value of each query, (n,), in bfloat16: from the k-th highest of some."""
-        groups, across = _Groups(len(sample), self._k, NARROW), np.ascontiguousarray(sample.T)
+        groups, across = Groups.for_best(len(sample), self._k, NARROW), np.ascontiguousarray(sample.T)
         found = np.empty(len(queries), dtype=np.float32)
         for begin in range(0, len(queries), QUERIES):
             block = slice(begin, begin + QUERIES)

@@ -14,13 +14,19 @@ from tokgraft.vocab import Match
 
 Matches = Mapping[int, Match]
 Draw = Callable[[Floats, Floats, list[int], np.random.Generator], None]
-BLOCK = 4096  # rows that are worked on at once
+BLOCK = 1024  # rows that are worked on at once
 COLUMNS = 64  # of a table at a time, in float64: 64 MB at 128k rows
+FEW = 1024  # rows of a sum: more are not summed in float32
 
 
 def tables(task: Transplant) -> list[tuple[str, Floats]]:
     """The tables to fill: ("input", E), and ("output", U) when the model is untied."""
     return [("input", task.E)] if task.tied else [("input", task.E), ("output", task.U)]
+
+
+def finite(array: Floats) -> bool:
+    """Whether all numbers are finite; looked at by blocks, which stay near the processor."""
+    return all(np.isfinite(array[begin : begin + BLOCK]).all() for begin in range(0, len(array), BLOCK))
 
 
 def moments(table: Floats, live: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -40,10 +46,17 @@ def _rows_of(table: Floats, live: npt.NDArray[np.int64]) -> Floats:
     return table[live]
 
 
-def start(table: Floats, live: npt.NDArray[np.int64], size: int) -> Floats:
-    """A new table (size, d) filled with the mean of the source rows, which is what a token gets that nothing is known about."""
-    mean = _rows_of(table, live).mean(axis=0, dtype=np.float64)
-    return np.tile(mean.astype(np.float32), (size, 1))
+def start(table: Floats, live: npt.NDArray[np.int64], size: int, *later: Iterable[int]) -> Floats:
+    """A new table (size, d) filled with the mean of the source rows, which is what a token gets that nothing is known about.
+
+    Rows whose ids are in one of `later` are 0 until the caller sets them: the mean is only taken where one is left.
+    """
+    new, left = np.zeros((size, table.shape[1]), dtype=np.float32), np.ones(size, dtype=bool)
+    for ids in later:
+        left[np.fromiter(ids, dtype=np.int64)] = False
+    if left.any():
+        new[left] = _rows_of(table, live).mean(axis=0, dtype=np.float64)
+    return new
 
 
 def copy_matches(new: Floats, table: Floats, matches: Matches) -> None:
@@ -69,9 +82,16 @@ def weighted_sums(
     weights: npt.NDArray[np.float64], ids: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], table: Floats,
     totals: npt.NDArray[Any] | float = 1.0,
 ) -> Floats:  # fmt: skip
-    """Sum of weight x row over ids[ends[i] : ends[i + 1]] for each i, in float64 in that order, over totals[i]; (len(ends) - 1, d)."""
+    """Sum of weight x row over ids[ends[i] : ends[i + 1]] for each i, in that order, over totals[i]; (len(ends) - 1, d).
+
+    Summed in float64, but for few rows whose weights are all at least 0, which cannot cancel: those in float32, several times faster.
+    """
     from scipy.sparse import csr_array
 
+    if len(weights) and weights.min() >= 0 and np.diff(ends).max() <= FEW:
+        found = _bags(weights, ids, ends, table)
+        found /= np.reshape(totals, (-1, 1)).astype(np.float32)
+        return found
     named = np.zeros(len(table), dtype=bool)
     named[ids] = True
     used = np.flatnonzero(named)
@@ -82,6 +102,18 @@ def weighted_sums(
         columns = slice(begin, begin + COLUMNS)
         made[:, columns] = (matrix @ table[used, columns].astype(np.float64)) / np.reshape(totals, (-1, 1))
     return made
+
+
+def _bags(weights: npt.NDArray[np.float64], ids: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], table: Floats) -> Floats:
+    import torch
+
+    if not table.flags.writeable:  # torch takes no others
+        table = table.copy()
+    found: Floats = torch.nn.functional.embedding_bag(
+        torch.from_numpy(np.asarray(ids, dtype=np.int64)), torch.from_numpy(table), torch.from_numpy(np.asarray(ends, dtype=np.int64)),
+        mode="sum", per_sample_weights=torch.from_numpy(weights.astype(np.float32)), include_last_offset=True,
+    ).numpy()  # fmt: skip
+    return found
 
 
 def draw_normal(new: Floats, table: Floats, live: npt.NDArray[np.int64], ids: Iterable[int], rng: np.random.Generator) -> None:

@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tokgraft.methods._contract import Floats
-from tokgraft.methods._rows import COLUMNS
+from tokgraft.methods._rows import weighted_sums
 
 Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 BLOCK = 4_000_000  # numbers of one similarity block: 32 MB in float64
-LIKELY = 512  # scores among which the support of a sparsemax is looked for first
-DENSE = 0.05  # share of weights that are not 0 from which on a dense product is faster
+NARROW = 8  # scores of a group, of which the highest is looked at first
+LIKELY = 128  # groups among which the support of a sparsemax is looked for first
+MARGIN = np.float32(1e-6)  # more than rounding changes a threshold
+DENSE = 0.2  # share of weights that are not 0 from which on a dense product is faster
 
 
 def unit_rows(vectors: npt.NDArray[np.floating]) -> Doubles:
@@ -40,28 +43,60 @@ def sparsemax(scores: Doubles) -> Doubles:
     return np.maximum(weights, 0, out=weights)
 
 
-def _thresholds(scores: Doubles) -> Doubles:
-    """What is subtracted from the scores of each row, (n,)."""
-    if scores.shape[1] <= 4 * LIKELY:
-        support, threshold = _threshold(scores)
-    else:
-        # Few scores are in the support, so that the highest ones decide unless all of them are in it.
-        support, threshold = _threshold(np.partition(scores, -LIKELY, axis=1)[:, -LIKELY:])
-        if len(open_ended := np.flatnonzero(support == LIKELY)):
-            threshold[open_ended] = _threshold(scores[open_ended])[1]
-    return threshold
-
-
-def _threshold(scores: Doubles) -> tuple[npt.NDArray[np.int64], Doubles]:
-    """Number of scores in each row's support, and what is subtracted from them, each (n,)."""
-    ordered = -np.sort(-scores, axis=1)
-    summed = np.cumsum(ordered, axis=1)
+def _thresholds(scores: npt.NDArray[np.floating]) -> Doubles:
+    """What is subtracted from the scores of each row, (n,), in float64."""
+    ordered = np.sort(scores, axis=1)[:, ::-1]
+    summed = np.cumsum(ordered, axis=1, dtype=np.float64)
     support = (1 + np.arange(1, scores.shape[1] + 1) * ordered > summed).sum(axis=1)
-    return support, (np.take_along_axis(summed, support[:, None] - 1, axis=1)[:, 0] - 1) / support
+    found: Doubles = (np.take_along_axis(summed, support[:, None] - 1, axis=1)[:, 0] - 1) / support
+    return found
+
+
+class Groups:
+    """Columns in groups: group g has the columns g, g + groups, g + 2 groups, ...: maxima are then taken over whole stretches of memory.
+
+    What the maxima say is a lower bound of what all values would, so that only few groups have to be looked at again.
+
+    Args:
+        columns: How many.
+        width: Columns of a group.
+    """
+
+    def __init__(self, columns: int, width: int) -> None:
+        self.width = max(1, min(width, columns))
+        self.count = columns // self.width
+        self.rest = np.arange(self.width * self.count, columns)  # columns of no group
+
+    @classmethod
+    def for_best(cls, columns: int, k: int, widest: int) -> Groups:
+        """Groups where the k-th highest of the maxima is near the k-th highest value."""
+        return cls(columns, min(widest, columns // (4 * k)))
+
+    def best(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The maximum of each group, (n, m) -> (n, groups)."""
+        grouped = values[:, : self.width * self.count].reshape(len(values), self.width, self.count)
+        highest: npt.NDArray[Any] = grouped.max(axis=1)
+        return highest
+
+    def at_least(self, values: npt.NDArray[Any], best: npt.NDArray[Any], bound: npt.NDArray[Any]) -> tuple[Ints, Ints]:
+        """Rows and columns of the values (n, m) that reach the bound of their row, (n,), given the groups' maxima; rows ascend."""
+        row, group = np.divmod(np.flatnonzero(best >= bound[:, None]), self.count)
+        places = (row * values.shape[1] + group)[:, None] + np.arange(self.width) * self.count
+        kept = np.flatnonzero(values.ravel()[places] >= bound[row, None])
+        rows = row[kept // self.width]
+        columns = places.ravel()[kept] - rows * values.shape[1]
+        if len(self.rest):
+            more, others = np.nonzero(values[:, self.rest] >= bound[:, None])
+            rows, columns = np.concatenate([rows, more]), np.concatenate([columns, self.rest[others]])
+            order = np.argsort(rows, kind="stable")
+            rows, columns = rows[order], columns[order]
+        return rows, columns
 
 
 def cosine_sparsemax(queries: npt.NDArray[np.floating], anchors: npt.NDArray[np.floating]) -> Iterator[tuple[slice, Any]]:
-    """Blocks of `sparsemax(cosine(queries, anchors))`, sparse.
+    """Blocks of `sparsemax(cosine(queries, anchors))`, sparse; cosines in float32, thresholds in float64.
+
+    The threshold of some of the scores is never above that of all: that of the highest of each group says which scores are looked at.
 
     Args:
         queries: (n, k).
@@ -72,37 +107,56 @@ def cosine_sparsemax(queries: npt.NDArray[np.floating], anchors: npt.NDArray[np.
     """
     from scipy.sparse import csr_array
 
-    left, right = unit_rows(queries), unit_rows(anchors)
-    step = max(1, BLOCK // max(len(right), 1))
-    held = np.empty((min(step, len(left)), len(right)))
+    left, right = (unit_rows(vectors).astype(np.float32) for vectors in (queries, anchors))
+    step, groups = max(1, BLOCK // max(len(right), 1)), Groups(len(right), NARROW)
+    held = np.empty((min(step, len(left)), len(right)), dtype=np.float32)
     for begin in range(0, len(left), step):
         block = slice(begin, min(begin + step, len(left)))
         scores = np.matmul(left[block], right.T, out=held[: block.stop - begin])
-        threshold = _thresholds(scores)
-        chosen = scores > threshold[:, None]
-        counts = chosen.sum(axis=1)
-        place = np.flatnonzero(chosen)
-        row = np.repeat(np.arange(len(scores)), counts)
-        weights = scores.ravel()[place] - threshold[row]
-        yield block, csr_array((weights, place - row * len(right), np.cumsum([0, *counts])), shape=scores.shape)
+        best = groups.best(scores)
+        highest = np.partition(best, -LIKELY, axis=1)[:, -LIKELY:] if groups.count > LIKELY else best
+        row, column = groups.at_least(scores, best, _thresholds(highest).astype(np.float32) - MARGIN)
+        row, column, weights = _ragged_sparsemax(row, column, scores[row, column].astype(np.float64), len(scores))
+        ends = np.searchsorted(row, np.arange(len(scores) + 1))
+        yield block, csr_array((weights, column, ends), shape=scores.shape)
 
 
-def weighted(weights: Any, table: Doubles) -> Floats:
-    """`weights @ table` for a csr_array (n, m) and (m, d) -> (n, d), summed in float64."""
-    dense = weights.nnz > DENSE * weights.shape[0] * weights.shape[1]
-    if dense:
-        return np.asarray(weights.toarray() @ table, dtype=np.float32)
-    rows = np.empty((weights.shape[0], table.shape[1]), dtype=np.float32)
-    for begin in range(0, table.shape[1], COLUMNS):  # few at a time stay near the processor
-        columns = slice(begin, begin + COLUMNS)
-        rows[:, columns] = weights @ np.ascontiguousarray(table[:, columns])
-    return rows
+def _ragged_sparsemax(row: Ints, column: Ints, scores: Doubles, rows: int) -> tuple[Ints, Ints, Doubles]:
+    """The entries with a weight, and their weights, of scores that hold all of each row's support (Michelot 1986)."""
+    while True:
+        threshold = (np.bincount(row, scores, rows) - 1) / np.bincount(row, minlength=rows)
+        above = scores > threshold[row]
+        if above.all():
+            return row, column, scores - threshold[row]
+        row, column, scores = row[above], column[above], scores[above]
 
 
-def heaviest(weights: Any, most: int | None = None) -> list[npt.NDArray[np.int64]]:
-    """For each row of a csr_array the columns with a weight, the heaviest first, `most` at most."""
-    found = []
-    for begin, end in zip(weights.indptr[:-1].tolist(), weights.indptr[1:].tolist()):
-        order = np.argsort(-weights.data[begin:end], kind="stable")[:most]
-        found.append(weights.indices[begin:end][order])
+def weighted(weights: Any, table: Floats) -> Floats:
+    """`weights @ table` for a csr_array (n, m) with weights of at least 0 and (m, d) -> (n, d)."""
+    if weights.nnz > DENSE * weights.shape[0] * weights.shape[1]:
+        found: Floats = weights.toarray().astype(np.float32) @ table
+        return found
+    return weighted_sums(weights.data, weights.indices, weights.indptr, table)
+
+
+def padded(row: Ints, values: npt.NDArray[Any], rows: int, filler: float) -> npt.NDArray[Any]:
+    """Values of ascending rows as a table, (rows, most that a row has), with `filler` after the last one."""
+    counts = np.bincount(row, minlength=rows)
+    held = np.arange(counts.max(initial=0)) < counts[:, None]
+    found = np.full(held.shape, filler, dtype=values.dtype)
+    found[held] = values
+    return found
+
+
+def heaviest(weights: Any, most: int) -> Ints:
+    """For each row of a csr_array the columns of its heaviest weights, which are above 0, the heaviest first; (n, most), -1 where it has fewer."""
+    counts = np.diff(weights.indptr)
+    rows = np.repeat(np.arange(len(counts), dtype=np.uint64), counts)
+    # Positive numbers are in the order of their bits.
+    lightness = np.uint64(2**32 - 1) - weights.data.astype(np.float32).view(np.uint32)
+    columns = weights.indices[np.argsort(rows << np.uint64(32) | lightness, kind="stable")]
+    places = np.arange(most)
+    found = np.full((len(counts), most), -1, dtype=np.int64)
+    held = places < counts[:, None]
+    found[held] = columns[(weights.indptr[:-1, None] + places)[held]]
     return found

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokgraft.methods._bfloat16 import EPSILON, ROUNDING, bits, bits_below, has_amx, lengths, narrow
+from tokgraft.methods._bfloat16 import EPSILON, ROUNDING, bits, bits_below, is_fast, lengths, narrow, product
 from tokgraft.methods._contract import Floats
 
 Doubles = npt.NDArray[np.float64]
@@ -18,7 +18,7 @@ BATCH = 512  # targets at once
 HELD = 16_000_000  # numbers of the orthogonal bases held at once: 64 MB
 BLOCK = 4_000_000  # numbers of one block of products: 16 MB
 PAIRS = 4096  # products that are compared anew at once
-TOGETHER = 16  # targets whose bases are worked on at once
+TOGETHER = 32  # targets whose atoms are worked on at once: they stay near the processor
 MANY = 64  # more candidates than this for a residual are dearer than all its products
 EXPLAINED = 1e-5  # a target is done when this share of its length is left; less is rounding in float32
 
@@ -59,12 +59,21 @@ def pursue(targets: Floats, atoms: Floats, k: int, *, normalise: bool = False) -
     for begin in range(0, len(targets), step):
         where = slice(begin, min(begin + step, len(targets)))
         picks = _select(targets[where], strongest, k)
-        none = picks < 0
-        taken, goal = atoms[picks].astype(np.float64), targets[where].astype(np.float64)
-        taken[none] = 0
-        weights = least_squares(taken, goal, none)
-        rest = np.linalg.norm(goal - np.matmul(weights[:, None], taken)[:, 0], axis=1)
-        yield Pursuit(where, picks, weights, rest / np.maximum(np.linalg.norm(goal, axis=1), np.finfo(float).tiny))
+        weights, left = np.empty(picks.shape), np.empty(len(picks))
+        for first in range(0, len(picks), TOGETHER):
+            some = slice(first, first + TOGETHER)
+            weights[some], left[some] = _fit(targets[where][some], atoms, picks[some])
+        yield Pursuit(where, picks, weights, left)
+
+
+def _fit(targets: Floats, atoms: Floats, picks: Ids) -> tuple[Doubles, Doubles]:
+    """Weights of the atoms that bring them nearest to each target, (n, k), and the share of its length that is left, (n,), in float64."""
+    none = picks < 0
+    taken, goal = atoms[picks].astype(np.float64), targets.astype(np.float64)
+    taken[none] = 0
+    weights = least_squares(taken, goal, none)
+    rest = np.linalg.norm(goal - np.matmul(weights[:, None], taken)[:, 0], axis=1)
+    return weights, rest / np.maximum(np.linalg.norm(goal, axis=1), np.finfo(float).tiny)
 
 
 def _select(targets: Floats, search: _Search, k: int) -> Ids:
@@ -99,15 +108,17 @@ def _select(targets: Floats, search: _Search, k: int) -> Ids:
 class _Search:
     """Finds the unused atom that has the largest absolute product with a residual; the first of equals.
 
-    Nearly all time of a pursuit goes into these products. Where the processor multiplies bfloat16 matrices many times faster (AMX), they are
-    bounded with those first. Atoms that may be the largest within the rounding are compared anew, pair by pair in float32, so that what is
+    Most time of a pursuit goes into these products. Where the processor multiplies bfloat16 matrices several times faster, they are bounded
+    with those first. Atoms that may be the largest within the rounding are compared anew, pair by pair in float32, so that what is
     found depends neither on the processor's matrices nor on what else is looked for at once.
     """
 
     def __init__(self, atoms: Floats, fast: bool | None = None) -> None:
         self.atoms = atoms
-        self._narrow: Any = narrow(atoms) if (has_amx() if fast is None else fast) else None
+        self._narrow: Any = narrow(atoms) if (is_fast() if fast is None else fast) else None
         self._longest = float(lengths(atoms).max(initial=0))
+        self._rough: Any = None  # products, held to be used again
+        self._exact: Floats | None = None
         self._lost = 0.0 if self._narrow is None else float(lengths(atoms - self._narrow.float().numpy()).max(initial=0))
 
     def __call__(self, residual: Floats, used: Ids) -> Ids:
@@ -129,7 +140,7 @@ class _Search:
         Also the residuals for which the bounds leave too many atoms, whose place and product say nothing.
         """
         atoms = self.atoms[block]
-        sizes, error = self._bounds(residual, block) if bounded else (np.abs(residual @ atoms.T), np.zeros(len(residual), np.float32))
+        sizes, error = self._bounds(residual, block) if bounded else (self._sizes(residual, atoms), np.zeros(len(residual), np.float32))
         row, column = np.nonzero((used >= 0) & (used < len(atoms)))
         sizes[row, used[row, column]] = -1
         places, every = sizes.argmax(axis=1), np.arange(len(residual))
@@ -147,10 +158,20 @@ class _Search:
         places[row[order]], values[row[order]] = column[order], exact[order]
         return places, values, several[~clear]
 
+    def _sizes(self, residual: Floats, atoms: Floats) -> Floats:
+        """Absolute products, (n, m)."""
+        if self._exact is None:
+            self._exact = np.empty(BLOCK, dtype=np.float32)
+        found = self._exact[: len(residual) * len(atoms)].reshape(len(residual), len(atoms))
+        return np.abs(np.matmul(residual, atoms.T, out=found), out=found)
+
     def _bounds(self, residual: Floats, block: slice) -> tuple[npt.NDArray[np.int16], Floats]:
         """Absolute products in bfloat16, (n, m), as integers in the same order, and by how much they may be off but for their own rounding."""
         rough = narrow(residual)
-        sizes = bits(rough @ self._narrow[block].T)
+        atoms = self._narrow[block]
+        if self._rough is None:
+            self._rough = narrow(np.zeros(BLOCK, dtype=np.float32))
+        sizes = bits(product(rough, atoms.T, self._rough[: len(rough) * len(atoms)].view(len(rough), len(atoms))))
         sizes &= 0x7FFF  # without their sign they are in the order of their absolute values
         # r a - r' a' = (r - r') a' + r (a - a')
         error = lengths(residual - rough.float().numpy()) * self._longest * (1 + ROUNDING) + lengths(residual) * self._lost

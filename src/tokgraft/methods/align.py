@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from tokgraft.errors import ConfigError
-from tokgraft.methods._composition import Mixture, by_pieces, from_counts, mixed_rows, new_tokens
+from tokgraft.methods._composition import Mixture, by_pieces, from_counts, mixed_rows
 from tokgraft.methods._contract import Params, Rows, Transplant, method
 
 Tuples = dict[tuple[int, ...], int]
@@ -36,7 +36,7 @@ def build(task: Transplant, params: Align) -> Rows:
     for place, (token, count) in enumerate(zip(spans.tokens.tolist(), spans.counts.tolist())):
         ids = tuple(spans.pieces[spans.starts[place] : spans.starts[place + 1]].tolist())
         seen.setdefault(token, {})[ids] = count
-    pieces = new_tokens(task)
+    pieces = task.new_pieces
     aligned = {}
     for number, ids in pieces.items():
         tuples = seen.get(number, {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tokgraft.methods._contract import Params, Rows, Transplant, method
-from tokgraft.methods._donor import SHOWN, Ids, Made, Side, transfer
+from tokgraft.methods._donor import SHOWN, Made, Side, transfer
 from tokgraft.methods._similarity import cosine_sparsemax, heaviest, weighted
 
 
@@ -21,11 +21,9 @@ def build(task: Transplant, params: ClpPlus) -> Rows:
 
 def _mix(side: Side) -> Made:
     rows = np.empty((len(side.X), side.B.shape[1]), dtype=np.float32)
-    base = side.B.astype(np.float64)
-    used: list[Ids] = []
-    support = 0
+    used, support = np.empty((len(side.X), SHOWN), dtype=np.int64), 0
     for block, weights in cosine_sparsemax(side.X, side.A):
-        rows[block] = weighted(weights, base)
-        used += heaviest(weights, SHOWN)
+        rows[block] = weighted(weights, side.B)
+        used[block] = heaviest(weights, SHOWN)
         support += weights.nnz
     return Made(rows, used, stats={"rows_per_mixture": round(support / len(used), 2)})

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
-from tokgraft.methods._donor import Doubles, Ids, Made, Side, blocks, transfer
+from tokgraft.methods._contract import Params, Rows, Transplant, method
+from tokgraft.methods._donor import SHOWN, Doubles, Made, Side, blocks, transfer
 from tokgraft.methods._rows import weighted_sums
-from tokgraft.methods._similarity import BLOCK, unit_rows
+from tokgraft.methods._similarity import BLOCK, Groups, Ints, padded, unit_rows
 from tokgraft.methods._sparse import least_squares, solve
 
-SPARE = 8  # rows beside the k nearest whose distances are computed
 ROUNDING = 1e-5  # of two rows' lengths: more than float32 can be wrong about their product
-TOGETHER = 16  # rows whose neighbours are looked at together: they stay near the processor
+CANCELLED = 0.05  # a squared distance that is a smaller share of the squared lengths is not taken from a product in float32
+GROUP = 8  # points of which the nearest is looked at first
+PAIRS = 4096  # points whose distances are computed at once
 
 
 @method("common_interpolation", version=1, paper="arXiv:2506.06607 (mergekit-tokensurgeon)", requires={"donor"}, copies_overlap=True)
@@ -42,13 +44,13 @@ def build(task: Transplant, params: CommonInterpolation) -> Rows:
 
 def _interpolate(side: Side, params: CommonInterpolation) -> Made:
     cosine = params.metric == "cosine"
-    X, A = (unit_rows(side.X), unit_rows(side.A)) if cosine else (side.X.astype(np.float64), side.A.astype(np.float64))
-    space = _Space.of(A)
+    X, A = (unit_rows(rows) if cosine else rows for rows in (side.X, side.A))
+    space = _Space(A, params.k)
     near = np.empty((len(X), params.k), dtype=np.int64)
     weights = np.empty((len(X), params.k))
     failed = np.zeros(len(X), dtype=bool)
-    for block in blocks(len(X), min(BLOCK // len(A), BLOCK // (params.k * A.shape[1]))):
-        near[block], distance = _nearest(X[block], space, params.k)
+    for block in blocks(len(X), min(BLOCK // len(A), BLOCK // (params.k * A.shape[1]) if params.weights != "distance" else BLOCK)):
+        near[block], distance = space.nearest(X[block])
         if params.weights == "distance":
             weights[block] = 1 - distance**2 / 2 if cosine else 1 / np.maximum(distance, 1e-6)
             total = weights[block].sum(axis=1, keepdims=True)
@@ -58,68 +60,60 @@ def _interpolate(side: Side, params: CommonInterpolation) -> Made:
             points = side.A[near[block]].astype(np.float64)
             weights[block] = _fitted(side.X[block].astype(np.float64), points, params.weights == "barycentric")
     rows = weighted_sums(weights.ravel(), near.ravel(), params.k * np.arange(len(X) + 1), side.B)
-    heaviest = np.argsort(-np.abs(weights), axis=1, kind="stable")
+    heaviest = np.argsort(-np.abs(weights), axis=1, kind="stable")[:, :SHOWN]
     return Made(rows, np.take_along_axis(near, heaviest, axis=1), failed)
 
 
-@dataclass(frozen=True)
 class _Space:
-    """The anchors as they are needed to find the nearest.
+    """Finds the k nearest of its points, (m, d).
 
-    Attributes:
-        narrow: In float32, (m, d).
-        exact: In float64, (m, d).
-        lengths: Squares of their lengths, (m,).
-        across: -2 a and below it a a, (d + 1, m), float32: (x, 1) times it is (x - a)(x - a) - x x.
+    2 x a - a a is largest where |x - a| is smallest. Products in float32 say which points may be among the nearest, and how far these are. Where
+    they cannot tell which k it is, or a distance is small beside what it is the difference of, float64 does, by subtraction.
     """
 
-    narrow: Floats
-    exact: Doubles
-    lengths: Doubles
-    across: Floats
+    def __init__(self, points: npt.NDArray[np.floating], k: int) -> None:
+        self._points, self._k = points, k
+        self._squares = _squares(points)
+        self._longest = math.sqrt(self._squares.max())
+        self._across = np.vstack([2 * points.T, -self._squares]).astype(np.float32)
+        self._groups = Groups.for_best(len(points), k, GROUP)
 
-    @classmethod
-    def of(cls, anchors: Doubles) -> _Space:
-        """Of anchors (m, d)."""
-        lengths = np.einsum("md,md->m", anchors, anchors)
-        return cls(anchors.astype(np.float32), anchors, lengths, np.vstack([-2 * anchors.T, lengths]).astype(np.float32))
+    def nearest(self, X: npt.NDArray[np.floating]) -> tuple[Ints, Doubles]:
+        """Places of the points that are nearest to each row of X, (n, d), the nearest first, and their distances, each (n, k)."""
+        squares, k = _squares(X), self._k
+        error = (ROUNDING * self._longest * (np.sqrt(squares) + self._longest)).astype(np.float32)
+        values = np.hstack([X, np.ones((len(X), 1))]).astype(np.float32) @ self._across
+        best = self._groups.best(values)
+        row, column = self._groups.at_least(values, best, np.partition(best, -k, axis=1)[:, -k] - 2 * error)
+        found = padded(row, values[row, column], len(X), -np.inf)
+        order = np.argsort(-found, axis=1)[:, : k + 1]
+        near = np.take_along_axis(padded(row, column, len(X), 0), order[:, :k], axis=1)
+        found = np.take_along_axis(found, order, axis=1).astype(np.float64)
+        distance = squares[:, None] - found[:, :k]
+        unclear = (distance < CANCELLED * (squares[:, None] + self._squares[near])).any(axis=1)
+        if order.shape[1] > k:
+            unclear |= found[:, k - 1] - found[:, k] <= 2 * error
+        distance = np.sqrt(np.maximum(distance, 0))
+        if unclear.any():
+            kept = unclear[row]
+            near[unclear], distance[unclear] = self._exact(X[unclear], (np.cumsum(unclear) - 1)[row[kept]], column[kept])
+        return near, distance
+
+    def _exact(self, X: npt.NDArray[np.floating], row: Ints, column: Ints) -> tuple[Ints, Doubles]:
+        """The same of pairs (row, column) that hold the nearest of each row; of equal ones the first places."""
+        found = np.empty(len(row))
+        for pairs in blocks(len(row), PAIRS):
+            apart = X[row[pairs]].astype(np.float64)
+            apart -= self._points[column[pairs]]
+            found[pairs] = np.sqrt(_squares(apart))
+        distance, near = padded(row, found, len(X), np.inf), padded(row, column, len(X), 0)
+        order = np.lexsort((near, distance), axis=1)[:, : self._k]
+        return np.take_along_axis(near, order, axis=1), np.take_along_axis(distance, order, axis=1)
 
 
-def _nearest(X: Doubles, space: _Space, k: int) -> tuple[Ids, Doubles]:
-    """Places of the k nearest anchors, the nearest first, and their Euclidean distances, each (n, k).
-
-    Products in float32 say which anchors may be among the nearest; the distances of these are computed by subtraction, which is right also
-    where they are small. Where float32 cannot tell which k it is, float64 does.
-    """
-    narrow = X.astype(np.float32)
-    some = min(k + SPARE, len(space.exact))
-    square = np.hstack([narrow, np.ones((len(X), 1), dtype=np.float32)]) @ space.across
-    near = np.argpartition(square, some - 1, axis=1)[:, :some]
-    if some < len(space.exact):
-        found = np.take_along_axis(square, near, axis=1)
-        error = ROUNDING * np.sqrt(space.lengths.max() * np.einsum("nd,nd->n", X, X))
-        if len(again := np.flatnonzero(found.max(axis=1) - np.partition(found, k - 1, axis=1)[:, k - 1] <= error)):
-            near[again] = np.argpartition(space.lengths - 2 * (X[again] @ space.exact.T), some - 1, axis=1)[:, :some]
-    near, distance = _by_distance(near, _distances(narrow, space.narrow, near))
-    if some > k and len(again := np.flatnonzero(distance[:, k] - distance[:, k - 1] <= ROUNDING * distance[:, k])):
-        near[again], distance[again] = _by_distance(near[again], _distances(X[again], space.exact, near[again]))
-    return near[:, :k], distance[:, :k]
-
-
-def _by_distance(near: Ids, distance: Doubles) -> tuple[Ids, Doubles]:
-    """Both in the order of the distances; of equal ones the first place."""
-    order = np.lexsort((near, distance), axis=1)
-    return np.take_along_axis(near, order, axis=1), np.take_along_axis(distance, order, axis=1)
-
-
-def _distances(X: Floats | Doubles, A: Floats | Doubles, near: Ids) -> Doubles:
-    """Distance of each row of X to the rows `near` of A, (n, k)."""
-    found = np.empty(near.shape)
-    for number in range(0, len(X), TOGETHER):
-        part = slice(number, number + TOGETHER)
-        apart = A[near[part]]
-        apart -= X[part, None]
-        found[part] = np.sqrt(np.einsum("nkd,nkd->nk", apart, apart))
+def _squares(rows: npt.NDArray[np.floating]) -> Doubles:
+    """Squared length of each row, in float64."""
+    found: Doubles = np.einsum("nd,nd->n", rows, rows, dtype=np.float64)
     return found
 
 

@@ -34,7 +34,7 @@ def build(task: Transplant, params: CW2V) -> Rows:
 
     rows = {}
     for name, table in tables(task):
-        rows[name] = start(table, task.live, len(task.target))
+        rows[name] = start(table, task.live, len(task.target), ids, matches)
         rows[name][ids] = mixed(name, table)
         copy_matches(rows[name], table, matches)
     bias = head_bias(task, matches, {})

@@ -51,8 +51,8 @@ def build(task: Transplant, params: Focus) -> Rows:
             "train the token vectors on more text, lower min_count, or choose a method that needs no shared tokens",
         )
     origin = [matches[number].source for number in anchors]
-    bases = {name: table[origin].astype(np.float64) for name, table in tables(task)}
-    new = {name: start(table, task.live, len(task.target)) for name, table in tables(task)}
+    bases = {name: table[origin] for name, table in tables(task)}
+    new = {name: start(table, task.live, len(task.target), new_ids, drawn, matches) for name, table in tables(task)}
     bias = head_bias(task, matches, task.pieces) if task.bias is not None else None
     made = dict.fromkeys(drawn, Provenance("random"))
     support = 0
@@ -60,8 +60,8 @@ def build(task: Transplant, params: Focus) -> Rows:
         for name, base in bases.items():
             new[name][new_ids[block]] = weighted(weights, base)
         support += weights.nnz
-        for number, used in zip(new_ids[block], heaviest(weights, SHOWN)):
-            made[number] = Provenance("combined", tuple(origin[place] for place in used.tolist()))
+        for number, used in zip(new_ids[block], heaviest(weights, SHOWN).tolist()):
+            made[number] = Provenance("combined", tuple(origin[place] for place in used if place >= 0))
     for name, table in tables(task):
         draw_normal(new[name], table, task.live, drawn, task.rng(f"focus {name}"))
         copy_matches(new[name], table, matches)

@@ -10,7 +10,6 @@ import numpy as np
 from pydantic import Field
 
 from tokgraft.errors import ModelError, UnavailableError
-from tokgraft.methods._composition import new_tokens
 from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, given, method
 from tokgraft.methods._ridge import TESTED, Affine, fit
 from tokgraft.methods._rows import copy_matches, head_bias, provenance, start, tables
@@ -42,8 +41,8 @@ def build(task: Transplant, params: HiddenState) -> Rows:
     """
     reader = Reader(task, params)
     inner, outer, stats = _maps(task, params, reader)
-    pieces = {number: ids for number, ids in new_tokens(task).items() if ids}
-    new = {name: start(table, task.live, len(task.target)) for name, table in tables(task)}
+    pieces = {number: ids for number, ids in task.new_pieces.items() if ids}
+    new = {name: start(table, task.live, len(task.target), pieces, task.overlap) for name, table in tables(task)}
     numbers: dict[Ids, list[int]] = {}
     for number, ids in pieces.items():
         numbers.setdefault(ids, []).append(number)

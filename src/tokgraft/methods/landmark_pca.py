@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
 from tokgraft.methods._contract import Params, Rows, Transplant, method
@@ -30,7 +31,10 @@ def build(task: Transplant, params: LandmarkPca) -> Rows:
 def _carry(side: Side, transposed: bool) -> Made:
     here, there, cross = cross_covariance(side.A, side.B)
     dimensions = min(side.A.shape[1], side.B.shape[1], len(side.A) - 1)
-    left, right = principal(side.A, dimensions), principal(side.B, dimensions)
+    # What is rotated are the spaces that the components span; of a space that is kept whole any axes will do.
+    left, right = (
+        np.eye(dimensions) if rows.shape[1] == dimensions and not transposed else principal(rows, dimensions) for rows in (side.A, side.B)
+    )
     rotation = procrustes(left.T @ cross @ right)
     matrix = left @ (rotation.T if transposed else rotation) @ right.T
     return Made(map_rows(side.X, here, matrix, there), stats={"dimensions": dimensions})

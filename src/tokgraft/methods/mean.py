@@ -14,10 +14,10 @@ class Mean(Params):
 def build(task: Transplant, params: Mean) -> Rows:
     """Copy the overlap; mean over pieces for the rest, in each table by the same pieces; global mean where nothing fits."""
     matches = task.overlap
-    pieces = {number: ids for number, ids in task.pieces.items() if ids and number not in matches}
+    pieces = {number: ids for number, ids in task.new_pieces.items() if ids}
     new = {}
     for name, table in tables(task):
-        new[name] = start(table, task.live, len(task.target))
+        new[name] = start(table, task.live, len(task.target), pieces, matches)
         combine_mean(new[name], table, pieces)
         copy_matches(new[name], table, matches)
     made = provenance(task, matches, {number: Provenance("combined", ids) for number, ids in pieces.items()})

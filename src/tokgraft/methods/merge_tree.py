@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tokgraft.methods._composition import Mixture, by_pieces, from_counts, mixed_rows, new_tokens
+from tokgraft.methods._composition import Mixture, by_pieces, from_counts, mixed_rows
 from tokgraft.methods._contract import Params, Rows, Transplant, method
 
 Weights = dict[int, float]
@@ -20,7 +20,7 @@ def build(task: Transplant, params: MergeTree) -> Rows:
     parents: dict[int, list[tuple[int, int]]] = {}
     for left, right, made in task.resources["merges"].tolist():
         parents.setdefault(made, []).append((left, right))
-    pieces = new_tokens(task)
+    pieces = task.new_pieces
     known: dict[int, Weights] = {number: {match.source: 1.0} for number, match in task.overlap.items()}
     leaves = {number: _shares(mixture) for number, mixture in by_pieces(pieces).items() if number not in parents}
     trees: dict[int, Mixture] = {}

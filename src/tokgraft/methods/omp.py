@@ -6,7 +6,8 @@ import numpy as np
 from pydantic import Field
 
 from tokgraft.methods._contract import Params, Rows, Transplant, method
-from tokgraft.methods._donor import Ids, Made, Side, transfer
+from tokgraft.methods._donor import SHOWN, Made, Side, transfer
+from tokgraft.methods._rows import weighted_sums
 from tokgraft.methods._sparse import pursue
 
 
@@ -33,20 +34,20 @@ def build(task: Transplant, params: Omp) -> Rows:
 
 
 def _carry(side: Side, params: Omp) -> Made:
-    zero = np.zeros(1)
-    here, there = (rows.mean(axis=0, dtype=np.float64) if params.centre else zero for rows in (side.A, side.B))
-    X, A = ((rows - here).astype(np.float32) if params.centre else rows for rows in (side.X, side.A))
-    rows = np.empty((len(X), side.B.shape[1]), dtype=np.float32)
-    used: list[Ids] = []
-    left = np.empty(len(X))
+    X, A, there = side.X, side.A, np.zeros(side.B.shape[1])
+    if params.centre:
+        here, there = (rows.mean(axis=0, dtype=np.float64) for rows in (A, side.B))
+        X, A = ((rows - here).astype(np.float32) for rows in (X, A))
+    rows, left = np.empty((len(X), len(there)), dtype=np.float32), np.empty(len(X))
+    used, count = np.empty((len(X), min(params.k, SHOWN)), dtype=np.int64), 0
     for code in pursue(X, A, params.k, normalise=params.normalise):
-        for number, (picks, weights) in enumerate(zip(code.picks, code.weights)):
-            picks = picks[picks >= 0]
-            weights = weights[: len(picks)]
-            rows[code.where.start + number] = weights @ (side.B[picks] - there) + there
-            used.append(picks[np.argsort(-np.abs(weights), kind="stable")])
+        mixed = weighted_sums(code.weights.ravel(), code.picks.ravel(), params.k * np.arange(len(code.picks) + 1), side.B)
+        rows[code.where] = mixed + (1 - code.weights.sum(axis=1, keepdims=True)) * there
+        order = np.argsort(-np.abs(code.weights), axis=1, kind="stable")[:, :SHOWN]
+        used[code.where] = np.take_along_axis(code.picks, order, axis=1)
         left[code.where] = code.left
-    stats = {"rows_per_code": round(sum(map(len, used)) / len(used), 2), "unexplained": round(float(left.mean()), 6)}
+        count += int((code.picks >= 0).sum())
+    stats = {"rows_per_code": round(count / len(X), 2), "unexplained": round(float(left.mean()), 6)}
     if params.clip_norms:
         limit = np.quantile(np.linalg.norm(side.B, axis=1), 0.999)
         length = np.linalg.norm(rows, axis=1, keepdims=True)

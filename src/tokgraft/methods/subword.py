@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from tokgraft.config.base import Strict
-from tokgraft.methods._composition import Mixture, blend, by_pieces, characters, mixed_rows, new_tokens
+from tokgraft.methods._composition import Mixture, blend, by_pieces, characters, mixed_rows
 from tokgraft.methods._contract import Params, Rows, Transplant, method
 
 
@@ -79,7 +79,7 @@ def build(task: Transplant, params: Subword) -> Rows:
     """Copy the overlap; for the rest sum_i w_i E[p_i] and sum_i v_i U[p_i]; of a tied model the mean of both; global mean without pieces."""
     preset = PRESETS[params.preset]
     weighting = {"input": params.input or preset[0], "output": params.output or preset[1]}
-    found = new_tokens(task) if params.compatibility == "none" else _pieces_of_strings(task)
+    found = task.new_pieces if params.compatibility == "none" else _pieces_of_strings(task)
     pieces = {number: ids for number, ids in found.items() if ids}
     made = {"input": _mixtures(task, weighting["input"], pieces)}
     alike = weighting["input"] == weighting["output"]

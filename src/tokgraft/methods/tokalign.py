@@ -57,7 +57,7 @@ def build(task: Transplant, params: TokAlign) -> Rows:
     copies = {**{number: Match(origin, "bytes") for number, origin in mapped.items()}, **matches}
     rows = {}
     for name, table in tables(task):
-        rows[name] = start(table, task.live, len(task.target))
+        rows[name] = start(table, task.live, len(task.target), pieces, copies)
         combine_mean(rows[name], table, pieces)
         copy_matches(rows[name], table, copies)
     stats = {"pivots": pivots, "unseen": len(unseen), "source_rows_used": len({match.source for match in copies.values()})}

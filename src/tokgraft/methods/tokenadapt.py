@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from tokgraft.errors import ConfigError, UnavailableError
-from tokgraft.methods._composition import Mixture, blend, by_pieces, characters, mixed_rows, new_tokens
+from tokgraft.methods._composition import Mixture, blend, by_pieces, characters, mixed_rows
 from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
 from tokgraft.methods._nearest import nearest
 from tokgraft.methods._similarity import softmax
@@ -47,7 +47,7 @@ def build(task: Transplant, params: TokenAdapt) -> Rows:
     index, vectors = task.resources["sentence_embedder"]
     usable = vectors.any(axis=1)
     target, source = _rows(task.target, index, usable), _rows(task.source, index, usable)
-    pieces = new_tokens(task)
+    pieces = task.new_pieces
     known = [number for number in pieces if target[number] >= 0]
     near: dict[int, Mixture] = {}
     if params.mode != "local":

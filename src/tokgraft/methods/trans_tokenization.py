@@ -56,7 +56,7 @@ def build(task: Transplant, params: TransTokenization) -> Rows:
     smooth = _smooth_published(task, counts) if published else _smooth(task, known, params.space_weight)
     mixtures = {number: mixture for number, mixture in {**known, **smooth}.items() if number not in matches}
     rest = {} if published else _rest(task, {*matches, *mixtures})
-    new = {name: start(table, task.live, len(task.target)) for name, table in tables(task)}
+    new = {name: start(table, task.live, len(task.target), mixtures, rest, matches) for name, table in tables(task)}
     for name, table in tables(task):
         _fill(new[name], table, mixtures, rest, matches)
         if published:
