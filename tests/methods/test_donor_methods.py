@@ -155,7 +155,7 @@ def test_pursuit_by_hand() -> None:
 
 
 def test_pursuit_bounds_give_the_same_atoms_as_products() -> None:
-    """bfloat16 bounds (used where the processor has AMX) and float32 products choose alike, also among atoms that are nearly equal."""
+    """bfloat16 bounds (used where the processor is fast at it) and float32 products choose alike, also among atoms that are nearly equal."""
     rng = np.random.default_rng(0)
     atoms = rng.normal(size=(700, 48)).astype(np.float32) + 1
     atoms[1::2] = atoms[::2] + 0.02 * atoms[1::2]
@@ -170,12 +170,12 @@ def test_pursuit_bounds_give_the_same_atoms_as_products() -> None:
     bounded, plain = _Search(atoms, fast=True), _Search(atoms, fast=False)
     assert np.allclose(products[np.arange(60), plain(targets, used)], products.max(axis=1), rtol=1e-6)
     assert np.array_equal(bounded(targets, used), plain(targets, used)) and (bounded(targets, used) == best).mean() > 0.9
-    assert not len(bounded._in_block(targets, used, slice(0, 700), True)[2]), "the bounds left too many"
+    assert bounded._in_block(targets, used, slice(0, 700), True)[2].tolist() == [0], "the bounds leave few but of a residual of zeros"
     assert np.array_equal(plain(targets[7:8], used[7:8]), plain(targets, used)[7:8]), "what is looked for beside it makes no difference"
     atoms[0] *= 1e6  # one atom so long that the bounds say nothing of the others
     with_long = _Search(atoms, True)
     assert np.array_equal(with_long(targets, used), _Search(atoms, False)(targets, used))
-    assert len(with_long._in_block(targets, used, slice(0, 700), True)[2])
+    assert len(with_long._in_block(targets, used, slice(0, 700), True)[2]) > 1
 
 
 def test_least_squares_takes_the_shortest_of_many() -> None:

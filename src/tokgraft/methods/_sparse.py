@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokgraft.methods._bfloat16 import EPSILON, ROUNDING, bits, bits_below, is_fast, lengths, narrow, product
+from tokgraft.methods._bfloat16 import EPSILON, ROUNDING, bits, bits_below, from_bits, is_fast, lengths, narrow, product
 from tokgraft.methods._contract import Floats
 
 Doubles = npt.NDArray[np.float64]
@@ -85,7 +85,8 @@ def _select(targets: Floats, search: _Search, k: int) -> Ids:
     length = np.linalg.norm(targets, axis=1)
     live = length > 0
     for number in range(k):
-        best = search(residual, picks[:, :number])
+        best = np.zeros(count, dtype=np.int64)
+        best[live] = search(residual[live], picks[live, :number])
         vector = search.atoms[best]
         before = lengths(vector)
         _project_out(vector, basis[:, :number])
@@ -137,26 +138,32 @@ class _Search:
     def _in_block(self, residual: Floats, used: Ids, block: slice, bounded: bool) -> tuple[Ids, Floats, Ids]:
         """The place within the block, and the product, of the strongest atom of each residual; -1 for a product where all are used.
 
-        Also the residuals for which the bounds leave too many atoms, whose place and product say nothing.
+        Also the residuals of which the bounds say nothing: they leave too many atoms, or used ones only.
         """
-        atoms = self.atoms[block]
-        sizes, error = self._bounds(residual, block) if bounded else (self._sizes(residual, atoms), np.zeros(len(residual), np.float32))
-        row, column = np.nonzero((used >= 0) & (used < len(atoms)))
-        sizes[row, used[row, column]] = -1
-        places, every = sizes.argmax(axis=1), np.arange(len(residual))
-        values = np.where(sizes[every, places] < 0, np.float32(-1), _products(residual, atoms, every, places))
-        lowest = np.maximum(values - error - 2 * atoms.shape[1] * EPSILON * self._longest * lengths(residual), 0)
-        found = sizes >= (bits_below(lowest * (1 - ROUNDING)) if bounded else lowest)[:, None]
-        found[every, places] = False
-        several = np.flatnonzero(found.any(axis=1) & (values > 0))
-        found[several, places[several]] = True
-        row, column = np.divmod(np.flatnonzero(found[several]), len(atoms))
-        clear = np.bincount(row, minlength=len(several)) <= (MANY if bounded else len(atoms))
-        row, column = several[row[clear[row]]], column[clear[row]]
-        exact = _products(residual, atoms, row, column)
-        order = np.lexsort((-column, exact))  # the strongest last, of equals the first atom: later assignments win
-        places[row[order]], values[row[order]] = column[order], exact[order]
-        return places, values, several[~clear]
+        atoms, count, slack = self.atoms[block], len(residual), 2 * residual.shape[1] * EPSILON * self._longest * lengths(residual)
+        if bounded:
+            sizes, error = self._bounds(residual, block)
+            highest = from_bits(sizes.max(axis=1))
+            lowest = np.maximum(highest * (1 - ROUNDING) - 2 * error - slack, 0)
+            found = np.flatnonzero(sizes >= bits_below(lowest * (1 - ROUNDING))[:, None])
+        else:
+            products = self._sizes(residual, atoms)
+            row, column = np.nonzero((used >= 0) & (used < len(atoms)))
+            products[row, used[row, column]] = -1
+            highest = products.max(axis=1)
+            found = np.flatnonzero((products >= (highest - slack)[:, None]) & (products >= 0))
+        row, column = np.divmod(found, len(atoms))
+        several = np.bincount(row, minlength=count) > (MANY if bounded else len(atoms))
+        kept = np.flatnonzero(~(several[row] | (used[row] == column[:, None]).any(axis=1)))
+        row, column = row[kept], column[kept]
+        places, values = np.zeros(count, dtype=np.int64), np.full(count, -1, dtype=np.float32)
+        if len(row):
+            exact = _products(residual, atoms, row, column)
+            first = np.flatnonzero(np.diff(row, prepend=-1))
+            values[row[first]] = np.maximum.reduceat(exact, first)
+            best = np.flatnonzero(exact == values[row])[::-1]  # of equals the first atom: it is assigned last
+            places[row[best]] = column[best]
+        return places, values, np.flatnonzero(values < 0) if bounded else np.zeros(0, dtype=np.int64)
 
     def _sizes(self, residual: Floats, atoms: Floats) -> Floats:
         """Absolute products, (n, m)."""
