@@ -107,7 +107,7 @@ def cosine_sparsemax(queries: npt.NDArray[np.floating], anchors: npt.NDArray[np.
     """
     from scipy.sparse import csr_array
 
-    left, right = (unit_rows(vectors).astype(np.float32) for vectors in (queries, anchors))
+    left, right = (_unit(vectors) for vectors in (queries, anchors))
     step, groups = max(1, BLOCK // max(len(right), 1)), Groups(len(right), NARROW)
     held = np.empty((min(step, len(left)), len(right)), dtype=np.float32)
     for begin in range(0, len(left), step):
@@ -116,19 +116,35 @@ def cosine_sparsemax(queries: npt.NDArray[np.floating], anchors: npt.NDArray[np.
         best = groups.best(scores)
         highest = np.partition(best, -LIKELY, axis=1)[:, -LIKELY:] if groups.count > LIKELY else best
         row, column = groups.at_least(scores, best, _thresholds(highest).astype(np.float32) - MARGIN)
-        row, column, weights = _ragged_sparsemax(row, column, scores[row, column].astype(np.float64), len(scores))
-        ends = np.searchsorted(row, np.arange(len(scores) + 1))
-        yield block, csr_array((weights, column, ends), shape=scores.shape)
+        counts, column, weights = _ragged_sparsemax(
+            np.bincount(row, minlength=len(scores)), column, scores.ravel()[row * len(right) + column].astype(np.float64)
+        )
+        yield block, csr_array((weights, column, np.cumsum([0, *counts])), shape=scores.shape)
 
 
-def _ragged_sparsemax(row: Ints, column: Ints, scores: Doubles, rows: int) -> tuple[Ints, Ints, Doubles]:
-    """The entries with a weight, and their weights, of scores that hold all of each row's support (Michelot 1986)."""
+def _unit(vectors: npt.NDArray[np.floating]) -> Floats:
+    """Rows scaled to length 1, in float32; zero rows stay zero."""
+    rows = vectors.astype(np.float32)
+    length = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
+    scaled: Floats = np.divide(rows, length, out=rows, where=length > 0)
+    return scaled
+
+
+def _ragged_sparsemax(counts: Ints, column: Ints, scores: Doubles) -> tuple[Ints, Ints, Doubles]:
+    """The entries with a weight, and their weights, of scores that hold all of each row's support (Michelot 1986).
+
+    Args:
+        counts: Entries of each row, all above 0, (n,).
+        column: Column of each entry, row by row.
+        scores: The entries.
+    """
     while True:
-        threshold = (np.bincount(row, scores, rows) - 1) / np.bincount(row, minlength=rows)
-        above = scores > threshold[row]
+        begins = np.cumsum(counts) - counts
+        threshold = np.repeat((np.add.reduceat(scores, begins) - 1) / counts, counts)
+        above = scores > threshold
         if above.all():
-            return row, column, scores - threshold[row]
-        row, column, scores = row[above], column[above], scores[above]
+            return counts, column, scores - threshold
+        counts, column, scores = np.add.reduceat(above, begins, dtype=np.int64), column[above], scores[above]
 
 
 def weighted(weights: Any, table: Floats) -> Floats:
