@@ -163,12 +163,13 @@ def drawn_rows(task: Transplant, name: str, matches: Matches, draw: Draw, stats:
 
 def provenance(task: Transplant, matches: Matches, other: Mapping[int, Provenance]) -> tuple[Provenance, ...]:
     """Provenance of every target id: matches first, then `other`, then fallback."""
-    found = dict.fromkeys(range(len(task.target)), Provenance("fallback"))
-    found.update(other)
+    found = [Provenance("fallback")] * len(task.target)
+    for number, way in other.items():
+        found[number] = way
     for number, match in matches.items():
         how: How = "copied" if match.level in ("exact", "bytes") else "role"
         found[number] = Provenance(how, (match.source,))
-    return tuple(found[number] for number in range(len(task.target)))
+    return tuple(found)
 
 
 def specials(task: Transplant) -> dict[int, Match]:
