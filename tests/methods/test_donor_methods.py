@@ -152,6 +152,8 @@ def test_pursuit_by_hand() -> None:
     assert code.picks.tolist() == [[4, 2]] and np.allclose(code.weights, [[3.5, 1]])
     (code,) = pursue(x, atoms, 5)
     assert code.picks[0, 3:].tolist() == [-1, -1] and code.left < 1e-6, "three atoms explain a vector of three dimensions"
+    (code,) = pursue(np.zeros((2, 3), dtype=np.float32), atoms, 2)
+    assert (code.picks == -1).all() and not code.weights.any(), "nothing is left to explain"
 
 
 def test_pursuit_bounds_give_the_same_atoms_as_products() -> None:

@@ -85,6 +85,8 @@ def _select(targets: Floats, search: _Search, k: int) -> Ids:
     length = np.linalg.norm(targets, axis=1)
     live = length > 0
     for number in range(k):
+        if not live.any():
+            break
         best = np.zeros(count, dtype=np.int64)
         best[live] = search(residual[live], picks[live, :number])
         vector = search.atoms[best]
@@ -101,8 +103,6 @@ def _select(targets: Floats, search: _Search, k: int) -> Ids:
         basis[:, number] = vector
         residual -= np.einsum("nd,nd->n", residual, vector)[:, None] * vector
         live &= lengths(residual) > EXPLAINED * length
-        if not live.any():
-            break
     return picks
 
 
