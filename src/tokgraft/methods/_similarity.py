@@ -37,14 +37,8 @@ def softmax(scores: Doubles) -> Doubles:
     return normed
 
 
-def sparsemax(scores: Doubles) -> Doubles:
-    """Row-wise Euclidean projection onto the simplex (Martins & Astudillo 2016, algorithm 1). (n, m) -> (n, m), rows sum to 1."""
-    weights: Doubles = scores - _thresholds(scores)[:, None]
-    return np.maximum(weights, 0, out=weights)
-
-
 def _thresholds(scores: npt.NDArray[np.floating]) -> Doubles:
-    """What is subtracted from the scores of each row, (n,), in float64."""
+    """What sparsemax (Martins & Astudillo 2016, algorithm 1) subtracts from the scores of each row, (n,), in float64."""
     ordered = np.sort(scores, axis=1)[:, ::-1]
     summed = np.cumsum(ordered, axis=1, dtype=np.float64)
     support = (1 + np.arange(1, scores.shape[1] + 1) * ordered > summed).sum(axis=1)
@@ -94,9 +88,9 @@ class Groups:
 
 
 def cosine_sparsemax(queries: npt.NDArray[np.floating], anchors: npt.NDArray[np.floating]) -> Iterator[tuple[slice, Any]]:
-    """Blocks of `sparsemax(cosine(queries, anchors))`, sparse; cosines in float32, thresholds in float64.
+    """Blocks of sparsemax(cosine(queries, anchors)), sparse; cosines in float32, thresholds in float64.
 
-    The threshold of some of the scores is never above that of all: that of the highest of each group says which scores are looked at.
+    Sparsemax is the Euclidean projection onto the simplex: weights max(score - threshold, 0) that sum to 1. The threshold of some of the scores is never above that of all: that of the highest of each group says which scores are looked at.
 
     Args:
         queries: (n, k).
