@@ -15,6 +15,7 @@ from tokgraft.vocab import Match
 Matches = Mapping[int, Match]
 Draw = Callable[[Floats, Floats, list[int], np.random.Generator], None]
 BLOCK = 1024  # rows that are worked on at once
+TOGETHER = 256  # rows that are summed in float32
 COLUMNS = 64  # of a table at a time, in float64: 64 MB at 128k rows
 FEW = 1024  # rows of a sum: more are not summed in float32
 
@@ -29,10 +30,18 @@ def finite(array: Floats) -> bool:
     return all(np.isfinite(array[begin : begin + BLOCK]).all() for begin in range(0, len(array), BLOCK))
 
 
+def mean_row(rows: Floats) -> npt.NDArray[np.float64]:
+    """Mean of the rows, (n, d) -> (d,): of few at a time in float32, of those sums in float64."""
+    total = np.zeros(rows.shape[1])
+    for begin in range(0, len(rows), TOGETHER):
+        total += rows[begin : begin + TOGETHER].sum(axis=0)
+    return total / len(rows)
+
+
 def moments(table: Floats, live: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Mean and unbiased standard deviation per dimension over the rows `live`, in float64, each (d,)."""
     rows = _rows_of(table, live)
-    mean, squares = rows.mean(axis=0, dtype=np.float64), np.zeros(table.shape[1])
+    mean, squares = mean_row(rows), np.zeros(table.shape[1])
     for begin in range(0, len(rows), BLOCK):
         apart = rows[begin : begin + BLOCK] - mean
         squares += np.einsum("nd,nd->d", apart, apart)
@@ -55,7 +64,7 @@ def start(table: Floats, live: npt.NDArray[np.int64], size: int, *later: Iterabl
     for ids in later:
         left[np.fromiter(ids, dtype=np.int64)] = False
     if left.any():
-        new[left] = _rows_of(table, live).mean(axis=0, dtype=np.float64)
+        new[left] = mean_row(_rows_of(table, live))
     return new
 
 
