@@ -14,6 +14,7 @@ from tokgraft.methods._linear import procrustes
 from tokgraft.methods._sparse import _Search, least_squares, pursue
 from tokgraft.methods.clp import _mix
 from tokgraft.methods.common_interpolation import _Space
+from tokgraft.methods.omp import Omp, _carry
 
 ALL = [name for name, entry in methods.METHODS.items() if "donor" in entry.requires]
 NEEDS_K = ["omp", "common_interpolation", "sparse_basis"]
@@ -154,6 +155,14 @@ def test_pursuit_by_hand() -> None:
     assert code.picks[0, 3:].tolist() == [-1, -1] and code.left < 1e-6, "three atoms explain a vector of three dimensions"
     (code,) = pursue(np.zeros((2, 3), dtype=np.float32), atoms, 2)
     assert (code.picks == -1).all() and not code.weights.any(), "nothing is left to explain"
+
+
+def test_omp_of_tokens_that_one_shared_token_explains() -> None:
+    """Fewer atoms than k, and no negative weight beside them: what is not taken is no source."""
+    given = side([[2, 0], [0, 3]], [[1, 0], [0, 1], [5, 5]], [[8, 0], [0, 8], [1, 1]])
+    made = _carry(given, Omp(k=2, normalise=True))
+    assert np.allclose(made.rows, [[16, 0], [0, 24]])
+    assert made.used is not None and made.used.tolist() == [[0, -1], [1, -1]]
 
 
 def test_pursuit_bounds_give_the_same_atoms_as_products() -> None:

@@ -41,7 +41,8 @@ def _carry(side: Side, params: Omp) -> Made:
     rows, left = np.empty((len(X), len(there)), dtype=np.float32), np.empty(len(X))
     used, count = np.empty((len(X), min(params.k, SHOWN)), dtype=np.int64), 0
     for code in pursue(X, A, params.k, normalise=params.normalise):
-        mixed = weighted_sums(code.weights.ravel(), code.picks.ravel(), params.k * np.arange(len(code.picks) + 1), side.B)
+        sources = np.maximum(code.picks, 0).ravel()  # where there is none the weight is 0
+        mixed = weighted_sums(code.weights.ravel(), sources, params.k * np.arange(len(code.picks) + 1), side.B)
         rows[code.where] = mixed + (1 - code.weights.sum(axis=1, keepdims=True)) * there
         order = np.argsort(-np.abs(code.weights), axis=1, kind="stable")[:, :SHOWN]
         used[code.where] = np.take_along_axis(code.picks, order, axis=1)
