@@ -9,9 +9,10 @@ import donors
 import toys
 from tokgraft import methods
 from tokgraft.errors import ConfigError, DataError
+from tokgraft.methods import _pursuit, _sparse
 from tokgraft.methods._donor import Made, Side
 from tokgraft.methods._linear import procrustes
-from tokgraft.methods._sparse import _Search, least_squares, pursue
+from tokgraft.methods._sparse import _Products, _select, least_squares, pursue
 from tokgraft.methods.clp import _mix
 from tokgraft.methods.common_interpolation import _Space
 from tokgraft.methods.omp import Omp, _carry
@@ -165,28 +166,50 @@ def test_omp_of_tokens_that_one_shared_token_explains() -> None:
     assert made.used is not None and made.used.tolist() == [[0, -1], [1, -1]]
 
 
-def test_pursuit_bounds_give_the_same_atoms_as_products() -> None:
-    """bfloat16 bounds (used where the processor is fast at it) and float32 products choose alike, also among atoms that are nearly equal."""
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_pursuit_takes_the_same_atoms_by_estimates_and_by_products(blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Estimates in 8 bits (used where the processor is fast at them) and products in float32, also among atoms that are nearly equal."""
     rng = np.random.default_rng(0)
     atoms = rng.normal(size=(700, 48)).astype(np.float32) + 1
     atoms[1::2] = atoms[::2] + 0.02 * atoms[1::2]
-    targets = donors.rows(60, 48, 1)
-    used = rng.integers(0, 700, (60, 5))
-    used[:, 0] = np.abs(targets @ atoms.T).argmax(axis=1)
     atoms[11] = atoms[10]  # of equals the first
-    targets[0] = 0
-    products = np.abs(np.einsum("nd,md->nm", targets, atoms))
-    products[np.arange(60)[:, None], used] = -1
-    best = products.argmax(axis=1)
-    bounded, plain = _Search(atoms, fast=True), _Search(atoms, fast=False)
-    assert np.allclose(products[np.arange(60), plain(targets, used)], products.max(axis=1), rtol=1e-6)
-    assert np.array_equal(bounded(targets, used), plain(targets, used)) and (bounded(targets, used) == best).mean() > 0.9
-    assert bounded._in_block(targets, used, slice(0, 700), True)[2].tolist() == [0], "the bounds leave few but of a residual of zeros"
-    assert np.array_equal(plain(targets[7:8], used[7:8]), plain(targets, used)[7:8]), "what is looked for beside it makes no difference"
-    atoms[0] *= 1e6  # one atom so long that the bounds say nothing of the others
-    with_long = _Search(atoms, True)
-    assert np.array_equal(with_long(targets, used), _Search(atoms, False)(targets, used))
-    assert len(with_long._in_block(targets, used, slice(0, 700), True)[2]) > 1
+    targets = np.vstack([donors.rows(57, 48, 1), atoms[10] * 3, atoms[11] - atoms[300], np.zeros(48)]).astype(np.float32)
+    monkeypatch.setattr(_sparse, "BLOCK", -(-len(atoms) // blocks))
+    estimated, plain = (_select(targets, _Products(atoms, fast), 20) for fast in (True, False))
+    assert np.array_equal(estimated, plain)
+    assert (plain[-1] == -1).all() and plain[-3].tolist() == [10] + [-1] * 19 and (plain != 11).all()
+    assert np.array_equal(_select(targets[7:8], _Products(atoms, True), 20), plain[7:8]), "what is looked for beside it makes no difference"
+    for target, picks in zip(targets[:57].astype(np.float64), plain):
+        for number in range(20):
+            taken = atoms[picks[:number]].astype(np.float64)
+            rest = target - taken.T @ np.linalg.lstsq(taken.T, target, rcond=None)[0] if number else target
+            sizes = np.abs(atoms @ rest)
+            assert sizes[picks[number]] >= (1 - 1e-5) * sizes.max(), "the largest, but for rounding in float32"
+    atoms[0] *= 1e6  # one atom so long that 8 bits say nothing of the others
+    assert np.array_equal(_select(targets, _Products(atoms, True), 20), _select(targets, _Products(atoms, False), 20))
+    _, sizes, *_ = next(_Products(atoms)(targets))
+    assert sizes.dtype == np.float32, "and where that is so they are not used"
+
+
+def test_estimates_of_products_are_as_near_as_they_say() -> None:
+    """And not much nearer: what they leave open is little."""
+    rng = np.random.default_rng(1)
+    rows, atoms = (rng.standard_t(4, size=(count, 96)).astype(np.float32) for count in (40, 500))
+    rows[0] = 0
+    ((_, sizes, units, errors),) = _Products(atoms, True)(rows)
+    off = np.abs(sizes * units[:, None].astype(np.float64) - rows.astype(np.float64) @ atoms.T.astype(np.float64))
+    assert (off <= errors[:, None]).all() and (off[1:].max(axis=1) > errors[1:] / 20).all()
+    assert (errors[1:] < 0.3 * np.abs(rows @ atoms.T).max(axis=1)[1:]).all()
+    bias = (sizes * units[:, None] - rows @ atoms.T)[1:].mean(axis=1) / errors[1:]
+    assert np.abs(bias.mean()) < 0.02, "up as often as down"
+
+
+def test_a_pursuit_where_machine_code_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(*args: object, **kwargs: object) -> object:
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr("numba.core.caching.FunctionCache.__init__", nowhere)
+    assert _pursuit.compiled(lambda x: x + 1)(1) == 2
 
 
 def test_least_squares_takes_the_shortest_of_many() -> None:

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from tokgraft.methods._contract import Floats
 
 ROUNDING = 2.0**-8  # of a number to bfloat16, as a share of it
-EPSILON = 2.0**-24  # the same to float32
 
 
 def is_fast() -> bool:
@@ -58,9 +57,3 @@ def from_bits(found: npt.NDArray[np.int16]) -> Floats:
     """The numbers that bits stand for."""
     values: Floats = (found.astype(np.uint16).astype(np.uint32) << 16).view(np.float32)
     return values
-
-
-def lengths(rows: Floats) -> Floats:
-    """Euclidean length of each row, (n, d) -> (n,)."""
-    found: Floats = np.sqrt(np.einsum("nd,nd->n", rows, rows))
-    return found

@@ -17,6 +17,7 @@ BLOCK = 4_000_000  # numbers of one similarity block: 32 MB in float64
 NARROW = 8  # scores of a group, of which the highest is looked at first
 LIKELY = 128  # groups among which the support of a sparsemax is looked for first
 MARGIN = np.float32(1e-6)  # more than rounding changes a threshold
+EPSILON = 2.0**-24  # of rounding to float32, as a share of a number
 DENSE = 0.2  # share of weights that are not 0 from which on a dense product is faster
 
 
@@ -26,6 +27,12 @@ def unit_rows(vectors: npt.NDArray[np.floating]) -> Doubles:
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     scaled: Doubles = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
     return scaled
+
+
+def lengths(rows: Floats) -> Floats:
+    """Euclidean length of each row, (n, d) -> (n,), in float32."""
+    found: Floats = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+    return found
 
 
 def softmax(scores: Doubles) -> Doubles:

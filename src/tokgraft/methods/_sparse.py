@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,18 +10,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokgraft.methods._bfloat16 import EPSILON, ROUNDING, bits, bits_below, from_bits, is_fast, lengths, narrow, product
 from tokgraft.methods._contract import Floats
+from tokgraft.methods._similarity import EPSILON, lengths
 
 Doubles = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
-BATCH = 512  # targets at once
+BATCH = 64  # targets at once: few enough for their orthogonal bases to stay near the processor
 HELD = 16_000_000  # numbers of the orthogonal bases held at once: 64 MB
-BLOCK = 4_000_000  # numbers of one block of products: 16 MB
-PAIRS = 4096  # products that are compared anew at once
-TOGETHER = 32  # targets whose atoms are worked on at once: they stay near the processor
-MANY = 64  # more candidates than this for a residual are dearer than all its products
-EXPLAINED = 1e-5  # a target is done when this share of its length is left; less is rounding in float32
+BLOCK = 16_384  # atoms at once: products of 4 MB
+LARGEST = 127  # of 8 bits
+EVEN = 32  # a table whose largest number exceeds this many typical ones leaves 8 bits too few for the others
+TOGETHER = 32  # targets whose weights are fitted at once
+MISSED = np.float32(
+    math.sqrt(math.log(2e12) / 2)
+)  # a sum of independent parts is off by more than this many lengths of its ranges once in 10^12
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,10 @@ def pursue(targets: Floats, atoms: Floats, k: int, *, normalise: bool = False) -
     scale = np.linalg.norm(atoms, axis=1, keepdims=True) if normalise else np.ones((len(atoms), 1), dtype=np.float32)
     search = np.divide(atoms, scale, out=np.zeros_like(atoms), where=scale > 0)
     step = max(min(BATCH, HELD // (k * atoms.shape[1])), 1)
-    strongest = _Search(search)
+    products = _Products(search)
     for begin in range(0, len(targets), step):
         where = slice(begin, min(begin + step, len(targets)))
-        picks = _select(targets[where], strongest, k)
+        picks = _select(targets[where], products, k)
         weights, left = np.empty(picks.shape), np.empty(len(picks))
         for first in range(0, len(picks), TOGETHER):
             some = slice(first, first + TOGETHER)
@@ -76,129 +79,82 @@ def _fit(targets: Floats, atoms: Floats, picks: Ids) -> tuple[Doubles, Doubles]:
     return weights, rest / np.maximum(np.linalg.norm(goal, axis=1), np.finfo(float).tiny)
 
 
-def _select(targets: Floats, search: _Search, k: int) -> Ids:
+def _select(targets: Floats, products: _Products, k: int) -> Ids:
     """The atoms that each target takes, (n, k); -1 after it is explained."""
+    from tokgraft.methods import _pursuit
+
     count, width = targets.shape
-    basis = np.zeros((count, k, width), dtype=np.float32)
+    basis = np.empty((count, k, width), dtype=np.float32)
     picks = np.full((count, k), -1, dtype=np.int64)
-    residual = targets.copy()
-    length = np.linalg.norm(targets, axis=1)
+    residuals = np.array(targets, dtype=np.float32, order="C")
+    length = lengths(residuals)
     live = length > 0
     for number in range(k):
         if not live.any():
             break
-        best = np.zeros(count, dtype=np.int64)
-        best[live] = search(residual[live], picks[live, :number])
-        vector = search.atoms[best]
-        before = lengths(vector)
-        _project_out(vector, basis[:, :number])
-        after = lengths(vector)
-        if len(again := np.flatnonzero(after < 0.5 * before)):  # the rule of Kahan and Parlett: once is not enough where atoms are alike
-            part = vector[again]
-            _project_out(part, basis[again, :number])
-            vector[again], after[again] = part, lengths(part)
-        live &= after > EXPLAINED * before
-        vector *= np.divide(1, after, out=np.zeros_like(after), where=live)[:, None]
-        picks[live, number] = best[live]
-        basis[:, number] = vector
-        residual -= np.einsum("nd,nd->n", residual, vector)[:, None] * vector
-        live &= lengths(residual) > EXPLAINED * length
+        best, strength = np.zeros(count, dtype=np.int64), np.full(count, -1, dtype=np.float32)
+        for begin, sizes, units, errors in products(residuals):
+            _pursuit.strongest(sizes, units, errors, begin, residuals, products.atoms, picks, number, live, best, strength)
+        _pursuit.take(products.atoms, best, number, basis, residuals, length, live, picks)
     return picks
 
 
-class _Search:
-    """Finds the unused atom that has the largest absolute product with a residual; the first of equals.
+class _Products:
+    """Products of residuals with all atoms, by blocks, and how far off they may be.
 
-    Most time of a pursuit goes into these products. Where the processor multiplies bfloat16 matrices several times faster, they are bounded
-    with those first. Atoms that may be the largest within the rounding are compared anew, pair by pair in float32, so that what is
-    found depends neither on the processor's matrices nor on what else is looked for at once.
+    Most time of a pursuit goes into these. Where the processor multiplies matrices of 8 bits several times faster than float32 ones, they are
+    estimated with those. Atoms that may have the largest product are compared anew, pair by pair in float32, so that what is found depends
+    neither on the processor's matrices nor on what else is looked for at once.
+
+    Numbers become integers at random: the nearer one is to the upper integer, the more likely this is taken. So the error of a product has the
+    mean 0 and is a sum of independent parts: by Hoeffding's inequality one of 10^12 is off by more than what is told.
     """
 
     def __init__(self, atoms: Floats, fast: bool | None = None) -> None:
-        self.atoms = atoms
-        self._narrow: Any = narrow(atoms) if (is_fast() if fast is None else fast) else None
-        self._longest = float(lengths(atoms).max(initial=0))
-        self._rough: Any = None  # products, held to be used again
-        self._exact: Floats | None = None
-        self._lost = 0.0 if self._narrow is None else float(lengths(atoms - self._narrow.float().numpy()).max(initial=0))
+        self.atoms = np.ascontiguousarray(atoms, dtype=np.float32)
+        norms, largest = lengths(self.atoms), np.abs(self.atoms).max(initial=np.finfo(np.float32).tiny)
+        self._longest = float(norms.max(initial=0))
+        even = largest <= EVEN * np.median(norms) / math.sqrt(atoms.shape[1])
+        self._fast = bool(even and multiplies_8_bits()) if fast is None else fast
+        self._chances = np.random.default_rng(0).random((2, atoms.shape[1]), dtype=np.float32)
+        self._blocks: list[tuple[int, Any]] = [(begin, self.atoms[begin : begin + BLOCK].T) for begin in range(0, len(atoms), BLOCK)]
+        if self._fast:
+            import torch
 
-    def __call__(self, residual: Floats, used: Ids) -> Ids:
-        """Places of the atoms, (n,), for residuals (n, d) and the places already used, (n, j)."""
-        best, strength = np.zeros(len(residual), dtype=np.int64), np.full(len(residual), -1, dtype=np.float32)
-        step = max(BLOCK // len(residual), 1)
-        for begin in range(0, len(self.atoms), step):
-            block = slice(begin, begin + step)
-            found, value, unclear = self._in_block(residual, used - begin, block, self._narrow is not None)
-            if len(unclear):
-                found[unclear], value[unclear], _ = self._in_block(residual[unclear], used[unclear] - begin, block, False)
-            better = value > strength
-            best[better], strength[better] = found[better] + begin, value[better]
-        return best
+            self._unit = np.float32(largest / LARGEST)
+            narrow = np.clip(np.floor(self.atoms / self._unit + self._chances[0]), -LARGEST, LARGEST).astype(np.int8)
+            self._blocks = [(begin, torch.from_numpy(narrow[begin : begin + BLOCK]).t()) for begin, _ in self._blocks]
+        self._held = np.empty(BATCH * min(BLOCK, len(atoms)), dtype=np.int32 if self._fast else np.float32)  # used again for each block
 
-    def _in_block(self, residual: Floats, used: Ids, block: slice, bounded: bool) -> tuple[Ids, Floats, Ids]:
-        """The place within the block, and the product, of the strongest atom of each residual; -1 for a product where all are used.
+    def __call__(self, residuals: Floats) -> Iterator[tuple[int, npt.NDArray[Any], Floats, Floats]]:
+        """The first atom of each block, products (n, m) with its atoms, their units (n,), and by how much they may be off, (n,)."""
+        count = len(residuals)
+        units = np.ones(count, dtype=np.float32)
+        errors = 2 * residuals.shape[1] * EPSILON * self._longest * lengths(residuals)
+        if self._fast:
+            import torch
 
-        Also the residuals of which the bounds say nothing: they leave too many atoms, or used ones only.
-        """
-        atoms, count, slack = self.atoms[block], len(residual), 2 * residual.shape[1] * EPSILON * self._longest * lengths(residual)
-        if bounded:
-            sizes, error = self._bounds(residual, block)
-            highest = from_bits(sizes.max(axis=1))
-            lowest = np.maximum(highest * (1 - ROUNDING) - 2 * error - slack, 0)
-            found = np.flatnonzero(sizes >= bits_below(lowest * (1 - ROUNDING))[:, None])
-        else:
-            products = self._sizes(residual, atoms)
-            row, column = np.nonzero((used >= 0) & (used < len(atoms)))
-            products[row, used[row, column]] = -1
-            highest = products.max(axis=1)
-            found = np.flatnonzero((products >= (highest - slack)[:, None]) & (products >= 0))
-        row, column = np.divmod(found, len(atoms))
-        several = np.bincount(row, minlength=count) > (MANY if bounded else len(atoms))
-        kept = np.flatnonzero(~(several[row] | (used[row] == column[:, None]).any(axis=1)))
-        row, column = row[kept], column[kept]
-        places, values = np.zeros(count, dtype=np.int64), np.full(count, -1, dtype=np.float32)
-        if len(row):
-            exact = _products(residual, atoms, row, column)
-            first = np.flatnonzero(np.diff(row, prepend=-1))
-            values[row[first]] = np.maximum.reduceat(exact, first)
-            best = np.flatnonzero(exact == values[row])[::-1]  # of equals the first atom: it is assigned last
-            places[row[best]] = column[best]
-        return places, values, np.flatnonzero(values < 0) if bounded else np.zeros(0, dtype=np.int64)
+            from tokgraft.methods import _pursuit
 
-    def _sizes(self, residual: Floats, atoms: Floats) -> Floats:
-        """Absolute products, (n, m)."""
-        if self._exact is None:
-            self._exact = np.empty(BLOCK, dtype=np.float32)
-        found = self._exact[: len(residual) * len(atoms)].reshape(len(residual), len(atoms))
-        return np.abs(np.matmul(residual, atoms.T, out=found), out=found)
-
-    def _bounds(self, residual: Floats, block: slice) -> tuple[npt.NDArray[np.int16], Floats]:
-        """Absolute products in bfloat16, (n, m), as integers in the same order, and by how much they may be off but for their own rounding."""
-        rough = narrow(residual)
-        atoms = self._narrow[block]
-        if self._rough is None:
-            self._rough = narrow(np.zeros(BLOCK, dtype=np.float32))
-        sizes = bits(product(rough, atoms.T, self._rough[: len(rough) * len(atoms)].view(len(rough), len(atoms))))
-        sizes &= 0x7FFF  # without their sign they are in the order of their absolute values
-        # r a - r' a' = (r - r') a' + r (a - a')
-        error = lengths(residual - rough.float().numpy()) * self._longest * (1 + ROUNDING) + lengths(residual) * self._lost
-        return sizes, error
+            integers, norms = np.empty(residuals.shape, dtype=np.int8), np.empty(count, dtype=np.float32)
+            _pursuit.to_8_bits(residuals, self._chances[1], LARGEST, integers, units, norms)
+            errors += MISSED * units * np.hypot(np.float32(self._longest), self._unit * norms)
+            units *= self._unit
+            narrow = torch.from_numpy(integers)
+        for begin, atoms in self._blocks:
+            sizes = self._held[: count * atoms.shape[1]].reshape(count, atoms.shape[1])
+            if self._fast:
+                torch._int_mm(narrow, atoms, out=torch.from_numpy(sizes))
+            else:
+                np.matmul(residuals, atoms, out=sizes)
+            yield begin, sizes, units, errors
 
 
-def _products(left: Floats, right: Floats, row: Ids, column: Ids) -> Floats:
-    """Absolute products left[row] right[column], (n,)."""
-    found = np.empty(len(row), dtype=np.float32)
-    for begin in range(0, len(row), PAIRS):
-        pairs = slice(begin, begin + PAIRS)
-        np.einsum("nd,nd->n", left[row[pairs]], right[column[pairs]], out=found[pairs])
-    return np.abs(found, out=found)
+def multiplies_8_bits() -> bool:
+    """Whether the processor multiplies matrices of 8 bits, with exact sums of 32 bits, several times faster than float32 ones (AVX-512 VNNI)."""
+    import torch
 
-
-def _project_out(vectors: Floats, basis: Floats) -> None:
-    """Subtract from each vector, in place, its part in the span of its own basis, (n, d) and (n, j, d)."""
-    for begin in range(0, len(vectors), TOGETHER):  # a basis is read twice: it stays near the processor
-        some, own = vectors[begin : begin + TOGETHER], basis[begin : begin + TOGETHER]
-        some -= np.matmul(np.matmul(own, some[:, :, None]).transpose(0, 2, 1), own)[:, 0]
+    return bool(torch.backends.mkldnn.is_available()) and bool(getattr(torch.cpu, "_is_vnni_supported", bool)())  # type: ignore[no-untyped-call]
 
 
 def least_squares(points: Doubles, goals: Doubles, unused: npt.NDArray[np.bool_] | None = None) -> Doubles:

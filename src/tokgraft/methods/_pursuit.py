@@ -1,0 +1,193 @@
+"""Loops of orthogonal matching pursuit, compiled when they are first called; the machine code is kept beside this file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from tokgraft.methods._contract import Floats
+
+Ids = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+GROUPS = 256  # products are looked at in so many groups, of each the largest first
+EXPLAINED = 1e-5  # a target is done when this share of its length is left; less is rounding in float32
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as machine code.
+
+    Sums may be taken in any order and nothing is NaN, so that loops over a row use the processor's wide registers: they do where a loop is a
+    function of its own.
+    """
+    options = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nnan", "nsz"}}
+    made: Callable[..., Any]
+    try:
+        made = njit(cache=True, **options)(function)
+    except RuntimeError:  # neither beside this file nor in the user's cache anything can be written
+        made = njit(**options)(function)
+    return made
+
+
+@compiled
+def dot(left: Floats, right: Floats) -> np.float32:
+    """Product of two rows, (d,), in float32."""
+    total = np.float32(0)
+    for place in range(len(left)):
+        total += left[place] * right[place]
+    return total
+
+
+@compiled
+def to_8_bits(rows: Floats, chances: Floats, largest: int, integers: npt.NDArray[np.int8], units: Floats, lengths: Floats) -> None:
+    """Write rows in units of their largest number / `largest`, rounded up where what is above the lower integer exceeds 1 - chance.
+
+    Args:
+        rows: (n, d).
+        chances: Random numbers in [0, 1), (d,).
+        largest: The largest integer, 127 at most.
+        integers: Takes them, (n, d).
+        units: Takes the size of each row's unit, (n,).
+        lengths: Takes the length of each row of integers, (n,).
+    """
+    for number in range(len(rows)):
+        row, made = rows[number], integers[number]
+        top = np.float32(0)
+        for place in range(len(row)):
+            top = max(top, abs(row[place]))
+        unit = top / largest if top > 0 else np.float32(1)
+        total = 0
+        for place in range(len(row)):
+            value = int(row[place] / unit + chances[place] + 128) - 128  # a cast cuts off towards zero
+            value = min(max(value, -largest), largest)
+            made[place] = value
+            total += value * value
+        units[number], lengths[number] = unit, math.sqrt(total)
+
+
+@compiled
+def strongest(
+    sizes: npt.NDArray[np.generic], units: Floats, errors: Floats, begin: int, residuals: Floats, atoms: Floats, picks: Ids, taken: int,
+    live: Flags, best: Ids, strength: Floats,
+) -> None:  # fmt: skip
+    """Find the unused atom that has the largest absolute product with each residual, the first of equals, among some atoms.
+
+    Args:
+        sizes: Estimated products with these atoms, (n, m); overwritten.
+        units: What they are to be multiplied with, (n,).
+        errors: By how much they may then be off, (n,).
+        begin: The place of the first of these atoms among all.
+        residuals: (n, d).
+        atoms: All of them, (a, d).
+        picks: Places of used atoms, (n, k), of which `taken` are filled.
+        taken: How many are filled.
+        live: Which residuals to look at, (n,).
+        best: Places of the strongest atoms so far, (n,); updated.
+        strength: Their products, (n,); updated.
+    """
+    count = sizes.shape[1]
+    groups = min(GROUPS, count)
+    maxima = np.empty(groups, dtype=sizes.dtype)
+    for number in range(len(sizes)):
+        if not live[number]:
+            continue
+        row, unit, error, used = sizes[number], units[number], errors[number], picks[number, :taken]
+        for order in range(taken):
+            if 0 <= used[order] - begin < count:
+                row[used[order] - begin] = 0
+        first = group_maxima(row, maxima)
+        reach = max(strength[number], maxima[first] * unit - error)
+        for step in range(groups):
+            group = (first + step) % groups  # the likeliest first: the others have to come near what it has
+            if maxima[group] * unit + error < reach:
+                continue
+            for place in range(group, count, groups):
+                if abs(row[place]) * unit + error < reach or holds(used, begin + place):
+                    continue
+                exact = abs(dot(residuals[number], atoms[begin + place]))
+                if exact > strength[number] or (exact == strength[number] and begin + place < best[number]):
+                    strength[number], best[number] = exact, begin + place
+                    reach = max(reach, exact)
+
+
+@compiled
+def holds(places: Ids, place: int) -> bool:
+    """Whether a place is among others, (j,)."""
+    found = False
+    for number in range(len(places)):
+        found |= places[number] == place
+    return found
+
+
+@compiled
+def group_maxima(row: npt.NDArray[np.generic], maxima: npt.NDArray[np.generic]) -> int:
+    """Write the largest absolute value of each group of places (g, g + groups, g + 2 groups, ...) of a row; the group of the largest of all."""
+    for group in range(len(maxima)):
+        maxima[group] = 0
+    for start in range(0, len(row), len(maxima)):
+        raise_to(maxima, row[start : start + len(maxima)])
+    first = 0
+    for group in range(len(maxima)):
+        if maxima[group] > maxima[first]:
+            first = group
+    return first
+
+
+@compiled
+def raise_to(maxima: npt.NDArray[np.generic], values: npt.NDArray[np.generic]) -> None:
+    """Raise the first numbers to the absolute values where these are larger, (g,) and (g or fewer,)."""
+    for place in range(len(values)):
+        maxima[place] = max(maxima[place], abs(values[place]))
+
+
+@compiled
+def add(vector: Floats, factor: np.float32, other: Floats) -> None:
+    """vector += factor * other, (d,)."""
+    for place in range(len(vector)):
+        vector[place] += factor * other[place]
+
+
+@compiled
+def project_out(vector: Floats, basis: Floats) -> np.float32:
+    """Subtract from a vector, in place, its part in the span of an orthonormal basis, (d,) and (j, d); the length of what is left."""
+    for number in range(len(basis)):
+        add(vector, -dot(vector, basis[number]), basis[number])
+    return np.float32(math.sqrt(dot(vector, vector)))
+
+
+@compiled
+def take(atoms: Floats, best: Ids, number: int, basis: Floats, residuals: Floats, lengths: Floats, live: Flags, picks: Ids) -> None:
+    """Take an atom for each target: extend its basis, and subtract from its residual the part in the new direction.
+
+    Args:
+        atoms: (a, d).
+        best: The place of the atom for each target, (n,).
+        number: Which one of each target's atoms this is.
+        basis: Orthonormal directions of the atoms before, (n, k, d); updated.
+        residuals: (n, d); updated.
+        lengths: Of the targets, (n,).
+        live: Which targets are not explained yet, (n,); updated.
+        picks: Places of the atoms, (n, k); updated.
+    """
+    for target in range(len(best)):
+        if not live[target]:
+            continue
+        vector, atom = basis[target, number], atoms[best[target]]
+        before = np.float32(math.sqrt(dot(atom, atom)))
+        for place in range(len(atom)):
+            vector[place] = atom[place]
+        after = project_out(vector, basis[target, :number])
+        if after < 0.5 * before:  # the rule of Kahan and Parlett: once is not enough where atoms are alike
+            after = project_out(vector, basis[target, :number])
+        if after <= EXPLAINED * before:
+            live[target] = False
+            continue
+        for place in range(len(vector)):
+            vector[place] /= after
+        picks[target, number] = best[target]
+        left = project_out(residuals[target], basis[target, number : number + 1])
+        live[target] = left > EXPLAINED * lengths[target]
