@@ -187,7 +187,7 @@ def test_pursuit_takes_the_same_atoms_by_estimates_and_by_products(blocks: int, 
             assert sizes[picks[number]] >= (1 - 1e-5) * sizes.max(), "the largest, but for rounding in float32"
     atoms[0] *= 1e6  # one atom so long that 8 bits say nothing of the others
     assert np.array_equal(_select(targets, _Products(atoms, True), 20), _select(targets, _Products(atoms, False), 20))
-    _, sizes, *_ = next(_Products(atoms)(targets))
+    _, sizes, *_ = next(_Products(atoms).of(targets)())
     assert sizes.dtype == np.float32, "and where that is so they are not used"
 
 
@@ -196,7 +196,7 @@ def test_estimates_of_products_are_as_near_as_they_say() -> None:
     rng = np.random.default_rng(1)
     rows, atoms = (rng.standard_t(4, size=(count, 96)).astype(np.float32) for count in (40, 500))
     rows[0] = 0
-    ((_, sizes, units, errors),) = _Products(atoms, True)(rows)
+    ((_, sizes, units, errors),) = _Products(atoms, True).of(rows)()
     off = np.abs(sizes * units[:, None].astype(np.float64) - rows.astype(np.float64) @ atoms.T.astype(np.float64))
     assert (off <= errors[:, None]).all() and (off[1:].max(axis=1) > errors[1:] / 20).all()
     assert (errors[1:] < 0.3 * np.abs(rows @ atoms.T).max(axis=1)[1:]).all()

@@ -43,7 +43,10 @@ def dot(left: Floats, right: Floats) -> np.float32:
 
 
 @compiled
-def to_8_bits(rows: Floats, chances: Floats, largest: int, integers: npt.NDArray[np.int8], units: Floats, lengths: Floats) -> None:
+def to_8_bits(
+    rows: Floats, chances: Floats, largest: int, integers: npt.NDArray[np.int8], units: Floats, errors: Floats, longest: np.float32,
+    unit: np.float32, slack: np.float32, missed: np.float32,
+) -> None:  # fmt: skip
     """Write rows in units of their largest number / `largest`, rounded up where what is above the lower integer exceeds 1 - chance.
 
     Args:
@@ -51,22 +54,27 @@ def to_8_bits(rows: Floats, chances: Floats, largest: int, integers: npt.NDArray
         chances: Random numbers in [0, 1), (d,).
         largest: The largest integer, 127 at most.
         integers: Takes them, (n, d).
-        units: Takes the size of each row's unit, (n,).
-        lengths: Takes the length of each row of integers, (n,).
+        units: Takes what products with other integers are to be multiplied with, (n,).
+        errors: Takes by how much these are then off at most, (n,).
+        longest: Length of the longest other row.
+        unit: Size of the unit of the other rows.
+        slack: Error of a product in float32 of a row of length 1.
+        missed: How many times the root of the summed squares of its parts' ranges the error of a product may be.
     """
     for number in range(len(rows)):
         row, made = rows[number], integers[number]
         top = np.float32(0)
         for place in range(len(row)):
             top = max(top, abs(row[place]))
-        unit = top / largest if top > 0 else np.float32(1)
+        own = top / largest if top > 0 else np.float32(1)
         total = 0
         for place in range(len(row)):
-            value = int(row[place] / unit + chances[place] + 128) - 128  # a cast cuts off towards zero
+            value = int(row[place] / own + chances[place] + 128) - 128  # a cast cuts off towards zero
             value = min(max(value, -largest), largest)
             made[place] = value
             total += value * value
-        units[number], lengths[number] = unit, math.sqrt(total)
+        units[number] = own * unit
+        errors[number] = slack * math.sqrt(dot(row, row)) + missed * own * math.sqrt(longest**2 + unit**2 * total)
 
 
 @compiled
@@ -160,20 +168,28 @@ def project_out(vector: Floats, basis: Floats) -> np.float32:
 
 
 @compiled
-def take(atoms: Floats, best: Ids, number: int, basis: Floats, residuals: Floats, lengths: Floats, live: Flags, picks: Ids) -> None:
+def take(
+    atoms: Floats, best: Ids, strength: Floats, number: int, basis: Floats, residuals: Floats, lengths: Floats, live: Flags, picks: Ids
+) -> bool:
     """Take an atom for each target: extend its basis, and subtract from its residual the part in the new direction.
 
     Args:
         atoms: (a, d).
         best: The place of the atom for each target, (n,).
+        strength: Their products, (n,); -1 afterwards.
         number: Which one of each target's atoms this is.
         basis: Orthonormal directions of the atoms before, (n, k, d); updated.
         residuals: (n, d); updated.
         lengths: Of the targets, (n,).
         live: Which targets are not explained yet, (n,); updated.
         picks: Places of the atoms, (n, k); updated.
+
+    Returns:
+        Whether a target is left that is not explained.
     """
+    left = False
     for target in range(len(best)):
+        strength[target] = -1
         if not live[target]:
             continue
         vector, atom = basis[target, number], atoms[best[target]]
@@ -189,5 +205,6 @@ def take(atoms: Floats, best: Ids, number: int, basis: Floats, residuals: Floats
         for place in range(len(vector)):
             vector[place] /= after
         picks[target, number] = best[target]
-        left = project_out(residuals[target], basis[target, number : number + 1])
-        live[target] = left > EXPLAINED * lengths[target]
+        live[target] = project_out(residuals[target], basis[target, number : number + 1]) > EXPLAINED * lengths[target]
+        left |= live[target]
+    return left

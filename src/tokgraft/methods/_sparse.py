@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from tokgraft.methods._similarity import EPSILON, lengths
 
 Doubles = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
+Estimates = tuple[int, npt.NDArray[Any], Floats, Floats]  # see _Products
+Places = list[tuple[int, Any, npt.NDArray[Any]]]  # the first atom of each block, the block, and where its products go
 BATCH = 64  # targets at once: few enough for their orthogonal bases to stay near the processor
 HELD = 16_000_000  # numbers of the orthogonal bases held at once: 64 MB
 BLOCK = 16_384  # atoms at once: products of 4 MB
@@ -55,8 +58,8 @@ def pursue(targets: Floats, atoms: Floats, k: int, *, normalise: bool = False) -
         k: Atoms of a target.
         normalise: Choose by the cosine with the residual; otherwise long atoms are preferred.
     """
-    scale = np.linalg.norm(atoms, axis=1, keepdims=True) if normalise else np.ones((len(atoms), 1), dtype=np.float32)
-    search = np.divide(atoms, scale, out=np.zeros_like(atoms), where=scale > 0)
+    scale = np.linalg.norm(atoms, axis=1, keepdims=True)
+    search = np.divide(atoms, scale, out=np.zeros_like(atoms), where=scale > 0) if normalise else atoms
     step = max(min(BATCH, HELD // (k * atoms.shape[1])), 1)
     products = _Products(search)
     for begin in range(0, len(targets), step):
@@ -89,18 +92,21 @@ def _select(targets: Floats, products: _Products, k: int) -> Ids:
     residuals = np.array(targets, dtype=np.float32, order="C")
     length = lengths(residuals)
     live = length > 0
+    best, strength = np.zeros(count, dtype=np.int64), np.full(count, -1, dtype=np.float32)
+    estimates = products.of(residuals)
     for number in range(k):
-        if not live.any():
-            break
-        best, strength = np.zeros(count, dtype=np.int64), np.full(count, -1, dtype=np.float32)
-        for begin, sizes, units, errors in products(residuals):
+        for begin, sizes, units, errors in estimates():
             _pursuit.strongest(sizes, units, errors, begin, residuals, products.atoms, picks, number, live, best, strength)
-        _pursuit.take(products.atoms, best, number, basis, residuals, length, live, picks)
+        if not _pursuit.take(products.atoms, best, strength, number, basis, residuals, length, live, picks):
+            break
     return picks
 
 
 class _Products:
     """Products of residuals with all atoms, by blocks, and how far off they may be.
+
+    What is given of a block: its first atom, products (n, m), what these are to be multiplied with, (n,), and by how much they may then be
+    off, (n,).
 
     Most time of a pursuit goes into these. Where the processor multiplies matrices of 8 bits several times faster than float32 ones, they are
     estimated with those. Atoms that may have the largest product are compared anew, pair by pair in float32, so that what is found depends
@@ -113,7 +119,7 @@ class _Products:
     def __init__(self, atoms: Floats, fast: bool | None = None) -> None:
         self.atoms = np.ascontiguousarray(atoms, dtype=np.float32)
         norms, largest = lengths(self.atoms), np.abs(self.atoms).max(initial=np.finfo(np.float32).tiny)
-        self._longest = float(norms.max(initial=0))
+        self._longest = np.float32(norms.max(initial=0))
         even = largest <= EVEN * np.median(norms) / math.sqrt(atoms.shape[1])
         self._fast = bool(even and multiplies_8_bits()) if fast is None else fast
         self._chances = np.random.default_rng(0).random((2, atoms.shape[1]), dtype=np.float32)
@@ -124,29 +130,31 @@ class _Products:
             self._unit = np.float32(largest / LARGEST)
             narrow = np.clip(np.floor(self.atoms / self._unit + self._chances[0]), -LARGEST, LARGEST).astype(np.int8)
             self._blocks = [(begin, torch.from_numpy(narrow[begin : begin + BLOCK]).t()) for begin, _ in self._blocks]
-        self._held = np.empty(BATCH * min(BLOCK, len(atoms)), dtype=np.int32 if self._fast else np.float32)  # used again for each block
+        self._slack = np.float32(2 * atoms.shape[1] * EPSILON * self._longest)  # of products in float32, for a residual of length 1
 
-    def __call__(self, residuals: Floats) -> Iterator[tuple[int, npt.NDArray[Any], Floats, Floats]]:
-        """The first atom of each block, products (n, m) with its atoms, their units (n,), and by how much they may be off, (n,)."""
-        count = len(residuals)
-        units = np.ones(count, dtype=np.float32)
-        errors = 2 * residuals.shape[1] * EPSILON * self._longest * lengths(residuals)
-        if self._fast:
-            import torch
+    def of(self, residuals: Floats) -> Callable[[], Iterator[Estimates]]:
+        """What gives the products of residuals (n, d), as they then are, block by block: each block stands in the place of the one before."""
+        count, most = len(residuals), max((atoms.shape[1] for _, atoms in self._blocks), default=0)
+        held = np.empty(count * most, dtype=np.int32 if self._fast else np.float32)
+        units, errors = np.ones(count, dtype=np.float32), np.empty(count, dtype=np.float32)
+        places = [(begin, atoms, held[: count * atoms.shape[1]].reshape(count, -1)) for begin, atoms in self._blocks]
+        return partial(self._estimated if self._fast else self._multiplied, residuals, places, units, errors)
 
-            from tokgraft.methods import _pursuit
+    def _multiplied(self, residuals: Floats, places: Places, units: Floats, errors: Floats) -> Iterator[Estimates]:
+        errors[:] = self._slack * lengths(residuals)
+        for begin, atoms, sizes in places:
+            np.matmul(residuals, atoms, out=sizes)
+            yield begin, sizes, units, errors
 
-            integers, norms = np.empty(residuals.shape, dtype=np.int8), np.empty(count, dtype=np.float32)
-            _pursuit.to_8_bits(residuals, self._chances[1], LARGEST, integers, units, norms)
-            errors += MISSED * units * np.hypot(np.float32(self._longest), self._unit * norms)
-            units *= self._unit
-            narrow = torch.from_numpy(integers)
-        for begin, atoms in self._blocks:
-            sizes = self._held[: count * atoms.shape[1]].reshape(count, atoms.shape[1])
-            if self._fast:
-                torch._int_mm(narrow, atoms, out=torch.from_numpy(sizes))
-            else:
-                np.matmul(residuals, atoms, out=sizes)
+    def _estimated(self, residuals: Floats, places: Places, units: Floats, errors: Floats) -> Iterator[Estimates]:
+        import torch
+
+        from tokgraft.methods import _pursuit
+
+        narrow = np.empty(residuals.shape, dtype=np.int8)
+        _pursuit.to_8_bits(residuals, self._chances[1], LARGEST, narrow, units, errors, self._longest, self._unit, self._slack, MISSED)
+        for begin, atoms, sizes in places:
+            torch._int_mm(torch.from_numpy(narrow), atoms, out=torch.from_numpy(sizes))
             yield begin, sizes, units, errors
 
 
