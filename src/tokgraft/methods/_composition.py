@@ -76,7 +76,7 @@ def mixed_rows(
 
 def most(mixture: Mixture) -> tuple[int, ...]:
     """The ids with the largest weights, largest first, at most `SHOWN`; all of a short mixture in their own order."""
-    ids = mixture.ids if min(mixture.weights) > 0 else [number for number, weight in zip(mixture.ids, mixture.weights) if weight > 0]
+    ids = mixture.ids if all(mixture.weights) else [number for number, weight in zip(mixture.ids, mixture.weights) if weight > 0]
     if len(ids) <= SHOWN:
         return tuple(ids)
     weight = dict.fromkeys(ids, 0.0)
@@ -87,7 +87,8 @@ def most(mixture: Mixture) -> tuple[int, ...]:
 
 def by_pieces(pieces: Mapping[int, Sequence[int]]) -> dict[int, Mixture]:
     """The plain mean over pieces, for tokens that have any."""
-    return {number: Mixture(ids, (1.0,) * len(ids)) for number, ids in pieces.items() if ids}
+    ones = {count: (1.0,) * count for count in set(map(len, pieces.values()))}
+    return {number: Mixture(ids, ones[len(ids)]) for number, ids in pieces.items() if ids}
 
 
 def from_counts(counts: Mapping[int, float]) -> Mixture:
