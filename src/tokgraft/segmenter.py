@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
+import numpy as np
+
 from tokgraft.vocab import TO_CHARACTER, Layout, Vocabulary, components
+
+TOGETHER = 512  # texts that the tokenizer is given as one
 
 
 def _utf8(text: bytes) -> str | None:
@@ -52,6 +56,9 @@ class Segmenter:
         spec = _neutral_spec(self._layout)
         self._tokenizer = _build(spec)
         self._raw = _build({**spec, "normalizer": None, "pre_tokenizer": None})
+        self._whole = self._layout.scheme == "byte_level" and spec["normalizer"] is None
+        self._lengths = np.zeros(1 + max(self.vocabulary.ids, default=0), dtype=np.int64)
+        self._lengths[list(self.vocabulary.text_ids)] = [len(self.vocabulary[number].text) for number in self.vocabulary.text_ids]
         vocab: dict[str, int] = tokenizer.get_vocab()
         self._words = {surface: number for surface, number in vocab.items() if number not in self._special}
 
@@ -83,10 +90,31 @@ class Segmenter:
         if self._layout.scheme == "sentencepiece":
             # Done here and not by the tokenizer's own parts: some of them drop or double spaces, or put one in front.
             texts = [text.replace(" ", self._layout.marker) for text in texts]
-        encoded = [item.ids for item in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        encoded = self._encode_together(texts) if self._whole else self._encode_alone(texts)
         if self._special.isdisjoint(chain.from_iterable(encoded)):
             return encoded
         return [[number for number in ids if number not in self._special] for ids in encoded]
+
+    def _encode_alone(self, texts: list[str]) -> list[list[int]]:
+        return [item.ids for item in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def _encode_together(self, texts: list[str]) -> list[list[int]]:
+        """The same in two thirds of the time: groups of texts are encoded as one, and cut where the bytes of a text end.
+
+        Without a normalizer pieces can only lack bytes, never add some: in a group whose pieces have as many bytes as its texts, each text has
+        all of its own. Another group is encoded text by text.
+        """
+        groups = [texts[begin : begin + TOGETHER] for begin in range(0, len(texts), TOGETHER)]
+        found: list[list[int]] = []
+        for group, item in zip(groups, self._tokenizer.encode_batch_fast(groups, is_pretokenized=True, add_special_tokens=False)):
+            ids: list[int] = item.ids
+            written, given = np.cumsum(self._lengths[ids]), np.cumsum([len(text.encode()) for text in group])
+            if len(ids) and written[-1] == given[-1]:
+                cuts = np.searchsorted(written, given) + 1
+                found += [ids[begin:end] for begin, end in pairwise([0, *cuts.tolist()])]
+            else:
+                found += self._encode_alone(group)
+        return found
 
     def _word_pieces(self, text: str) -> list[int]:
         """Greedy longest match; unlike the tokenizer itself it can start inside a word, and skips only what it cannot write."""

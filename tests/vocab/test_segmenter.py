@@ -59,6 +59,36 @@ def test_text_that_looks_special_is_text(kind: str) -> None:
         assert ids and not set(ids) & set(vocabulary.special_ids)
 
 
+def _lacking(unknown: str | None, normalizer: normalizers.Normalizer | None) -> Segmenter:
+    """A byte-level tokenizer without x, y and the bytes of most other characters."""
+    vocab = {token: number for number, token in enumerate(["<unk>", *"abcdeÃ¼Ġ", "ab", "Ġa", "cd", "abcd"])}
+    backend = Tokenizer(models.BPE(vocab, [("a", "b"), ("Ġ", "a"), ("c", "d"), ("ab", "cd")], unk_token=unknown))
+    if normalizer is not None:
+        backend.normalizer = normalizer
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    return Segmenter(PreTrainedTokenizerFast(tokenizer_object=backend, **({"unk_token": unknown} if unknown else {})))
+
+
+@pytest.mark.parametrize("unknown", [None, "<unk>"])
+@pytest.mark.parametrize("normalizer", [None, normalizers.Replace("ab", "a"), normalizers.Replace("d", "abcd"), normalizers.NFC()])
+@settings(max_examples=30, deadline=None)
+@given(texts=st.lists(st.text("abcdexü ", min_size=1, max_size=6), min_size=1, max_size=1200))
+def test_many_texts_are_cut_like_each_alone(unknown: str | None, normalizer: normalizers.Normalizer | None, texts: list[str]) -> None:
+    segmenter = _lacking(unknown, normalizer)
+    alone = [segmenter.pieces(text.encode()) for text in texts]
+    assert segmenter.pieces_many([text.encode() for text in texts]) == alone
+    if normalizer is None:
+        kept = ["".join(character for character in text if character != "x") for text in texts]
+        assert [text_of(segmenter.vocabulary, ids).decode() for ids in alone] == kept
+
+
+def test_many_texts_of_another_model_are_cut_like_each_alone() -> None:
+    segmenter = SEGMENTERS["byte_level"]
+    texts = [line for text in ("english", "german") for line in getattr(toys, text)()][:3000]
+    library = [item.ids for item in segmenter._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+    assert segmenter.pieces_many([text.encode() for text in texts]) == library
+
+
 @pytest.mark.parametrize("kind", ["unigram", "wordpiece"])
 def test_unknown_characters_are_left_out(kind: str) -> None:
     segmenter = SEGMENTERS[kind]

@@ -1,28 +1,34 @@
-"""Linear maps between a donor's space and the base's: moments of the anchors, principal directions, rotations; in float64, by blocks."""
+"""Linear maps between a donor's space and the base's: moments of the anchors, principal directions, rotations; by blocks."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from tokgraft.methods._contract import Floats
 from tokgraft.methods._donor import Doubles, blocks
 from tokgraft.methods._similarity import BLOCK
 
 
-def cross_covariance(A: Floats, B: Floats) -> tuple[Doubles, Doubles, Doubles]:
-    """Means (d_a,) and (d_b,) of the rows, and sum over rows of (a - mean)(b - mean)^T, (d_a, d_b)."""
+def cross_covariance(A: Floats, B: Floats, kind: npt.DTypeLike = np.float64) -> tuple[Doubles, Doubles, Doubles]:
+    """Means (d_a,) and (d_b,) of the rows, and sum over rows of (a - mean)(b - mean)^T, (d_a, d_b).
+
+    Products of a block of rows are of the given kind, sums of blocks in float64. Products in float32 take half the time; a space that
+    components span hardly moves by them, the components themselves do where variances are nearly equal.
+    """
     here = A.mean(axis=0, dtype=np.float64)
     there = here if A is B else B.mean(axis=0, dtype=np.float64)
     cross = np.zeros((A.shape[1], B.shape[1]))
+    centre, other = here.astype(kind), there.astype(kind)
     for block in blocks(len(A), BLOCK // max(A.shape[1], B.shape[1])):
-        left = A[block] - here
-        cross += left.T @ (left if A is B else B[block] - there)  # of one array numpy computes one half
+        left = A[block] - centre
+        cross += left.T @ (left if A is B else B[block] - other)  # of one array numpy computes one half
     return here, there, cross
 
 
-def principal(rows: Floats, dimensions: int) -> Doubles:
+def principal(rows: Floats, dimensions: int, kind: npt.DTypeLike = np.float64) -> Doubles:
     """The first principal directions of the rows, (d, dimensions), each with its largest component positive."""
-    _, _, covariance = cross_covariance(rows, rows)
+    _, _, covariance = cross_covariance(rows, rows, kind)
     directions = np.linalg.eigh(covariance)[1][:, ::-1][:, :dimensions]
     largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=0)[None], axis=0)
     found: Doubles = directions * np.where(largest < 0, -1.0, 1.0)

@@ -29,11 +29,13 @@ def build(task: Transplant, params: LandmarkPca) -> Rows:
 
 
 def _carry(side: Side, transposed: bool) -> Made:
-    here, there, cross = cross_covariance(side.A, side.B)
+    kind = np.float64 if transposed else np.float32
+    here, there, cross = cross_covariance(side.A, side.B, kind)
     dimensions = min(side.A.shape[1], side.B.shape[1], len(side.A) - 1)
     # What is rotated are the spaces that the components span; of a space that is kept whole any axes will do.
     left, right = (
-        np.eye(dimensions) if rows.shape[1] == dimensions and not transposed else principal(rows, dimensions) for rows in (side.A, side.B)
+        np.eye(dimensions) if rows.shape[1] == dimensions and not transposed else principal(rows, dimensions, kind)
+        for rows in (side.A, side.B)
     )
     rotation = procrustes(left.T @ cross @ right)
     matrix = left @ (rotation.T if transposed else rotation) @ right.T
