@@ -13,6 +13,7 @@ from numba import njit
 from tokgraft.methods._contract import Floats
 
 Ids = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.floating[Any]]
 Flags = npt.NDArray[np.bool_]
 GROUPS = 256  # products are looked at in so many groups, of each the largest first
 EXPLAINED = 1e-5  # a target is done when this share of its length is left; less is rounding in float32
@@ -34,9 +35,9 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @compiled
-def dot(left: Floats, right: Floats) -> np.float32:
-    """Product of two rows, (d,), in float32."""
-    total = np.float32(0)
+def dot(left: Rows, right: Rows) -> Any:
+    """Product of two rows, (d,), in the precision of the first."""
+    total = left.dtype.type(0)
     for place in range(len(left)):
         total += left[place] * right[place]
     return total
@@ -79,17 +80,21 @@ def to_8_bits(
 
 @compiled
 def strongest(
-    sizes: npt.NDArray[np.generic], units: Floats, errors: Floats, begin: int, residuals: Floats, atoms: Floats, picks: Ids, taken: int,
-    live: Flags, best: Ids, strength: Floats,
+    sizes: npt.NDArray[np.generic], units: Floats, errors: Floats, begin: int, targets: Floats, residuals: Floats, doubts: Floats,
+    atoms: Floats, picks: Ids, taken: int, live: Flags, best: Ids, strength: Floats,
 ) -> None:  # fmt: skip
     """Find the unused atom that has the largest absolute product with each residual, the first of equals, among some atoms.
+
+    Of products that are equal up to rounding in float32 the larger one is found in float64.
 
     Args:
         sizes: Estimated products with these atoms, (n, m); overwritten.
         units: What they are to be multiplied with, (n,).
         errors: By how much they may then be off, (n,).
         begin: The place of the first of these atoms among all.
-        residuals: (n, d).
+        targets: (n, d).
+        residuals: What is left of them, (n, d).
+        doubts: How near products are to each other between which float32 does not decide, (n,).
         atoms: All of them, (a, d).
         picks: Places of used atoms, (n, k), of which `taken` are filled.
         taken: How many are filled.
@@ -103,7 +108,8 @@ def strongest(
     for number in range(len(sizes)):
         if not live[number]:
             continue
-        row, unit, error, used = sizes[number], units[number], errors[number], picks[number, :taken]
+        row, unit, used, doubt = sizes[number], units[number], picks[number, :taken], doubts[number]
+        error, exactly, sure = errors[number] + doubt, np.empty(0), -1.0
         for order in range(taken):
             if 0 <= used[order] - begin < count:
                 row[used[order] - begin] = 0
@@ -116,10 +122,20 @@ def strongest(
             for place in range(group, count, groups):
                 if abs(row[place]) * unit + error < reach or holds(used, begin + place):
                     continue
-                exact = abs(dot(residuals[number], atoms[begin + place]))
-                if exact > strength[number] or (exact == strength[number] and begin + place < best[number]):
-                    strength[number], best[number] = exact, begin + place
-                    reach = max(reach, exact)
+                found = abs(dot(residuals[number], atoms[begin + place]))
+                if found < strength[number] - doubt:
+                    continue
+                surely = -1.0
+                if strength[number] >= 0 and found <= strength[number] + doubt:
+                    if len(exactly) == 0:
+                        exactly = remainder(targets[number], atoms, used)
+                    if sure < 0:
+                        sure = abs(dot(exactly, atoms[best[number]]))
+                    surely = abs(dot(exactly, atoms[begin + place]))
+                    if surely < sure or (surely == sure and begin + place > best[number]):
+                        continue
+                strength[number], best[number], sure = found, begin + place, surely
+                reach = max(reach, found)
 
 
 @compiled
@@ -153,18 +169,36 @@ def raise_to(maxima: npt.NDArray[np.generic], values: npt.NDArray[np.generic]) -
 
 
 @compiled
-def add(vector: Floats, factor: np.float32, other: Floats) -> None:
+def add(vector: Rows, factor: Any, other: Rows) -> None:
     """vector += factor * other, (d,)."""
     for place in range(len(vector)):
         vector[place] += factor * other[place]
 
 
 @compiled
-def project_out(vector: Floats, basis: Floats) -> np.float32:
+def project_out(vector: Rows, basis: Rows) -> Any:
     """Subtract from a vector, in place, its part in the span of an orthonormal basis, (d,) and (j, d); the length of what is left."""
     for number in range(len(basis)):
         add(vector, -dot(vector, basis[number]), basis[number])
-    return np.float32(math.sqrt(dot(vector, vector)))
+    return math.sqrt(dot(vector, vector))
+
+
+@compiled
+def remainder(target: Floats, atoms: Floats, places: Ids) -> npt.NDArray[np.float64]:
+    """What is left of a target, (d,), without its part in the span of some atoms, in float64."""
+    basis = np.empty((len(places), len(target)))
+    for number in range(len(places)):
+        vector, atom = basis[number], atoms[places[number]]
+        for place in range(len(atom)):
+            vector[place] = atom[place]
+        project_out(vector, basis[:number])
+        length = project_out(vector, basis[:number])
+        for place in range(len(vector)):
+            vector[place] /= length
+    left = target.astype(np.float64)
+    project_out(left, basis)
+    project_out(left, basis)
+    return left
 
 
 @compiled

@@ -23,6 +23,7 @@ HELD = 16_000_000  # numbers of the orthogonal bases held at once: 64 MB
 BLOCK = 16_384  # atoms at once: products of 4 MB
 LARGEST = 127  # of 8 bits
 EVEN = 32  # a table whose largest number exceeds this many typical ones leaves 8 bits too few for the others
+DOUBT = np.float32(8)  # products nearer than so many roundings of numbers of their size are compared in float64
 TOGETHER = 32  # targets whose weights are fitted at once
 MISSED = np.float32(
     math.sqrt(math.log(2e12) / 2)
@@ -50,7 +51,7 @@ def pursue(targets: Floats, atoms: Floats, k: int, *, normalise: bool = False) -
     """Orthogonal matching pursuit (Pati et al. 1993) of each target over the same atoms.
 
     Each step takes the unused atom with the largest absolute product with the residual, and projects the target on all atoms taken. The
-    search is in float32; the coefficients are fitted anew in float64. A target that is explained before k atoms are taken stops there.
+    search is in float32, but for atoms that are equally good up to its rounding; the coefficients are fitted anew in float64. A target that is explained before k atoms are taken stops there.
 
     Args:
         targets: (n, d), float32.
@@ -89,14 +90,15 @@ def _select(targets: Floats, products: _Products, k: int) -> Ids:
     count, width = targets.shape
     basis = np.empty((count, k, width), dtype=np.float32)
     picks = np.full((count, k), -1, dtype=np.int64)
-    residuals = np.array(targets, dtype=np.float32, order="C")
+    targets = np.ascontiguousarray(targets, dtype=np.float32)
+    residuals = targets.copy()
     length = lengths(residuals)
-    live = length > 0
+    live, doubts = length > 0, DOUBT * EPSILON * products.longest * length
     best, strength = np.zeros(count, dtype=np.int64), np.full(count, -1, dtype=np.float32)
     estimates = products.of(residuals)
     for number in range(k):
         for begin, sizes, units, errors in estimates():
-            _pursuit.strongest(sizes, units, errors, begin, residuals, products.atoms, picks, number, live, best, strength)
+            _pursuit.strongest(sizes, units, errors, begin, targets, residuals, doubts, products.atoms, picks, number, live, best, strength)
         if not _pursuit.take(products.atoms, best, strength, number, basis, residuals, length, live, picks):
             break
     return picks
@@ -119,7 +121,7 @@ class _Products:
     def __init__(self, atoms: Floats, fast: bool | None = None) -> None:
         self.atoms = np.ascontiguousarray(atoms, dtype=np.float32)
         norms, largest = lengths(self.atoms), np.abs(self.atoms).max(initial=np.finfo(np.float32).tiny)
-        self._longest = np.float32(norms.max(initial=0))
+        self.longest = np.float32(norms.max(initial=0))
         even = largest <= EVEN * np.median(norms) / math.sqrt(atoms.shape[1])
         self._fast = bool(even and multiplies_8_bits()) if fast is None else fast
         self._chances = np.random.default_rng(0).random((2, atoms.shape[1]), dtype=np.float32)
@@ -130,7 +132,7 @@ class _Products:
             self._unit = np.float32(largest / LARGEST)
             narrow = np.clip(np.floor(self.atoms / self._unit + self._chances[0]), -LARGEST, LARGEST).astype(np.int8)
             self._blocks = [(begin, torch.from_numpy(narrow[begin : begin + BLOCK]).t()) for begin, _ in self._blocks]
-        self._slack = np.float32(2 * atoms.shape[1] * EPSILON * self._longest)  # of products in float32, for a residual of length 1
+        self._slack = np.float32(2 * atoms.shape[1] * EPSILON * self.longest)  # of products in float32, for a residual of length 1
 
     def of(self, residuals: Floats) -> Callable[[], Iterator[Estimates]]:
         """What gives the products of residuals (n, d), as they then are, block by block: each block stands in the place of the one before."""
@@ -152,7 +154,7 @@ class _Products:
         from tokgraft.methods import _pursuit
 
         narrow = np.empty(residuals.shape, dtype=np.int8)
-        _pursuit.to_8_bits(residuals, self._chances[1], LARGEST, narrow, units, errors, self._longest, self._unit, self._slack, MISSED)
+        _pursuit.to_8_bits(residuals, self._chances[1], LARGEST, narrow, units, errors, self.longest, self._unit, self._slack, MISSED)
         for begin, atoms, sizes in places:
             torch._int_mm(torch.from_numpy(narrow), atoms, out=torch.from_numpy(sizes))
             yield begin, sizes, units, errors
