@@ -56,8 +56,8 @@ def timed(run: Callable[[], Any]) -> float:
     return cpu() - begin
 
 
-def measure(case: Case, chain: str, repeats: int, with_peer: bool) -> dict[str, Any]:
-    """Median seconds of ours ("ours"), of ours with vocabularies prepared ("rows") and of the peer, by turns.
+def measure(case: Case, chain: str, repeats: int, with_peer: bool, read: Callable[[], Any]) -> dict[str, Any]:
+    """Median seconds of ours ("ours"), of ours with vocabularies prepared ("rows"), of the peer and of a read of the tables, by turns.
 
     The first run of each does not count, but where it alone took a minute; no more runs are made of what took a minute in all.
     """
@@ -73,7 +73,7 @@ def measure(case: Case, chain: str, repeats: int, with_peer: bool) -> dict[str, 
         made = fresh(adapted)
         return replace(made, target=made.source) if methods.METHODS.get(chain.split("+")[0]).keeps_tokenizer else made
 
-    found: dict[str, list[float]] = {"ours": [], "rows": [], "peer": []}
+    found: dict[str, list[float]] = {"ours": [], "rows": [], "peer": [], "read": []}
     for _ in range(repeats + 1):
         # A reference that is given the overlap alone cuts texts into pieces itself.
         new, ready = task(), prepared(task(), "overlap", "live", *(["pieces"] if not peer or peer.excluded != "overlap" else []))
@@ -83,7 +83,7 @@ def measure(case: Case, chain: str, repeats: int, with_peer: bool) -> dict[str, 
             "ours": lambda new=new: methods.apply(chain, new, settings),
             "rows": lambda ready=ready: methods.apply(chain, ready, settings),
         }
-        for name, run in [*runs.items(), ("peer", theirs)]:
+        for name, run in [*runs.items(), ("peer", theirs), ("read", read)]:
             if run is None or sum(found[name]) > LONG:
                 continue
             found[name].append(timed(run))
@@ -92,8 +92,8 @@ def measure(case: Case, chain: str, repeats: int, with_peer: bool) -> dict[str, 
     return told | ({"package": peer.package, "excluded": peer.excluded} if peer else {})
 
 
-def read_tables(case: Case, folder: Path, repeats: int = 5) -> dict[str, float]:
-    """Seconds of one read of the two tables, the base's and one of the new size, from .npy and from safetensors."""
+def readers(case: Case, folder: Path) -> dict[str, Callable[[], Any]]:
+    """What reads the two tables, the base's and one of the new size, once: from .npy and from safetensors."""
     from safetensors.numpy import load_file, save_file
 
     tables = {"base": np.array(case.task.E), "new": np.zeros((len(case.task.target), case.task.E.shape[1]), dtype=np.float32)}
@@ -101,8 +101,8 @@ def read_tables(case: Case, folder: Path, repeats: int = 5) -> dict[str, float]:
     for name, table in tables.items():
         np.save(folder / f"{name}.npy", table)
     return {
-        "safetensors": statistics.median(timed(lambda: load_file(folder / "tables.safetensors")) for _ in range(repeats)),
-        "npy": statistics.median(timed(lambda: [np.load(folder / f"{name}.npy") for name in tables]) for _ in range(repeats)),
+        "safetensors": lambda: load_file(folder / "tables.safetensors"),
+        "npy": lambda: [np.load(folder / f"{name}.npy") for name in tables],
     }
 
 
@@ -129,12 +129,14 @@ def main() -> None:
     made = prepare(places)
     case = load(places)
     known: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
-    known |= {"made": made, "reading": case.reading, "tables": read_tables(case, args.folder), "imports": imports()}
+    read = readers(case, args.folder)
+    tables = {name: statistics.median(timed(run) for _ in range(5)) for name, run in read.items()}
+    known |= {"made": made, "reading": case.reading, "tables": tables, "imports": imports()}
     known["sizes"] = {"source": len(case.task.source), "target": len(case.task.target), "width": case.task.E.shape[1],
                       "overlap": len(case.task.overlap)}  # fmt: skip
     args.out.parent.mkdir(parents=True, exist_ok=True)
     for chain in args.methods or chains():
-        known.setdefault("methods", {})[chain] = measure(case, chain, args.repeats, not args.no_peers)
+        known.setdefault("methods", {})[chain] = measure(case, chain, args.repeats, not args.no_peers, read["safetensors"])
         told = known["methods"][chain]
         ratio = f", {told['package']} {told['peer']:.2f} s: {told['peer'] / told['ours']:.1f} times" if "peer" in told else ""
         print(f"{chain}: {told['ours']:.3f} s{ratio}", flush=True)

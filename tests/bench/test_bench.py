@@ -31,11 +31,12 @@ def test_invented_cases_run(chain: str) -> None:
 
 
 def test_tables() -> None:
-    row = {"ours": 2.0, "rows": 1.0, "runs": {}}
+    row = {"ours": 2.0, "rows": 1.0, "read": 0.4, "runs": {}}
     peer = {**row, "peer": 8.0, "package": "p"}
-    told = {"methods": {"a": {**peer, "excluded": ""}, "b": {**peer, "excluded": "overlap"}, "c": row}, "tables": {"npy": 0.5},
-            "imports": {}, "reading": {}, "made": {}}  # fmt: skip
+    told = {"methods": {"a": {**peer, "excluded": ""}, "b": {**peer, "excluded": "overlap"}, "c": row, "d": {**peer, "excluded": "", "read": 1}},
+            "tables": {"npy": 0.5}, "imports": {}, "reading": {}, "made": {}}  # fmt: skip
     text = speed(told)
-    assert "| `a` | 2.00 | 1.00 | p | 8.00 | 4.0 |" in text and "| 8.00 | 8.0 |" in text and "| `c` | 2.00 | 1.00 | 2 |" in text
+    assert text.index("| `b` | 2.00 | 1.00 | p | 8.00 | **8.0** | 2.5 |") < text.index("| `a` | 2.00 | 1.00 | p | 8.00 | 4.0 | 2.5 |")
+    assert "| 4.0 | **1.0** |" in text and "| `c` | 2.00 | 1.00 | 2.5 |" in text
     sizes = {"m": {"16": {"peak": 0.5, "cpu": 1}, "128": {"peak": 4.0, "cpu": 9}}, "n": {"128": {"failed": "killed"}}}
     assert "| `m` | 0.50 | 4.00 | 8.0 | 9 |" in memory(sizes) and "killed" in memory(sizes)
