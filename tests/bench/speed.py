@@ -30,7 +30,7 @@ IMPORTS = {
     "deepfocus": "import deepfocus", "langsfer": "import langsfer.high_level", "mergekit": "import mergekit.tokensurgeon",
     "trans-tokenizers": "import transtokenizers.transtokenizers", "wechsel": "import wechsel",
 }  # fmt: skip
-LONG = 60.0  # seconds of all runs of one kind after which none is added
+LONG = 40.0  # seconds of all runs of one kind after which none is added
 
 
 def fresh(case: Case) -> Any:
@@ -56,10 +56,10 @@ def timed(run: Callable[[], Any]) -> float:
     return cpu() - begin
 
 
-def measure(case: Case, chain: str, repeats: int, with_peer: bool, read: Callable[[], Any]) -> dict[str, Any]:
+def measure(case: Case, chain: str, repeats: int, with_peer: bool, read: Callable[[], float]) -> dict[str, Any]:
     """Median seconds of ours ("ours"), of ours with vocabularies prepared ("rows"), of the peer and of a read of the tables, by turns.
 
-    The first run of each does not count, but where it alone took a minute; no more runs are made of what took a minute in all.
+    The first run of each does not count, but where it alone took `LONG`; no more runs are made of what took that in all.
     """
     from tests.bench.peers import PEERS
     from tokgraft import methods
@@ -83,37 +83,39 @@ def measure(case: Case, chain: str, repeats: int, with_peer: bool, read: Callabl
             "ours": lambda new=new: methods.apply(chain, new, settings),
             "rows": lambda ready=ready: methods.apply(chain, ready, settings),
         }
-        for name, run in [*runs.items(), ("peer", theirs), ("read", read)]:
-            if run is None or sum(found[name]) > LONG:
-                continue
-            found[name].append(timed(run))
+        for name, run in [*runs.items(), ("peer", theirs)]:
+            if run is not None and sum(found[name]) <= LONG:
+                found[name].append(timed(run))
+        found["read"].append(read())
     told: dict[str, Any] = {name: statistics.median(runs[1:] or runs) for name, runs in found.items() if runs}
     told["runs"] = {name: [round(seconds, 3) for seconds in runs] for name, runs in found.items()}
     return told | ({"package": peer.package, "excluded": peer.excluded} if peer else {})
 
 
-def readers(case: Case, folder: Path) -> dict[str, Callable[[], Any]]:
-    """What reads the two tables, the base's and one of the new size, once: from .npy and from safetensors."""
-    from safetensors.numpy import load_file, save_file
+def readers(case: Case, folder: Path) -> dict[str, Callable[[], float]]:
+    """Processor seconds of reading the two tables, the base's and one of the new size, once: from .npy and from safetensors."""
+    from safetensors.numpy import save_file
 
     tables = {"base": np.array(case.task.E), "new": np.zeros((len(case.task.target), case.task.E.shape[1]), dtype=np.float32)}
     save_file(tables, folder / "tables.safetensors")
     for name, table in tables.items():
         np.save(folder / f"{name}.npy", table)
+    paths = [str(folder / f"{name}.npy") for name in tables]
     return {
-        "safetensors": lambda: load_file(folder / "tables.safetensors"),
-        "npy": lambda: [np.load(folder / f"{name}.npy") for name in tables],
+        "safetensors": lambda: alone("from safetensors.numpy import load_file", f"load_file({str(folder / 'tables.safetensors')!r})"),
+        "npy": lambda: alone("import numpy as np", f"[np.load(path) for path in {paths}]"),
     }
+
+
+def alone(before: str, code: str) -> float:
+    """Processor seconds of code in a new process, whose memory is as fresh as that of a run which reads its tables."""
+    program = f"import time\n{before}\nbegin = time.process_time()\n{code}\nprint(time.process_time() - begin)"
+    return float(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
 def imports() -> dict[str, float]:
     """Processor seconds of importing each package in a new process; 0 for one that is not installed."""
-    found = {}
-    for name, command in IMPORTS.items():
-        code = f"import time\ntry:\n {command}\n print(time.process_time())\nexcept ImportError: print(0)"
-        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        found[name] = float(out.split()[-1])
-    return found
+    return {name: alone("", f"try: {command}\nexcept ImportError: print(0); raise SystemExit") for name, command in IMPORTS.items()}
 
 
 def main() -> None:
@@ -130,7 +132,7 @@ def main() -> None:
     case = load(places)
     known: dict[str, Any] = json.loads(args.out.read_text()) if args.out.exists() else {}
     read = readers(case, args.folder)
-    tables = {name: statistics.median(timed(run) for _ in range(5)) for name, run in read.items()}
+    tables = {name: statistics.median(run() for _ in range(5)) for name, run in read.items()}
     known |= {"made": made, "reading": case.reading, "tables": tables, "imports": imports()}
     known["sizes"] = {"source": len(case.task.source), "target": len(case.task.target), "width": case.task.E.shape[1],
                       "overlap": len(case.task.overlap)}  # fmt: skip
