@@ -19,8 +19,6 @@ from typing import Any
 WIDTH = 1024
 THOUSAND = 1024  # tokens of "16k"
 PAUSE = 0.2  # seconds between looks at a child
-# 64 atoms for each of 90,000 tokens take hours; what is held at once is bounded for any k.
-LESS: dict[str, dict[str, Any]] = {"omp": {"k": 4}}
 
 
 def status(process: int | str, key: str) -> float:
@@ -42,7 +40,7 @@ def child(chain: str, size: int, width: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     task = Invented(size, width).task(chain)
     inputs, begin = status("self", "VmRSS"), time.process_time()
-    rows = methods.apply(chain, task, LESS.get(chain, {}))
+    rows = methods.apply(chain, task, {})
     spent = time.process_time() - begin
     assert rows.input.shape == (len(task.target), width)
     made = sum(way.how not in ("copied", "role") for way in rows.provenance)
@@ -82,7 +80,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", help="chains; default: all")
     parser.add_argument("--out", type=Path, default=Path("results/bench/memory.json"))
     parser.add_argument("--memory", type=float, default=10, help="GB at which a process is killed")
-    parser.add_argument("--seconds", type=float, default=1800, help="seconds by the clock after which it is")
+    parser.add_argument("--seconds", type=float, default=3600, help="seconds by the clock after which it is")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
