@@ -97,7 +97,8 @@ class Groups:
 def cosine_sparsemax(queries: npt.NDArray[np.floating], anchors: npt.NDArray[np.floating]) -> Iterator[tuple[slice, Any]]:
     """Blocks of sparsemax(cosine(queries, anchors)), sparse; cosines in float32, thresholds in float64.
 
-    Sparsemax is the Euclidean projection onto the simplex: weights max(score - threshold, 0) that sum to 1. The threshold of some of the scores is never above that of all: that of the highest of each group says which scores are looked at.
+    Sparsemax is the Euclidean projection onto the simplex: weights max(score - threshold, 0) that sum to 1. The threshold of some of the scores
+    is never above that of all: that of the highest of each group says which scores are looked at.
 
     Args:
         queries: (n, k).

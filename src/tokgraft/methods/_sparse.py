@@ -51,7 +51,8 @@ def pursue(targets: Floats, atoms: Floats, k: int, *, normalise: bool = False) -
     """Orthogonal matching pursuit (Pati et al. 1993) of each target over the same atoms.
 
     Each step takes the unused atom with the largest absolute product with the residual, and projects the target on all atoms taken. The
-    search is in float32, but for atoms that are equally good up to its rounding; the coefficients are fitted anew in float64. A target that is explained before k atoms are taken stops there.
+    search is in float32, but for atoms that are equally good up to its rounding; the coefficients are fitted anew in float64. A target that is
+    explained before k atoms are taken stops there.
 
     Args:
         targets: (n, d), float32.
