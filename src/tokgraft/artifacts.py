@@ -30,6 +30,7 @@ from typing import Any
 from tokgraft import __version__
 from tokgraft.errors import ArtifactError
 from tokgraft.logs import log, peak_memory, processor_seconds
+from tokgraft.processor import processor
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -143,6 +144,7 @@ def _finish(
         "peak_memory_bytes": peak_memory(),
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processor": processor(),
         **run_facts,
     }
     (folder / RUN).write_text(json.dumps(run, indent=1, sort_keys=True) + "\n")
