@@ -30,6 +30,7 @@ from typing import Any
 from tokgraft import __version__
 from tokgraft.errors import ArtifactError
 from tokgraft.logs import log, peak_memory, processor_seconds
+from tokgraft.masking import masked
 from tokgraft.processor import processor
 
 SCHEMA = 1
@@ -137,7 +138,7 @@ def _finish(
         "volatile": sorted(volatile),
     }
     run = {
-        "command": shlex.join(sys.argv),
+        "command": masked(shlex.join(sys.argv)),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begun[0])),
         "wall_seconds": round(time.time() - begun[0], 3),
         "processor_seconds": round(processor_seconds() - begun[1], 3),

@@ -12,14 +12,16 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from tokgraft.masking import masked
+
 log = logging.getLogger("tokgraft")
 
 
 class _StandardError(logging.Handler):
-    """Writes to what standard error is at that moment: a program that calls ours may change and close it."""
+    """Writes, without secrets, to what standard error is at that moment: a program that calls ours may change and close it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)
+        print(masked(self.format(record)), file=sys.stderr, flush=True)
 
 
 def setup(verbose: bool = False) -> None:

@@ -10,6 +10,7 @@ import argparse
 import importlib
 import pkgutil
 import sys
+import traceback
 from collections.abc import Sequence
 
 from tokgraft import __version__, skipping
@@ -41,13 +42,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 on success, 2 on an error the user can mend."""
     args = build_parser().parse_args(argv)
     from tokgraft import logs
+    from tokgraft.masking import masked
 
     logs.setup(args.verbose)
     try:
         return skipping.run(args)
     except TokgraftError as error:
-        print(f"tokgraft {args.command}: error: {error}", file=sys.stderr)
+        print(masked(f"tokgraft {args.command}: error: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"tokgraft {args.command}: interrupted; nothing half-written is left", file=sys.stderr)
         return 130
+    except Exception:
+        # A defect: with its traceback, but without a password that an argument or a message of a library may hold.
+        print(masked(traceback.format_exc()), file=sys.stderr)
+        return 1

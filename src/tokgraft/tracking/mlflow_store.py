@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from tokgraft.errors import TokgraftError
+from tokgraft.masking import masked
 from tokgraft.tracking.record import Record
 
 LIVE, KEY, FINGERPRINT = "pipeline.live", "pipeline.key", "pipeline.fingerprint"
@@ -108,11 +109,6 @@ def file_of(uri: str) -> Path | None:
     return path
 
 
-def without_password(uri: str) -> str:
-    """An address that may be shown."""
-    return re.sub(r"//([^:/@]+):[^@/]*@", r"//\1:***@", uri)
-
-
 @contextmanager
 def named_errors(uri: str) -> Iterator[None]:
     """Whatever MLflow raises becomes a TrackingError that says what to do."""
@@ -123,7 +119,7 @@ def named_errors(uri: str) -> Iterator[None]:
     except Exception as error:
         first = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
         raise TrackingError(
-            f"the tracking store {without_password(uri)} cannot be used: {without_password(first)}",
+            f"the tracking store {masked(uri)} cannot be used: {masked(first)}",
             "start or name the server (--uri), then publish again; nothing is lost, every run is rebuilt from the artifacts",
         ) from error
 

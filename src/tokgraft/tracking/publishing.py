@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 
 from tokgraft.cells import CellList, RunCell
 from tokgraft.logs import Heartbeat, log
+from tokgraft.masking import masked
 from tokgraft.tracking import links, register
 from tokgraft.tracking.lock import alone
-from tokgraft.tracking.mlflow_store import LIVE, PENDING, Run, Store, connect, default_uri, file_of, named_errors, without_password
+from tokgraft.tracking.mlflow_store import LIVE, PENDING, Run, Store, connect, default_uri, file_of, named_errors
 from tokgraft.tracking.record import fingerprint, record, why_not
 
 PATIENCE = 20.0  # seconds in which another publisher must finish something, before its work is taken over
@@ -73,7 +74,7 @@ def publish(cells: CellList, uri: str | None = None, which: register.Which | Non
     file = file_of(uri)
     with alone(file.with_name(f"{file.name}.lock")) if file else nullcontext(), named_errors(uri):
         store = connect(uri, cells.experiment)
-        done = Published(without_password(uri), cells.experiment, links.runs(store.experiment))
+        done = Published(masked(uri), cells.experiment, links.runs(store.experiment))
         Publisher(store, cells, done, shared=file is None).work()
         live = {run.key: run for run in sorted(store.runs(), key=lambda run: run.rank, reverse=True) if run.whole}
         _describe(store, cells, live, done, links.home(uri))
