@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from tokgraft.cells import Stage, TaskScore
 from tokgraft.reporting.compare import Comparison
 from tokgraft.reporting.evidence import Evidence, Group, Outcome, curve, tokenizer_facts, training_cost
 from tokgraft.scoring.statistics import Interval, bootstrap_interval
+
+FORMULA_SIGNS = tuple("=+-@＝＋－＠")  # what makes a spreadsheet take an entry for a formula; some know the full-width forms
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,9 @@ class Table:
         """Write `<name>.csv`; a column that a row lacks reads n/a with the reason that the row gives for it."""
         with (folder / f"{self.name}.csv").open("w", encoding="utf-8", newline="") as handle:
             writer = csv.writer(handle, lineterminator="\n")
-            writer.writerow(self.columns)
+            writer.writerow([as_text(column) for column in self.columns])
             for row in self.rows:
-                writer.writerow([str(row.get(column, "n/a: does not apply")) or "n/a: none" for column in self.columns])
+                writer.writerow([_entry(row.get(column, "n/a: does not apply")) for column in self.columns])
 
     def numbers(self) -> Iterable[tuple[str, str, Value]]:
         """(row key, column, value) of every number."""
@@ -61,6 +64,26 @@ class Table:
             for column, value in row.items():
                 if isinstance(value, Value) and value.number is not None:
                     yield name, column, value
+
+
+def _entry(value: Value | str) -> str:
+    if isinstance(value, Value) and value.number is not None:
+        return str(value)
+    return as_text(str(value)) or "n/a: none"
+
+
+def as_text(entry: str) -> str:
+    """An entry in one line that a spreadsheet shows as it is: one that it would run as a formula gets an apostrophe.
+
+    Names and texts of others (a task, a token, the message of an error) may begin with a sign that spreadsheets take
+    for the beginning of a formula, white space before it or not; numbers (-0.5) stay as they are.
+    """
+    entry = re.sub(r"[\r\n]+", " ", entry)
+    try:
+        float(entry)
+    except ValueError:
+        return f"'{entry}" if entry.lstrip().startswith(FORMULA_SIGNS) else entry
+    return entry
 
 
 def plain_number(number: float) -> str:
