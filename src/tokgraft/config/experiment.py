@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from tokgraft.config.base import ConfigFile, Strict
+from tokgraft.config import bounds
+from tokgraft.config.base import ConfigFile, Slug, Strict
 from tokgraft.config.evaluation import TokenizerEvaluation
 from tokgraft.config.language import Splits
 
@@ -16,20 +17,22 @@ PLAIN = "plain"
 class Grid(Strict):
     """A block of the matrix: every combination of what it lists."""
 
-    models: list[str] = Field(min_length=1, description="Slugs of base models.")
-    languages: list[str] = Field(min_length=1, description="Slugs of target languages.")
-    tokenizers: list[str] = Field(min_length=1, description="Slugs of tokenizer recipes (the control `none` keeps the original one).")
-    methods: list[str] = Field(min_length=1, description="Names of methods, or of entries under `methods`.")
-    refiners: list[str] = Field(
+    models: list[Slug] = Field(min_length=1, description="Slugs of base models.")
+    languages: list[Slug] = Field(min_length=1, description="Slugs of target languages.")
+    tokenizers: list[Slug] = Field(min_length=1, description="Slugs of tokenizer recipes (the control `none` keeps the original one).")
+    methods: list[Slug] = Field(min_length=1, description="Names of methods, or of entries under `methods`.")
+    refiners: list[Slug] = Field(
         default_factory=lambda: [PLAIN],
         min_length=1,
         description="What follows each method: `plain` (nothing), a refiner, or several joined by `+`; each method runs once with each.",
     )
-    recipes: list[str] = Field(
+    recipes: list[Slug] = Field(
         min_length=1, description="Slugs of training recipes; `init`: none, the models are scored right after the transplant (zero-shot)."
     )
-    tasks: list[str] = Field(min_length=1, description="Slugs of evaluation tasks.")
-    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1, description="Seeds of transplant and training.")
+    tasks: list[Slug] = Field(min_length=1, description="Slugs of evaluation tasks.")
+    seeds: list[Annotated[int, Field(ge=bounds.SEEDS.low, le=bounds.SEEDS.high)]] = Field(
+        default_factory=lambda: [0], min_length=1, description="Seeds of transplant and training."
+    )
 
 
 class MethodSettings(Strict):
@@ -59,14 +62,14 @@ class Experiment(ConfigFile):
     name: str = Field(description="Name of the experiment (MLflow experiment, report title).", pattern=r"^[a-z0-9][a-z0-9-]*$")
     description: str = Field("", description="What the experiment asks.")
     grids: list[Grid] = Field(min_length=1, description="Blocks of the matrix; equal cells are run once.")
-    methods: dict[str, MethodSettings] = Field(default_factory=dict, description="Settings of methods.")
-    refiners: dict[str, dict[str, Any]] = Field(
+    methods: dict[Slug, MethodSettings] = Field(default_factory=dict, description="Settings of methods.")
+    refiners: dict[Slug, dict[str, Any]] = Field(
         default_factory=dict, description="Parameters of refiners, in every chain that is not itself an entry under `methods`."
     )
-    resources: dict[str, ResourceSettings] = Field(default_factory=dict, description="Settings of resources (token_vectors, ...).")
+    resources: dict[Slug, ResourceSettings] = Field(default_factory=dict, description="Settings of resources (token_vectors, ...).")
     tokenizer_evaluation: TokenizerEvaluation | None = Field(
         None, description="Evaluate every tokenizer of the matrix, with these settings ({}: the defaults); null: only when asked for."
     )
     splits: Splits = Field(default_factory=Splits, description="How pages are split.")
-    max_corpus_bytes: int | None = Field(None, gt=0, description="Cap on every corpus, for small trials.")
-    bootstrap_draws: int = Field(10_000, ge=100, description="Draws of the paired bootstrap.")
+    max_corpus_bytes: int | None = Field(None, gt=0, le=bounds.BYTES, description="Cap on every corpus, for small trials.")
+    bootstrap_draws: int = Field(10_000, ge=100, le=10**6, description="Draws of the paired bootstrap.")

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from tokgraft.config.base import ConfigFile, Strict
+from tokgraft.config import bounds
+from tokgraft.config.base import ConfigFile, HarnessName, Slug, Strict
 
 
 class AptHelp(Strict):
@@ -25,7 +26,7 @@ class Hub(Strict):
     split: str = Field("train", description="Split to stream.")
     revision: str = Field(description="Commit of the data set; a branch name would not be reproducible.", pattern=r"^[0-9a-f]{40}$")
     text: str = Field("text", description="Column that holds the text.")
-    max_bytes: int = Field(200_000_000, gt=0, description="Stop after this many bytes of text.")
+    max_bytes: int = Field(200_000_000, gt=0, le=bounds.BYTES, description="Stop after this many bytes of text.")
 
 
 class Local(Strict):
@@ -34,7 +35,7 @@ class Local(Strict):
     kind: Literal["local"]
     path: str = Field(description="Folder or file, relative to where the run starts, or absolute.")
     text: str = Field("text", description="Key (jsonl) or column (parquet) that holds the text.")
-    max_bytes: int | None = Field(None, gt=0, description="Stop after this many bytes of text.")
+    max_bytes: int | None = Field(None, gt=0, le=bounds.BYTES, description="Stop after this many bytes of text.")
 
 
 Source = Annotated[AptHelp | Hub | Local, Field(discriminator="kind")]
@@ -44,8 +45,8 @@ class Filters(Strict):
     """Quality rules. A page that breaks one is dropped and counted under the rule's name."""
 
     lid_threshold: float = Field(0.5, ge=0, le=1, description="Smallest probability of an accepted language label.")
-    min_bytes: int = Field(40, ge=0, description="Shortest page kept, in UTF-8 bytes.")
-    max_bytes: int = Field(1_000_000, gt=0, description="Longest page kept, in UTF-8 bytes.")
+    min_bytes: int = Field(40, ge=0, le=bounds.BYTES, description="Shortest page kept, in UTF-8 bytes.")
+    max_bytes: int = Field(1_000_000, gt=0, le=bounds.BYTES, description="Longest page kept, in UTF-8 bytes.")
     max_symbol_ratio: float = Field(
         0.4, ge=0, le=1, description="Largest share of characters that are neither letter, mark, digit nor space."
     )
@@ -70,11 +71,13 @@ class Language(ConfigFile):
     romanize: bool = Field(
         False, description="Rewrite the text in Latin letters (uroman, lossy), after its language was identified: a variant of `parent`."
     )
-    parent: str | None = Field(None, description="Slug of the language it is a dialect or domain of.")
+    parent: Slug | None = Field(None, description="Slug of the language it is a dialect or domain of.")
     sources: list[Source] = Field(min_length=1, description="Where the text comes from.")
     shards: int = Field(1, ge=1, le=500, description="Jobs that prepare the text side by side, for big sources of kind hub or local.")
     filters: Filters = Field(default_factory=Filters, description="Quality rules.")
-    hub_tasks: list[str] = Field(default_factory=list, description="lm-eval tasks by name, scored only when the Hub can be reached.")
+    hub_tasks: list[HarnessName] = Field(
+        default_factory=list, description="lm-eval tasks by name, scored only when the Hub can be reached."
+    )
     licence: str = Field("", description="Licence of the text.")
 
 
@@ -83,8 +86,8 @@ class Splits(Strict):
 
     test: float = Field(0.10, gt=0, lt=1, description="Share of page components held out for testing.")
     dev: float = Field(0.03, gt=0, lt=1, description="Share of page components for validation.")
-    seed: int = Field(0, description="Seed of the split.")
-    max_pages: int = Field(2, ge=1, description="A long paragraph joins its pages when it stands on at most this many.")
+    seed: int = Field(0, ge=0, le=bounds.SEED, description="Seed of the split.")
+    max_pages: int = Field(2, ge=1, le=bounds.ITEMS, description="A long paragraph joins its pages when it stands on at most this many.")
 
 
 class CorpusSettings(ConfigFile):
@@ -92,9 +95,9 @@ class CorpusSettings(ConfigFile):
 
     kind: ClassVar[str] = "corpus"
 
-    slug: str = Field(description="Slug of the language.")
+    slug: Slug = Field(description="Slug of the language.")
     language: Language = Field(description="The language.")
     splits: Splits = Field(default_factory=Splits, description="How pages are split.")
     max_bytes: int | None = Field(
-        None, gt=0, description="Keep at most this many bytes of text (whole pages, by hash order): small trials."
+        None, gt=0, le=bounds.BYTES, description="Keep at most this many bytes of text (whole pages, by hash order): small trials."
     )

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from tokgraft.config.base import ConfigFile, Strict
+from tokgraft.config import bounds
+from tokgraft.config.base import ConfigFile, Slug, Strict
 
 
 class PackageModel(Strict):
@@ -38,17 +39,17 @@ class ScratchModel(Strict):
     """A small Llama trained from nothing by the pipeline on the train pages of one language."""
 
     kind: Literal["scratch"]
-    language: str = Field("eng_Latn", description="Slug of the language it is trained on.")
-    tokenizer: str = Field(description="Slug of the tokenizer recipe trained for it.")
-    recipe: str = Field(description="Slug of the training recipe that pretrains it.")
-    layers: int = Field(gt=0, description="Transformer layers.")
-    hidden: int = Field(gt=0, description="Hidden size.")
-    heads: int = Field(gt=0, description="Attention heads.")
-    kv_heads: int | None = Field(None, gt=0, description="Key/value heads (default: as many as heads).")
-    intermediate: int = Field(gt=0, description="Width of the feed-forward layers.")
-    context: int = Field(1024, gt=0, description="Longest context in tokens.")
+    language: Slug = Field("eng_Latn", description="Slug of the language it is trained on.")
+    tokenizer: Slug = Field(description="Slug of the tokenizer recipe trained for it.")
+    recipe: Slug = Field(description="Slug of the training recipe that pretrains it.")
+    layers: int = Field(gt=0, le=1000, description="Transformer layers.")
+    hidden: int = Field(gt=0, le=bounds.SIZE, description="Hidden size.")
+    heads: int = Field(gt=0, le=bounds.SIZE, description="Attention heads.")
+    kv_heads: int | None = Field(None, gt=0, le=bounds.SIZE, description="Key/value heads (default: as many as heads).")
+    intermediate: int = Field(gt=0, le=bounds.SIZE, description="Width of the feed-forward layers.")
+    context: int = Field(1024, gt=0, le=bounds.SIZE, description="Longest context in tokens.")
     tied: bool = Field(True, description="Whether input table and head are one.")
-    seed: int = Field(0, description="Seed of the initial weights.")
+    seed: int = Field(0, ge=0, le=bounds.SEED, description="Seed of the initial weights.")
 
 
 Source = Annotated[PackageModel | HubModel | LocalModel | ScratchModel, Field(discriminator="kind")]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from tokgraft.config.base import ConfigFile
+from tokgraft.config import bounds
+from tokgraft.config.base import ConfigFile, Slug
 
 Digits = Literal["none", "single", "l2r3", "r2l3"]
 Spaces = Literal["attached", "alone"]
@@ -23,13 +24,19 @@ class TokenizerRecipe(ConfigFile):
     kind: ClassVar[str] = "tokenizer"
 
     trainer: str = Field(description="Registered trainer: bpe, unigram, extend, prune, ... (docs/tokenizers.md has a table of all).")
-    vocab_size: int | None = Field(None, gt=0, description="Size of the vocabulary, special tokens included (replacement).")
-    new_tokens: int | None = Field(None, gt=0, description="How many tokens are added to the base vocabulary (extension).")
-    remove_tokens: int | None = Field(None, gt=0, description="How many tokens are taken from the base vocabulary (pruning).")
-    min_frequency: int = Field(2, ge=1, description="A merge must have been seen this often.")
-    max_token_bytes: int = Field(64, ge=2, description="Longest token that may be learned, in bytes.")
-    max_token_characters: int | None = Field(None, ge=1, description="Longest token that may be learned, in characters.")
-    max_train_bytes: int = Field(1_000_000_000, gt=0, description="Most text the trainer reads, in bytes.")
+    vocab_size: int | None = Field(
+        None, gt=0, le=bounds.TOKENS, description="Size of the vocabulary, special tokens included (replacement)."
+    )
+    new_tokens: int | None = Field(
+        None, gt=0, le=bounds.TOKENS, description="How many tokens are added to the base vocabulary (extension)."
+    )
+    remove_tokens: int | None = Field(
+        None, gt=0, le=bounds.TOKENS, description="How many tokens are taken from the base vocabulary (pruning)."
+    )
+    min_frequency: int = Field(2, ge=1, le=bounds.BYTES, description="A merge must have been seen this often.")
+    max_token_bytes: int = Field(64, ge=2, le=bounds.SIZE, description="Longest token that may be learned, in bytes.")
+    max_token_characters: int | None = Field(None, ge=1, le=bounds.SIZE, description="Longest token that may be learned, in characters.")
+    max_train_bytes: int = Field(1_000_000_000, gt=0, le=bounds.BYTES, description="Most text the trainer reads, in bytes.")
     character_coverage: float = Field(
         0.9995, gt=0, le=1, description="Share of the text's characters that get a token of their own; the rest is written in bytes."
     )
@@ -41,7 +48,7 @@ class TokenizerRecipe(ConfigFile):
     )
     seed_tokens: list[str] = Field([], description="Strings of a domain that become tokens, whatever their frequency.")
     seed_sets: list[SeedSet] = Field([], description="Built-in lists of such strings.")
-    pad_to: int | Literal["power_of_two"] | None = Field(
+    pad_to: Annotated[int, Field(ge=bounds.MULTIPLES.low, le=bounds.MULTIPLES.high)] | Literal["power_of_two"] | None = Field(
         None, description="Fill the vocabulary with unused special tokens up to a multiple of this number, or to a power of two."
     )
     order: Order = Field("leaf_frequency", description="Which tokens are removed first (pruning, swapping).")
@@ -53,16 +60,18 @@ class TokenizerRecipe(ConfigFile):
     transition: float = Field(
         0.75, gt=0, lt=1, description="superbpe: share of the vocabulary learned inside words, before merges cross spaces."
     )
-    max_token_words: int = Field(4, ge=2, description="superbpe: most words in one token.")
-    chunk_characters: int = Field(24, ge=2, description="supertokens: mean length of the random chunks that text is cut into.")
-    languages: dict[str, list[str]] = Field(
+    max_token_words: int = Field(4, ge=2, le=1000, description="superbpe: most words in one token.")
+    chunk_characters: int = Field(
+        24, ge=2, le=bounds.SIZE, description="supertokens: mean length of the random chunks that text is cut into."
+    )
+    languages: dict[str, list[Slug]] = Field(
         {},
         description="Learn from several languages instead of the target: group -> slugs. Groups (scripts, families) get equal shares of the text.",
     )
     alpha: float = Field(
         0.3, ge=0, le=1, description="languages: within a group a language gets a share proportional to its bytes to this power."
     )
-    seed: int = Field(0, ge=0, description="supertokens, less_is_better: seed of the random draws.")
+    seed: int = Field(0, ge=0, le=bounds.SEED, description="supertokens, less_is_better: seed of the random draws.")
     description: str = Field("", description="What it is for.")
 
     @property

@@ -13,6 +13,7 @@ import yaml
 
 from tokgraft import artifacts
 from tokgraft.config import layout
+from tokgraft.config.base import as_slug
 from tokgraft.config.task import Task
 from tokgraft.errors import ConfigError, ModelError, unknown
 from tokgraft.logs import log
@@ -114,7 +115,7 @@ def plan(
         DataError: A corpus has no test page.
     """
     for slug, task in tasks.items():
-        TASKS.get(task.builder, f"task {slug}")
+        TASKS.get(task.builder, f"task {as_slug(slug, 'task')}")
     held = {"target": read_held(corpus)}
     if any(task.language == "english" for task in tasks.values()):
         held["english"] = _english(held["target"], english, tasks)
