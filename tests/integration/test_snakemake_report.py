@@ -27,7 +27,8 @@ def test_snakemakes_report_holds_the_tables_and_their_provenance(finished: Check
         assert embedded[name] == (run.root / "results/tables" / name).read_bytes()
     page = embedded["report.html"].decode()
     provenance = json.loads((run.root / "results/tables/provenance.json").read_text())
+    runs = {one["folder"]: one for one in json.loads((run.root / "results/tables/runs.json").read_text())["artifacts"]}
     for one in provenance["artifacts"]:
         folder = run.root / one["folder"]
         assert artifacts.fingerprint(folder) == one["manifest"] and not artifacts.verify(folder)
-        assert f'title="{one["manifest"]}"' in page and one["command"] and one["versions"]["tokgraft"]
+        assert f'title="{one["manifest"]}"' in page and runs[one["folder"]]["command"] and one["versions"]["tokgraft"]

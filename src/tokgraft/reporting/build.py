@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from tokgraft import artifacts
 from tokgraft.cells import CellList
 from tokgraft.logs import log
-from tokgraft.reporting import figures, page, predictors, ranking, tables
+from tokgraft.reporting import figures, measured, page, predictors, ranking, tables
 from tokgraft.reporting.compare import comparisons
 from tokgraft.reporting.evidence import Evidence, gather
 from tokgraft.reporting.summary import PlaceSummary, summarise
 
-# These hold speeds, seconds or commands, which differ from run to run; everything else in the folder is a function of the scores.
-VOLATILE = ("leaderboard.csv", "ranking.csv", "report.html", "provenance.json")
+# These hold seconds, speeds or commands, which differ from run to run; all else in the folder follows from the scores alone.
+VOLATILE = ("measured.csv", "report.html", "runs.json")
+OF_A_RUN = ("command", "python")  # what is known of an artifact that differs from run to run
 
 
 def build_report(cells: CellList, out: Path) -> None:
-    """Write the tables artifact: CSV files, figures, report.html and provenance.json.
+    """Write the tables artifact: CSV files, figures, report.html, provenance.json and runs.json.
 
     Args:
         cells: The cells of the experiment.
@@ -37,13 +39,14 @@ def build_report(cells: CellList, out: Path) -> None:
         tables.leaderboard(evidence), tables.scores(evidence), tables.differences(found), tables.tokenizers(evidence), tables.curves(evidence),
         ranking.table(ranked), *([predictors.table(correlated, compared)] if correlated else []),
     ]  # fmt: skip
+    seconds = measured.table(evidence)
     settings = {"experiment": cells.experiment, "description": cells.description, "draws": cells.bootstrap_draws, "cells": _asked(cells)}
     inputs = {f"scores/{one.cell.key}/{one.stage}": one.score.folder for one in evidence.outcomes if one.score is not None}
     with artifacts.create(out, "tables", settings, inputs, libraries=("matplotlib", "numpy"), volatile=VOLATILE) as folder:
-        for table in made:
+        for table in (*made, seconds):
             table.write(folder)
         _page(evidence, places, ranked, correlated, folder)
-        (folder / "provenance.json").write_text(page.sources_json(evidence, _numbers(made)), encoding="utf-8")
+        _provenance(evidence, made, seconds, folder)
 
 
 def _page(
@@ -55,6 +58,16 @@ def _page(
     (folder / "report.html").write_text(text, encoding="utf-8")
     if not any(drawn.iterdir()):
         drawn.rmdir()
+
+
+def _provenance(evidence: Evidence, made: list[tables.Table], seconds: tables.Table, folder: Path) -> None:
+    """provenance.json: every number -> artifact folders, and their manifests; runs.json: what differs from run to run."""
+    sources = page.sources(evidence)
+    lasting = [{name: value for name, value in one.items() if name not in OF_A_RUN} for one in sources]
+    of_runs = [{name: one[name] for name in ("folder", "manifest", *OF_A_RUN)} for one in sources]
+    for name, artifacts_of, numbers in (("provenance", lasting, _numbers(made)), ("runs", of_runs, _numbers([seconds]))):
+        text = json.dumps({"artifacts": artifacts_of, "numbers": numbers}, indent=1, ensure_ascii=False)
+        (folder / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 def _asked(cells: CellList) -> list[dict[str, Any]]:

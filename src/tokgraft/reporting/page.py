@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +78,7 @@ def render(
 
 
 def sources(evidence: Evidence) -> list[dict[str, Any]]:
-    """Every artifact that numbers come from: folder, manifest hash, versions it was made with, the command that made it here."""
+    """Every artifact that numbers come from: folder, manifest hash, versions it was made with, Python and command of the run here."""
     found: dict[Path, tuple[str, Path]] = {}  # folder -> hash, and where its records lie
     for outcome in evidence.outcomes:
         if outcome.score is not None:
@@ -90,9 +89,14 @@ def sources(evidence: Evidence) -> list[dict[str, Any]]:
             found[outcome.score.folder] = (outcome.score.hash, outcome.score.folder)
             found[cell.model_folder(outcome.stage)] = (hashes[outcome.stage], cell.records(outcome.stage))
     return [
-        {"folder": str(folder), "manifest": manifest, "versions": versions(records), "command": command(records)}
+        {"folder": str(folder), "manifest": manifest, "command": command(records), **_versions(records)}
         for folder, (manifest, records) in sorted(found.items())
     ]
+
+
+def _versions(records: Path) -> dict[str, Any]:
+    found = versions(records)
+    return {"python": found.pop("python", ""), "versions": found}
 
 
 def _counts(evidence: Evidence) -> list[tuple[str, str]]:
@@ -358,9 +362,3 @@ def _models(places: Sequence[PlaceSummary]) -> list[tuple[str, str, str]]:
         if best := place.best:
             found.append((f"{place.language}, {place.model}", best.label, str(best.group.cells[0].model_folder(place.final))))
     return found
-
-
-def sources_json(evidence: Evidence, numbers: list[dict[str, Any]]) -> str:
-    """provenance.json: every number of every table -> artifact folder, manifest hash, versions, command."""
-    data = {"artifacts": sources(evidence), "numbers": numbers}
-    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"

@@ -136,11 +136,7 @@ def _row(ranking: Ranking, place: int, entry: Entry) -> dict[str, Value | str]:
             label = name if part == "mean" else f"{name}_{part}"
             row[label] = Value(getattr(difference, part) if difference else None, reason, sources)
     cost, training = transplant_cost(cell), training_cost(cell) if entry.stage == "trained" else None
-    numbers = {
-        "transplant_seconds": cost.seconds, "transplant_processor_seconds": cost.processor, "resource_seconds": cost.resource_seconds,
-        "resource_processor_seconds": cost.resource_processor, "transplant_flops": cost.flops,
-        "training_seconds": training.seconds if training else 0.0, "training_flops": training.flops if training else 0.0,
-    }  # fmt: skip
+    numbers = {"transplant_flops": cost.flops, "training_flops": training.flops if training else 0.0}
     return row | {name: Value(number, "not recorded", sources) for name, number in numbers.items()}
 
 

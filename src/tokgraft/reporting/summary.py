@@ -9,7 +9,7 @@ from tokgraft.cells import STAGES, Stage
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting.compare import Comparison, interval
 from tokgraft.reporting.evidence import Cost, Evidence, Group, training_cost
-from tokgraft.reporting.tables import generation_speed
+from tokgraft.reporting.measured import generation_speed
 from tokgraft.scoring.statistics import Interval
 
 Place = tuple[str, str, str]

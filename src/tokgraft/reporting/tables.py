@@ -94,7 +94,7 @@ def plain_number(number: float) -> str:
 
 
 def leaderboard(evidence: Evidence) -> Table:
-    """One row per cell and stage: bits per byte with intervals, accuracies, speed and cost; skipped cells with their reason."""
+    """One row per cell and stage: bits per byte with intervals, accuracies and cost; skipped cells with their reason."""
     table = Table("leaderboard", ("model", "language", "tokenizer", "method", "recipe", "seed", "stage"))
     tasks = evidence.task_slugs()
     for group in ordered(evidence):
@@ -116,11 +116,8 @@ def ordered(evidence: Evidence) -> list[Group]:
 
 
 def _leaderboard_row(evidence: Evidence, group: Group, outcome: Outcome, tasks: list[str]) -> dict[str, Value | str]:
-    cell, stage, score = outcome.cell, outcome.stage, outcome.score
-    row: dict[str, Value | str] = {
-        "model": cell.model, "language": cell.language, "tokenizer": cell.tokenizer, "method": cell.method, "recipe": cell.recipe,
-        "seed": str(cell.seed), "stage": stage, "status": "scored" if score else outcome.reason,
-    }  # fmt: skip
+    score = outcome.score
+    row: dict[str, Value | str] = {**names(outcome), "status": "scored" if score else outcome.reason}
     by_slug = {task.slug: task for task in score.tasks} if score else {}
     sources = (score.folder,) if score else ()
     for name, task in (("bits_per_byte", score and score.bits_per_byte()), ("bits_per_byte_english", score and score.bits_per_byte(True))):
@@ -131,7 +128,6 @@ def _leaderboard_row(evidence: Evidence, group: Group, outcome: Outcome, tasks: 
         task = by_slug.get(slug)
         if any(one.builder != "bits_per_byte" for one in _all(evidence, slug)):
             row.update(_accuracy(evidence, slug, task, outcome))
-    row["generation_bytes_per_second"] = _speed(outcome, sources)
     row.update(_training(outcome))
     row["plain_initialiser"], row["plain_bits_per_byte"] = _plain(evidence, group, outcome)
     row["model_hash"] = score.model if score else f"n/a: {outcome.reason}"
@@ -177,25 +173,14 @@ def _fact(key: str, outcome: Outcome, sources: tuple[Path, ...]) -> Value:
     return Value(found, outcome.reason or f"the scores hold no {key}", sources)
 
 
-def _speed(outcome: Outcome, sources: tuple[Path, ...]) -> Value:
-    found = generation_speed(outcome)
-    return Value(found, "", sources) if found is not None else Value(None, outcome.reason or "speed was not measured")
-
-
-def generation_speed(outcome: Outcome) -> float | None:
-    """Bytes generated per second on the machine that scored; None when it was not measured."""
-    found = outcome.score.speed.get("generation_bytes_per_second") if outcome.score else None
-    return float(found) if isinstance(found, int | float) else None
-
-
 def _training(outcome: Outcome) -> dict[str, Value | str]:
-    names = ("training_bytes", "training_flops", "training_seconds")
+    names = ("training_bytes", "training_flops")
     if outcome.stage == "init":
         return {name: Value(0 if outcome.score else None, outcome.reason, (outcome.cell.paths.init,)) for name in names}
     cost = training_cost(outcome.cell)
-    numbers = (cost.bytes, cost.flops, cost.seconds)
     reason = outcome.reason or "not recorded by the training"
-    return {name: Value(number, reason, (outcome.cell.model_folder("trained"),)) for name, number in zip(names, numbers, strict=True)}
+    source = (outcome.cell.model_folder("trained"),)
+    return {name: Value(number, reason, source) for name, number in zip(names, (cost.bytes, cost.flops), strict=True)}
 
 
 def _plain(evidence: Evidence, group: Group, outcome: Outcome) -> tuple[str, Value]:
@@ -221,7 +206,7 @@ def scores(evidence: Evidence) -> Table:
                 main = metric == task.metric and bounds is not None
                 reason = "the interval is computed for the main metric"
                 table.rows.append({
-                    **_names(outcome), "task": task.slug, "metric": metric, "value": Value(value, "", source),
+                    **names(outcome), "task": task.slug, "metric": metric, "value": Value(value, "", source),
                     "low": Value(bounds.low if main and bounds else None, reason, source),
                     "high": Value(bounds.high if main and bounds else None, reason, source),
                     "n": Value(task.n, "", source), "chance": Value(task.chance, "bits per byte has no chance level", source),
@@ -230,7 +215,8 @@ def scores(evidence: Evidence) -> Table:
     return table
 
 
-def _names(outcome: Outcome) -> dict[str, Value | str]:
+def names(outcome: Outcome) -> dict[str, Value | str]:
+    """The columns that say which cell and stage a row speaks of."""
     cell = outcome.cell
     return {
         "model": cell.model, "language": cell.language, "tokenizer": cell.tokenizer, "method": cell.method, "recipe": cell.recipe,
