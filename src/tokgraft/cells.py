@@ -13,10 +13,11 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError
 
-from tokgraft import artifacts
+from tokgraft import artifacts, jsonl
 from tokgraft.config import layout
 from tokgraft.config.base import Strict
 from tokgraft.errors import ArtifactError, DataError
+from tokgraft.jsonl import read_json as read_json
 
 Stage = Literal["init", "trained"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -124,33 +125,13 @@ def _with_reason(cell: RunCell) -> RunCell:
     return cell.model_copy(update={"reason": reason})
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        DataError: It is missing or damaged.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist", "run the stage that writes it, or pull it with dvc") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is damaged: {error}", "make its folder again") from None
-
-
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The records of a file with one JSON object a line; an absent file has none.
 
     Raises:
         DataError: A line is not JSON.
     """
-    path = Path(path)
-    if not path.is_file():
-        return []
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is damaged: {error}", "make its folder again") from None
+    return list(jsonl.records(path)) if Path(path).is_file() else []
 
 
 @dataclass(frozen=True)

@@ -161,5 +161,5 @@ def test_a_damaged_corpus_is_named(german: Path, tmp_path: Path) -> None:
 
     shutil.copytree(german, tmp_path / "broken")
     (tmp_path / "broken" / "test.jsonl").write_text(json.dumps({"id": "a"})[:-2])
-    with pytest.raises(DataError, match=r"test.jsonl is damaged"):
+    with pytest.raises(DataError, match=r"test.jsonl, line 1 is not JSON"):
         read_held(tmp_path / "broken")

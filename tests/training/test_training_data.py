@@ -118,7 +118,7 @@ def test_too_little_text_and_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         Pages(tmp_path / "nowhere", "train")
     (folder / "train.jsonl").write_text('{"id": 1}\n')
-    with pytest.raises(DataError, match=r"line 1: not a page"):
+    with pytest.raises(DataError, match=r"line 1 is not a page"):
         Pages(folder, "train")
     (folder / "train.jsonl").write_text("")
     with pytest.raises(DataError, match="holds no text"):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tokgraft import artifacts
+from tokgraft import artifacts, jsonl
 from tokgraft.config.language import Splits
 from tokgraft.corpus.pages import SPLITS, Page, Paragraph, digest, normal, read_pages
 from tokgraft.errors import ArtifactError
@@ -32,7 +31,7 @@ class English:
     @cached_property
     def splits(self) -> dict[str, str]:
         """Page id -> split, of every page of the English help."""
-        found: dict[str, str] = json.loads((self.folder / "splits.json").read_text(encoding="utf-8"))["pages"]
+        found: dict[str, str] = jsonl.read_json(self.folder / "splits.json")["pages"]
         return found
 
     @cached_property

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tokgraft import artifacts
+from tokgraft import artifacts, jsonl
 from tokgraft.config.language import CorpusSettings
 from tokgraft.corpus import splits as splitting
 from tokgraft.corpus.disk import Tables
@@ -64,7 +64,7 @@ def check_shards(settings: CorpusSettings, shards: list[Path], recorded: Mapping
     if sorted(found) != list(range(count)) or len(shards) != count:
         raise ArtifactError(f"{settings.slug} has {count} shards, given are {sorted(found)}", "give every shard once")
     ordered = [found[number] for number in range(count)]
-    sources = [json.loads((folder / "shard.json").read_text(encoding="utf-8"))["sources"] for folder in ordered]
+    sources = [jsonl.read_json(folder / "shard.json")["sources"] for folder in ordered]
     for folder, facts in zip(ordered, sources):
         if facts != sources[0]:
             raise ArtifactError(f"the shard {folder} was made from other files than {ordered[0]}", "make the older ones again")
@@ -112,7 +112,7 @@ class Merge:
         histogram: dict[str, Counter[str]] = {"probability": Counter(), "other": Counter()}
         self.tables.run("CREATE TABLE text (key BLOB, size INTEGER)")
         for folder in self.shards:
-            told = json.loads((folder / "shard.json").read_text(encoding="utf-8"))
+            told = jsonl.read_json(folder / "shard.json")
             accounts.add_json(told["accounts"])
             hits.update(told["personal_data_replaced"])
             for name, counts in told["language_id"].items():
@@ -132,10 +132,8 @@ class Merge:
     # --- pages in hash order ----------------------------------------------------------------------------------------
 
     def _seen(self, shard: int) -> Iterator[tuple[str, str, int, bool, int]]:
-        with (self.shards[shard] / "seen.jsonl").open(encoding="utf-8") as handle:
-            for line in handle:
-                name, kept, count = json.loads(line)
-                yield order(name), name, shard, kept, count
+        for _, (name, kept, count) in jsonl.values(self.shards[shard] / "seen.jsonl"):
+            yield order(name), name, shard, kept, count
 
     def _number(self) -> None:
         """Number the pages of all shards in hash order; write their long paragraphs into a table."""

@@ -12,6 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from tokgraft import documents
+from tokgraft.errors import DataError
+
 SPLITS = ("train", "dev", "test")
 _SPACE = re.compile(r"\s+")
 _DIGIT = re.compile(r"\d")
@@ -99,11 +102,16 @@ def as_row(page: Page) -> bytes:
 
 
 def read_pages(path: Path) -> Iterator[Page]:
-    """Pages as `write_pages` wrote them."""
-    with path.open(encoding="utf-8") as handle:
-        for line in handle:
-            row = json.loads(line)
+    """Pages as `write_pages` wrote them.
+
+    Raises:
+        DataError: A line is not such a page.
+    """
+    for row in documents.pages(path):
+        try:
             yield Page(row["id"], tuple(Paragraph(**paragraph) for paragraph in row["paragraphs"]))
+        except TypeError:
+            raise DataError(f"{path}: page {row['id']!r} has paragraphs of another form", documents.AGAIN) from None
 
 
 def _row(paragraph: Paragraph) -> dict[str, Any]:

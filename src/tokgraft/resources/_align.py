@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from tokgraft import documents
 from tokgraft.errors import ConfigError, DataError, UnavailableError
 from tokgraft.logs import log
 from tokgraft.resources._contract import Params
@@ -98,13 +98,12 @@ def read_pairs(corpus: Path, max_bytes: int | None = None) -> list[tuple[str, st
     path = corpus / PAIRS
     if not path.is_file():
         raise DataError(f"{path} does not exist", "give the folder of a corpus artifact")
-    with path.open(encoding="utf-8") as handle:
-        found, left = [], float("inf") if max_bytes is None else max_bytes
-        for row in map(json.loads, handle):
-            found.append((row["english"], row["text"]))
-            left -= len(row["text"].encode())
-            if left <= 0:
-                break
+    found, left = [], float("inf") if max_bytes is None else max_bytes
+    for row in documents.pairs(path):
+        found.append((row["english"], row["text"]))
+        left -= len(row["text"].encode())
+        if left <= 0:
+            break
     if not found:
         raise UnavailableError(
             f"{path} is empty: the corpus has no paragraphs aligned with English",

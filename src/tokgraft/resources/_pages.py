@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from tokgraft import documents
 from tokgraft.errors import DataError
 from tokgraft.logs import Heartbeat
 
@@ -28,14 +28,13 @@ def texts(corpus: Path, doing: str, max_bytes: int | None = None) -> Iterator[st
         raise DataError(f"{path} does not exist", "give the folder of a corpus artifact")
     size = path.stat().st_size
     heartbeat, done = Heartbeat(doing, size if max_bytes is None else min(size, max_bytes), "bytes"), 0
-    with path.open(encoding="utf-8") as handle:
-        for line in handle:
-            text = "\n".join(paragraph["text"] for paragraph in json.loads(line)["paragraphs"])
-            done += len(text.encode())
-            yield text
-            heartbeat.beat(done)
-            if max_bytes is not None and done >= max_bytes:
-                break
+    for page in documents.pages(path):
+        text = documents.text_of(page)
+        done += len(text.encode())
+        yield text
+        heartbeat.beat(done)
+        if max_bytes is not None and done >= max_bytes:
+            break
     if not done:
         raise DataError(f"{path} holds no text", "prepare the corpus again")
 

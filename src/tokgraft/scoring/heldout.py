@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tokgraft import artifacts
+from tokgraft import artifacts, documents
 from tokgraft.errors import DataError
 
 T = TypeVar("T")
@@ -96,11 +95,13 @@ def read_held(folder: Path) -> Held:
     folder = Path(folder)
     settings = artifacts.expect(folder, "corpus")["settings"]
     language = settings.get("language", {})
-    rows = _read_lines(folder / "test.jsonl")
-    pages = tuple(Page(row["id"], tuple(map(_paragraph, row["paragraphs"]))) for row in rows if row["paragraphs"])
+    rows = (row for row in documents.pages(folder / "test.jsonl") if row["paragraphs"])
+    pages = tuple(Page(row["id"], tuple(map(_paragraph, row["paragraphs"]))) for row in rows)
     if not pages:
         raise DataError(f"{folder} has no test page", "give a larger corpus, or a larger share of test pages (splits.test)")
-    pairs = tuple(Pair(row["page"], row["key"], row["english"], row["text"]) for row in _read_lines(folder / "pairs_test.jsonl"))
+    path = folder / "pairs_test.jsonl"
+    found = documents.pairs(path) if path.is_file() else ()
+    pairs = tuple(Pair(row["page"], row["key"], row["english"], row["text"]) for row in found)
     slug = str(settings.get("slug", folder.name))
     return Held(slug, str(language.get("name") or slug), pages, pairs, tuple(language.get("hub_tasks", ())))
 
@@ -114,15 +115,6 @@ def neighbours(page: Page) -> Iterator[tuple[Paragraph, Paragraph]]:
     for first, second in pairwise(page.paragraphs):
         if first.at is None or second.at is None or second.at == first.at + 1:
             yield first, second
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is damaged: {error}", "run the corpus stage again") from None
 
 
 def rank(*names: str) -> str:

@@ -11,7 +11,6 @@ is what makes it paired. The unit is the page for bits per byte (documents of on
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tokgraft import jsonl
 from tokgraft.errors import DataError
 
 Array = npt.NDArray[np.float64]
@@ -124,11 +124,7 @@ def from_records(records: Iterable[Mapping[str, Any]], metric: str = "auto") -> 
 
 def read_samples(path: Path, metric: str = "auto") -> Samples:
     """`from_records` of a file `samples/<task>.jsonl`."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist", "the task was not scored for this model") from None
-    return from_records((json.loads(line) for line in text.splitlines()), metric)
+    return from_records(jsonl.records(path, "score the model on this task (again)"), metric)
 
 
 def bootstrap_interval(samples: Sequence[Samples], *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> Interval:

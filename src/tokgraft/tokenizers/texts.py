@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from tokgraft import artifacts
-from tokgraft.errors import DataError
+from tokgraft import artifacts, documents
 from tokgraft.logs import log
 
 EPOCHS = 4  # how often text may be repeated
@@ -41,7 +38,7 @@ def info(corpus: Path) -> CorpusInfo:
 
 def pages(corpus: Path, split: str) -> Iterator[list[str]]:
     """The paragraphs of each page of a split ("train", "dev", "test"), in the corpus' order."""
-    for page in records(corpus / f"{split}.jsonl"):
+    for page in documents.pages(corpus / f"{split}.jsonl"):
         yield [paragraph["text"] for paragraph in page["paragraphs"]]
 
 
@@ -92,21 +89,4 @@ def blend(sources: Mapping[str, Sequence[str]], groups: Mapping[str, Sequence[st
 
 def pairs(corpus: Path, split: str = "test") -> list[tuple[str, str]]:
     """(English paragraph, its translation) of a split; empty for corpora without alignment."""
-    return [(pair["english"], pair["text"]) for pair in records(corpus / f"pairs_{split}.jsonl")]
-
-
-def records(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a file of a corpus, one a line.
-
-    Raises:
-        DataError: It is missing, or a line is not JSON.
-    """
-    try:
-        with path.open(encoding="utf-8") as handle:
-            for number, line in enumerate(handle, 1):
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError:
-                    raise DataError(f"{path}, line {number} is not JSON", "run the corpus stage again") from None
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist", "run the corpus stage again") from None
+    return [(pair["english"], pair["text"]) for pair in documents.pairs(corpus / f"pairs_{split}.jsonl")]

@@ -7,7 +7,6 @@ tokenizer read the same bytes in the same order. Nothing here needs more memory 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokgraft import documents, jsonl
 from tokgraft.config.recipe import Stage
 from tokgraft.errors import DataError
 from tokgraft.models.bits import prefix_token
@@ -42,18 +42,15 @@ class Pages:
         self.bytes = 0
         try:
             with self.path.open("rb") as handle:
-                offset = number = 0
-                for line in handle:
-                    number += 1
-                    page = json.loads(line)
+                offset = 0
+                for number, line in enumerate(handle, 1):
+                    page = self._page(line, number)
                     self.ids.append(page["id"])
-                    self.bytes += len(_text(page).encode())
+                    self.bytes += len(documents.text_of(page).encode())
                     self._offsets.append(offset)
                     offset += len(line)
         except FileNotFoundError:
             raise DataError(f"{self.path} does not exist", "give a corpus folder (`tokgraft corpus` makes one)") from None
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise DataError(f"{self.path}, line {number}: not a page ({error})", "make the corpus again") from None
         if not self.bytes:
             raise DataError(f"{self.path} holds no text", "give a corpus with more text, or one made with other splits")
 
@@ -66,8 +63,12 @@ class Pages:
         with self.path.open("rb") as handle:
             for number in numbers:
                 handle.seek(self._offsets[number])
-                found.append(_text(json.loads(handle.readline())))
+                found.append(documents.text_of(self._page(handle.readline(), number + 1)))
         return found
+
+    def _page(self, line: bytes, number: int) -> dict[str, Any]:
+        where = f"{self.path}, line {number}"
+        return documents.page(jsonl.parse(line, where, documents.AGAIN), where)
 
     def order(self, seed: int, epoch: int) -> list[int]:
         """Numbers of all pages, shuffled by (seed, epoch): a page's place follows from a hash of its id, not from its place in the file."""
@@ -95,10 +96,6 @@ def cut(text: str, limit: int) -> str:
     raw = raw[: limit + 1]
     end = raw.rfind(b"\n")
     return raw[: end if end > 0 else limit].decode(errors="ignore")
-
-
-def _text(page: dict[str, Any]) -> str:
-    return "\n".join(paragraph["text"] for paragraph in page["paragraphs"])
 
 
 class Stream:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tokgraft import jsonl
 from tokgraft.config.recipe import Part, Stage, TrainingRecipe
 from tokgraft.errors import DataError, ModelError
 
@@ -86,11 +86,14 @@ def old_rows(folder: Path) -> Tensor | None:
     path = Path(folder) / PROVENANCE
     if not path.is_file():
         return None
-    try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return torch.tensor(sorted(row["id"] for row in rows if row["how"] in OLD), dtype=torch.long)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged: {error}", "make the model again with `tokgraft transplant`") from None
+    again = "make the model again with `tokgraft transplant`"
+    ids = []
+    for row in jsonl.records(path, again):
+        if not isinstance(row.get("id"), int) or not isinstance(row.get("how"), str):
+            raise DataError(f"{path} is damaged: a row has no id, or does not say how it was made", again)
+        if row["how"] in OLD:
+            ids.append(row["id"])
+    return torch.tensor(sorted(ids), dtype=torch.long)
 
 
 def _layers(model: Any, kinds: set[Part]) -> set[str]:
