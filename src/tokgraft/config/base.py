@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from tokgraft.config import bounds
+from tokgraft import jsonl
+from tokgraft.config import bounds, strict_yaml
 from tokgraft.errors import ConfigError, near_matches, unknown
 
-SLUG = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_+-]*$")
+SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*\Z")
+"""A name that can stand in paths, wildcards and commands as it is; use it with `match`. (`$` would let a line feed end it.)"""
+SUFFIXES = {".yaml", ".yml", ".json"}
 
 
 def as_slug(name: str, kind: str = "name") -> str:
@@ -74,16 +75,13 @@ class ConfigFile(Strict):
             ConfigError: No such file or slug, or its content is wrong.
         """
         if source.lstrip().startswith("{"):
-            try:
-                data = json.loads(source)
-            except json.JSONDecodeError as error:
-                raise ConfigError(f"{cls.kind} given as JSON is not valid: {error}") from None
-            return cls.parse(data, f"{cls.kind} given as JSON")
+            where = f"the {cls.kind} given as JSON"
+            return cls.parse(jsonl.parse(source, where, "correct it", error=ConfigError, unique=True), where)
         path = Path(source)
-        if path.suffix not in {".yaml", ".yml", ".json"}:
+        if path.suffix not in SUFFIXES:
+            if source not in (known := slugs(cls.folder, root)):
+                raise unknown(cls.kind, source, known, f"{Path(root) / cls.folder}/")
             path = Path(root) / cls.folder / f"{source}.yaml"
-            if not path.is_file():
-                raise unknown(cls.kind, source, slugs(cls.folder, root), f"{Path(root) / cls.folder}/")
         return cls.parse(read_yaml(path), str(path))
 
     def canonical(self) -> dict[str, Any]:
@@ -92,22 +90,29 @@ class ConfigFile(Strict):
 
 
 def slugs(folder: str, root: Path = Path("config")) -> list[str]:
-    """The slugs that exist as files in `config/<folder>/`."""
-    return sorted(path.stem for path in (Path(root) / folder).glob("*.yaml"))
+    """The slugs that exist as files in `config/<folder>/`; hidden files (an editor's) are none.
+
+    Raises:
+        ConfigError: The name of a file there is no slug: it would become part of paths and of commands.
+    """
+    found = sorted(path for path in (Path(root) / folder).glob("*.yaml") if not path.name.startswith("."))
+    for path in found:
+        if not SLUG.match(path.stem):
+            raise ConfigError(
+                f"{path.parent} holds a file named {path.name!r}, which is no slug",
+                "rename it: letters, digits, _, - and + only, beginning with a letter or a digit",
+            )
+    return [path.stem for path in found]
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file.
+    """The content of a YAML file; an empty one has no keys.
 
     Raises:
         ConfigError: It cannot be read or parsed.
     """
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    found = strict_yaml.read(path)
+    return {} if found is None else found
 
 
 def _explain(error: ValidationError, model: type[BaseModel]) -> str:
