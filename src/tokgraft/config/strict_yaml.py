@@ -67,7 +67,8 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Compose a node; count it with what it refers to."""
-        event, before = self.peek_event(), self._count
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        before = self._count
         self._depth += 1
         if self._depth > DEPTH:
             raise _error(f"nested more than {DEPTH} deep", event.start_mark)
@@ -93,7 +94,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Construct a mapping whose own keys are all different; a key that `<<` brings may be given anew."""
-        seen: dict[Any, yaml.Mark] = {}
+        seen: dict[Any, Any] = {}
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge" or not isinstance(key_node, yaml.ScalarNode):
                 continue
@@ -104,5 +105,5 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _error(what: str, mark: yaml.Mark) -> yaml.MarkedYAMLError:
+def _error(what: str, mark: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=what, problem_mark=mark)
