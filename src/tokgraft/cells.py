@@ -6,7 +6,8 @@ The report and the tracking store both stand on this module: they read finished 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -183,13 +184,12 @@ class Score:
         """Fingerprint of the model that was scored."""
         return str(self.data["model"]["fingerprint"])
 
-    def fact(self, name: str) -> float | None:
-        """`flat_guess` or `tokens_per_byte` of the bits-per-byte task in the cell's language, or `tokens`: the size of the vocabulary."""
+    def fact(self, name: str, task: str | None = None) -> float | None:
+        """`tokens`: size of the vocabulary; or `flat_guess` or `tokens_per_byte` of a bits-per-byte task, by default the model's own."""
         if name == "tokens":
             value = self.data["model"].get("tokens")
         else:
-            task = self.bits_per_byte()
-            value = self.data["tasks"][task.slug].get(name) if task else None
+            value = self.data["tasks"].get(bits_task([self]) if task is None else task, {}).get(name)
         return float(value) if isinstance(value, int | float) else None
 
     @property
@@ -197,10 +197,13 @@ class Score:
         """Scores of all tasks, by name."""
         return [self._task(slug, facts) for slug, facts in sorted(self.data.get("tasks", {}).items())]
 
+    def task(self, slug: str) -> TaskScore | None:
+        """The score of one task; None when the model was not scored on it."""
+        return next((task for task in self.tasks if task.slug == slug), None)
+
     def bits_per_byte(self, english: bool = False) -> TaskScore | None:
         """The bits-per-byte task in the cell's language or in English."""
-        found = [task for task in self.tasks if task.builder == "bits_per_byte" and task.english == english]
-        return found[0] if found else None
+        return self.task(bits_task([self], english))
 
     def choices(self) -> list[TaskScore]:
         """Tasks with a chance level."""
@@ -213,6 +216,21 @@ class Score:
             slug, str(facts.get("builder", slug)), facts.get("language") == "english", metrics, int(facts.get("n", 0)),
             None if chance is None else float(chance), dict(facts.get("baselines", {})), self.folder / "samples" / f"{slug}.jsonl",
         )  # fmt: skip
+
+
+def bits_task(scores: Iterable[Score], english: bool = False) -> str:
+    """Slug of the task that says the bits per byte of a model: the one that most of its scores hold, of several the one with most documents.
+
+    Args:
+        scores: Scores of one model at its stages and with its seeds. Models of one experiment may be scored on different tasks.
+        english: The task on English text instead of the one in the model's language.
+
+    Returns:
+        The slug; empty when no score holds such a task.
+    """
+    found = [task for score in scores for task in score.tasks if (task.builder, task.english) == ("bits_per_byte", english) and task.metric]
+    times = Counter(task.slug for task in found)
+    return max(found, key=lambda task: (times[task.slug], task.n, task.slug)).slug if found else ""
 
 
 def read_score(folder: Path) -> Score:

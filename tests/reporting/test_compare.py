@@ -27,7 +27,7 @@ def test_differences_are_those_of_the_samples(project):
     )
     assert one.difference.mean == pytest.approx(focus.score - mean.score)
     assert one.difference.mean == pytest.approx(LEVELS["focus"][0] - LEVELS["mean"][0], abs=0.05)
-    assert one.better is True and one.claim == "better" and one.lower_is_better
+    assert one.better is True and one.claim == "better" and one.is_bits
     assert found["pocket", "deu_Latn", "random", "init", "bpb", "mean"].claim == "worse"
     assert found["pocket", "deu_Latn", "mean", "trained", "bpb", "own init"].better
     assert ("pocket", "deu_Latn", "none", "init", "bpb", "untouched") not in found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tokgraft import artifacts
-from tokgraft.cells import CellList, missing, read_json, read_jsonl, walk
+from tokgraft.cells import STAGES, CellList, bits_task, missing, read_json, read_jsonl, walk
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting.evidence import Evidence, Outcome, gather
 
@@ -116,10 +116,11 @@ def _random_is_chance(evidence: Evidence) -> Iterator[str]:
 
 def _training_helps(evidence: Evidence) -> Iterator[str]:
     for cell in evidence.cells.cells:
-        by_stage = {one.stage: one.score.bits_per_byte() for one in evidence.outcomes if one.cell is cell and one.score is not None}
-        before, after = by_stage.get("init"), by_stage.get("trained")
+        by_stage = {one.stage: one.score for one in evidence.outcomes if one.cell is cell and one.score is not None}
+        task = bits_task(by_stage.values())
+        before, after = (score.task(task) if (score := by_stage.get(stage)) else None for stage in STAGES)
         if before is not None and after is not None and not after.value < before.value:
-            yield f"{cell.key}: training raises bits per byte from {before.value:.4f} to {after.value:.4f}"
+            yield f"{cell.key}: training raises bits per byte from {before.value:.4f} to {after.value:.4f} ({task})"
 
 
 def _no_twins(evidence: Evidence) -> Iterator[str]:

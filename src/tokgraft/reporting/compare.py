@@ -46,8 +46,8 @@ class Comparison:
     detectable: float | None
 
     @property
-    def lower_is_better(self) -> bool:
-        """Bits per byte: yes; accuracies: no."""
+    def is_bits(self) -> bool:
+        """Whether the task measures bits per byte, of which fewer are better; of all other metrics more are."""
         return self.metric == "bits_per_byte"
 
     @property
@@ -55,7 +55,7 @@ class Comparison:
         """True: better than the reference; False: worse; None: the interval includes 0, no claim."""
         if not self.difference.excludes_zero:
             return None
-        return (self.difference.mean < 0) == self.lower_is_better
+        return (self.difference.mean < 0) == self.is_bits
 
     @property
     def claim(self) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tokgraft import artifacts
-from tokgraft.cells import CellList, RunCell, Score, Stage, TaskScore, flatten, missing, read_json, read_jsonl, read_score, walk
+from tokgraft.cells import CellList, RunCell, Score, Stage, TaskScore, bits_task, flatten, missing, read_json, read_jsonl, read_score, walk
 from tokgraft.config.layout import CONTROL
 from tokgraft.scoring.statistics import Samples, read_samples
 
@@ -59,6 +59,10 @@ class Group:
     def scores(self, stage: Stage) -> list[Score]:
         """Scores of the seeds that have one."""
         return [outcome.score for outcome in self.outcomes.get(stage, ()) if outcome.score is not None]
+
+    def bits_task(self, english: bool = False) -> str:
+        """Slug of the task that says its bits per byte, at all of its stages; empty when it was not scored on one."""
+        return bits_task([score for stage in self.outcomes for score in self.scores(stage)], english)
 
     def tasks(self, stage: Stage, slug: str) -> list[TaskScore]:
         """One task's score for each seed that has it."""

@@ -11,7 +11,7 @@ from tokgraft.config.layout import CONTROL
 from tokgraft.reporting.compare import compare
 from tokgraft.reporting.evidence import Evidence, corpus_facts
 from tokgraft.reporting.figures import quantity, stage_name
-from tokgraft.reporting.summary import PlaceSummary, Summary, bits_task
+from tokgraft.reporting.summary import PlaceSummary, Summary
 from tokgraft.scoring.statistics import Difference
 
 
@@ -33,12 +33,11 @@ class Leaders:
 def leaders(evidence: Evidence, place: PlaceSummary, stage: Stage) -> Leaders | None:
     """Who leads among the transplanted models of a place; None with fewer than two of them."""
     rows = sorted((row for row in place.rows if not row.is_control and stage in row.bits), key=lambda row: row.bits[stage].mean)
-    task = bits_task(evidence)
-    if len(rows) < 2 or not task:
+    if len(rows) < 2:
         return None
     tied, behind = [], None
     for row in rows[1:]:
-        difference = compare(evidence, rows[0].group, stage, row.group, stage, task)
+        difference = compare(evidence, rows[0].group, stage, row.group, stage, place.task)
         if difference is not None and difference.excludes_zero:
             behind = behind or (row, difference)
         else:
@@ -48,7 +47,7 @@ def leaders(evidence: Evidence, place: PlaceSummary, stage: Stage) -> Leaders | 
 
 def headline(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
     """The findings over all places, most important first."""
-    found = [*_winners(evidence, places), *_training(evidence, places), *_against_control(evidence, places), *_forgetting(evidence, places)]
+    found = [*_winners(evidence, places), *_training(places), *_against_control(places), *_forgetting(places)]
     return [*found, *_tokens(places), *_choices(places)]
 
 
@@ -58,14 +57,10 @@ def place_findings(evidence: Evidence, place: PlaceSummary) -> list[str]:
     for stage in place.stages:
         if lead := leaders(evidence, place, stage):
             found.append(_leading(lead, stage))
-    task = bits_task(evidence)
-    for row in place.rows:
-        if row is not place.best:
-            continue
-        for reference, words in _ORIGINALS[place.final]:
-            one = place.against(row.method, reference, place.final, task, row.group.tokenizer)
-            if one is not None:
-                found.append(_versus(row.label, words, place.final, one.difference, one.better))
+    best = place.best
+    for reference, words in _ORIGINALS[place.final] if best else ():
+        if best and (one := place.against(best, reference, place.final)) is not None:
+            found.append(_versus(best.label, words, place.final, one.difference, one.better))
     return found
 
 
@@ -114,11 +109,10 @@ def _winners(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
             lead = leaders(evidence, place, stage)
             if lead is None:
                 continue
-            where = f"{place.language} ({place.model})"
             if lead.tied:
-                shared.append(f"{where}: {_names([lead.best, *lead.tied])}")
+                shared.append(f"{place.where}: {_names([lead.best, *lead.tied])}")
             else:
-                alone.setdefault(lead.best.label, []).append(where)
+                alone.setdefault(lead.best.label, []).append(place.where)
         when = stage_name(stage)
         parts = [
             f"{label} has the fewest bits per byte of the transplants on {_listed(where)}"
@@ -134,9 +128,8 @@ def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _training(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
-    task = bits_task(evidence)
-    found = [one for place in places for one in place.comparisons if one.reference == "own init" and one.task == task]
+def _training(places: Sequence[PlaceSummary]) -> list[str]:
+    found = [one for place in places for one in place.on_bits("own init", "trained")]
     if not found:
         return []
     lowered = [one for one in found if one.better]
@@ -148,16 +141,10 @@ def _training(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
     return [text + (f"; not shown for {_listed(others)}." if others else ".")]
 
 
-def _against_control(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
-    task = bits_task(evidence)
+def _against_control(places: Sequence[PlaceSummary]) -> list[str]:
     found = []
     for stage, reference, words in [(stage, *pair) for stage, pairs in reversed(_ORIGINALS.items()) for pair in reversed(pairs)]:
-        ones = [
-            one
-            for place in places
-            for one in place.comparisons
-            if place.final == stage and (one.reference, one.stage, one.task) == (reference, stage, task)
-        ]
+        ones = [one for place in places if place.final == stage for one in place.on_bits(reference, stage)]
         if not ones:
             continue
         kind = "trained" if stage == "trained" else "zero-shot"
@@ -169,9 +156,8 @@ def _against_control(evidence: Evidence, places: Sequence[PlaceSummary]) -> list
     return found
 
 
-def _forgetting(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
-    task = bits_task(evidence, english=True)
-    ones = [one for place in places for one in place.comparisons if (one.reference, one.stage, one.task) == ("untouched", "trained", task)]
+def _forgetting(places: Sequence[PlaceSummary]) -> list[str]:
+    ones = [one for place in places for one in place.on_bits("untouched", "trained", english=True)]
     if not ones:
         return []
     worse = sorted(one.difference.mean for one in ones if one.better is False)
@@ -232,8 +218,7 @@ def limits(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
         found.append(
             f"{min(seeds)} to {max(seeds)} seeds a method: intervals resample seeds too, but with fewer than five they are too narrow."
         )
-    task = bits_task(evidence)
-    sizes = [one for place in places for one in place.comparisons if one.task == task and one.detectable is not None]
+    sizes = [one for place in places for one in place.comparisons if one.is_bits and not one.english and one.detectable is not None]
     if sizes:
         values = sorted(one.detectable for one in sizes if one.detectable is not None)
         pages = sorted({one.difference.n for one in sizes})

@@ -15,7 +15,7 @@ from tokgraft.reporting.evidence import Cost, Evidence, Group, tokenizer_facts, 
 from tokgraft.reporting.figures import Canvas, quantity, stage_name
 from tokgraft.reporting.findings import headline, limits, place_findings
 from tokgraft.reporting.style import colour_variable, variables
-from tokgraft.reporting.summary import PlaceSummary, Summary, Task, bits_task
+from tokgraft.reporting.summary import PlaceSummary, Summary, Task
 from tokgraft.scoring.statistics import Difference, Interval
 
 HERE = Path(__file__).parent
@@ -121,7 +121,7 @@ def _place(evidence: Evidence, place: PlaceSummary, on: Canvas) -> dict[str, Any
     ]
     return {
         "slug": place.slug,
-        "model": place.model,
+        "model": f"{place.model}, {place.task}" if place.one_of_several else place.model,
         "language": place.language,
         "recipe": "zero-shot" if place.final == "init" else place.place[2],
         "legend": "Bits per byte, before and after training" if place.final == "trained" else "Bits per byte right after the transplant",
@@ -148,8 +148,8 @@ RANKING_COLUMNS = (
 
 def _ranking(evidence: Evidence, one: ranking.Ranking, on: Canvas) -> dict[str, Any]:
     return {
-        "slug": f"ranking-{one.model}-{one.language}",
-        "model": evidence.cells.name("models", one.model),
+        "slug": one.slug,
+        "model": evidence.cells.name("models", one.model) + (f", {one.task}" if one.one_of_several else ""),
         "language": evidence.cells.name("languages", one.language),
         "figure": ranking.figure(on, one),
         "rows": [[Shown(f"{place}", f"{place}"), *_ranked(entry)] for place, entry in enumerate(one.entries, 1)],
@@ -229,11 +229,10 @@ def _row(evidence: Evidence, place: PlaceSummary, row: Summary, on: Canvas) -> d
     if not row.bits:
         return {**first, "cells": [], "reason": "; ".join(sorted(set(row.reasons.values()))) or "no score"}
     limits_of = _range(place)
-    task = bits_task(evidence)
     versus = [name for name in VERSUS if any(other.method == name for other in place.rows)]
     cells = [
         *[_bits(row, stage, row.bits.get(stage), limits_of) for stage in place.stages],
-        *[_versus(evidence, row, name, place.against(row.method, name, place.final, task, row.group.tokenizer)) for name in versus],
+        *[_versus(evidence, row, name, place.against(row, name, place.final)) for name in versus],
         *[_bits(row, stage, row.english.get(stage), None) for stage in place.stages],
         *[
             _plain(row, row.facts.get(key), form)

@@ -80,7 +80,7 @@ class Setting:
     """Scores of one model, language, method and recipe on several tokenizers.
 
     Attributes:
-        key: (model, language, method, recipe, stage).
+        key: (model, language, method, recipe, stage, bits-per-byte task).
         entries: Tokenizer -> what was scored.
         metrics: Tokenizer -> metric -> value.
     """
@@ -98,7 +98,7 @@ def settings(ranked: Iterable[Ranking]) -> list[Setting]:
         for entry in ranking.entries:
             if entry.initialiser != CONTROL:
                 recipe = entry.group.place[2] if entry.stage == "trained" else "init"
-                key = (ranking.model, ranking.language, entry.group.method, recipe, entry.stage)
+                key = (ranking.model, ranking.language, entry.group.method, recipe, entry.stage, ranking.task)
                 groups.setdefault(key, {})[entry.group.tokenizer] = entry
         measured = {name: values for entry in ranking.entries for name, values in [_evaluated(entry)] if values}
         for place, entries in groups.items():
@@ -174,9 +174,9 @@ def spearman(x: Floats, y: Floats, counts: npt.NDArray[Any]) -> Floats:
 
 def table(found: Sequence[Correlation], based_on: Sequence[Setting]) -> Table:
     """One row for each metric over all settings, and one for each setting."""
-    made = Table("predictors", ("metric", "model", "language", "method", "recipe", "stage"))
+    made = Table("predictors", ("metric", "model", "language", "method", "recipe", "stage", "task"))
     where = {setting.key: tuple(entry.group.scores(entry.stage)[0].folder for entry in setting.entries.values()) for setting in based_on}
-    names = ("model", "language", "method", "recipe", "stage")
+    names = ("model", "language", "method", "recipe", "stage", "task")
     reason = "the interval is over all settings"
     for one in found:
         sources = tuple(dict.fromkeys(folder for key in one.settings for folder in where[key]))

@@ -12,6 +12,7 @@ from tokgraft.reporting.compare import compare, interval
 from tokgraft.reporting.evidence import Evidence, Group, training_cost, transplant_cost
 from tokgraft.reporting.figures import WIDTH, Canvas
 from tokgraft.reporting.style import INK, MUTED, PAPER, SERIES, at_edge, axes, axis_end, save
+from tokgraft.reporting.summary import bits_tasks, measured_by
 from tokgraft.reporting.tables import Table, Value
 from tokgraft.scoring.statistics import Difference, Interval
 
@@ -55,11 +56,25 @@ class Entry:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The models of one base and language, the fewest bits per byte first."""
+    """The models of one base and language that were scored on one bits-per-byte task, the fewest bits per byte first.
+
+    Attributes:
+        model, language: Slugs.
+        task: Slug of the task.
+        entries: The models.
+        one_of_several: Whether other models of this base and language were scored on another task: they are ranked apart.
+    """
 
     model: str
     language: str
+    task: str
     entries: tuple[Entry, ...]
+    one_of_several: bool = False
+
+    @property
+    def slug(self) -> str:
+        """Name for files and anchors."""
+        return "-".join(["ranking", self.model, self.language, *([self.task] if self.one_of_several else [])])
 
     @property
     def pooled(self) -> bool:
@@ -74,18 +89,24 @@ class Ranking:
 
 
 def rankings(evidence: Evidence) -> list[Ranking]:
-    """One ranking for each base model and language.
+    """One ranking for each base model, language and bits-per-byte task.
 
     Raises:
         DataError: Two models were scored on different documents.
     """
-    places = dict.fromkeys((group.cells[0].model, group.cells[0].language) for group in evidence.groups)
-    return [found for place in places if (found := _ranking(evidence, *place)).entries]
+    by_place: dict[tuple[str, str], list[Group]] = {}
+    for group in evidence.groups:
+        by_place.setdefault((group.cells[0].model, group.cells[0].language), []).append(group)
+    found = []
+    for (model, language), groups in by_place.items():
+        tasks = bits_tasks(groups)
+        for task in tasks if tasks != [""] else []:
+            measured = [group for group in groups if measured_by(group, task)]
+            found.append(Ranking(model, language, task, _entries(evidence, measured, task), len(tasks) > 1))
+    return found
 
 
-def _ranking(evidence: Evidence, model: str, language: str) -> Ranking:
-    groups = [group for group in evidence.groups if (group.cells[0].model, group.cells[0].language) == (model, language)]
-    task = next(iter(evidence.task_slugs(groups)), "")  # bits per byte of the language come first
+def _entries(evidence: Evidence, groups: list[Group], task: str) -> tuple[Entry, ...]:
     entries: dict[tuple[str, ...], Entry] = {}
     for group in groups:
         for stage in group.outcomes:
@@ -93,26 +114,23 @@ def _ranking(evidence: Evidence, model: str, language: str) -> Ranking:
             key = (group.tokenizer, group.method, INIT if stage == "init" else group.place[2])
             if key not in entries and (bits := interval(evidence, group, stage, task)) is not None:
                 entries[key] = Entry(group, stage, bits)
-    ordered = Ranking(model, language, tuple(sorted(entries.values(), key=lambda entry: (entry.bits.mean, entry.name))))
-    if not ordered.entries:
-        return ordered
-    first, original = ordered.entries[0], ordered.original
+    ordered = sorted(entries.values(), key=lambda entry: (entry.bits.mean, entry.name))
+    first, original = ordered[0], next((entry for entry in ordered if entry.initialiser == CONTROL), None)
 
     def against(entry: Entry, other: Entry | None) -> Difference | None:
         return None if other is None or other is entry else compare(evidence, entry.group, entry.stage, other.group, other.stage, task)
 
-    compared = (
+    return tuple(
         Entry(
             entry.group, entry.stage, entry.bits, against(entry, first), None if entry.initialiser == CONTROL else against(entry, original)
         )
-        for entry in ordered.entries
+        for entry in ordered
     )
-    return Ranking(model, language, tuple(compared))
 
 
 def table(found: list[Ranking]) -> Table:
     """One row for each model that was scored, in order, with what it took to make it."""
-    made = Table("ranking", ("model", "language", "tokenizer", "method", "recipe", "stage"))
+    made = Table("ranking", ("model", "language", "task", "tokenizer", "method", "recipe", "stage"))
     for ranking in found:
         for place, entry in enumerate(ranking.entries, 1):
             made.rows.append(_row(ranking, place, entry))
@@ -123,7 +141,7 @@ def _row(ranking: Ranking, place: int, entry: Entry) -> dict[str, Value | str]:
     sources = tuple(score.folder for score in entry.group.scores(entry.stage))
     cell = entry.group.cells[0]
     row: dict[str, Value | str] = {
-        "model": ranking.model, "language": ranking.language, "rank": str(place), "tokenizer": entry.group.tokenizer,
+        "model": ranking.model, "language": ranking.language, "task": ranking.task, "rank": str(place), "tokenizer": entry.group.tokenizer,
         "method": entry.group.method, "recipe": INIT if entry.stage == "init" else cell.recipe, "stage": entry.stage,
         "bits_per_byte": Value(entry.bits.mean, "", sources), "low": Value(entry.bits.low, "", sources),
         "high": Value(entry.bits.high, "", sources),
@@ -168,7 +186,7 @@ def figure(on: Canvas, ranking: Ranking) -> str:
     best = f"   ┆ best with the original tokenizer: {original.bits.mean:.2f}" if original else ""
     ax.set_xlabel(f"bits per byte, lower is better{best}")
     label = f"Ranking by bits per byte, {ranking.model}, {ranking.language}"
-    return save(drawn, on.folder, f"ranking-{ranking.model}-{ranking.language}", tips, label)
+    return save(drawn, on.folder, ranking.slug, tips, label)
 
 
 def _end(ranking: Ranking) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from tokgraft.cells import STAGES, Stage
@@ -64,7 +65,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class PlaceSummary:
-    """All that is compared with each other: one model, language and training recipe.
+    """All that is compared with each other: one model, language, training recipe and bits-per-byte task.
 
     Attributes:
         place: (model, language, recipe) slugs.
@@ -73,6 +74,9 @@ class PlaceSummary:
         tasks: Choice tasks scored here.
         comparisons: Every comparison within the place.
         stages: The stages that are scored here: `init` alone when it is zero-shot.
+        task: Slug of the bits-per-byte task of all its rows; empty when nothing was scored.
+        one_of_several: Whether other rows of the same model, language and recipe were scored on another task: they are compared apart.
+        where: Language and model for sentences, with what else tells the place from others.
     """
 
     place: Place
@@ -82,6 +86,9 @@ class PlaceSummary:
     tasks: list[Task]
     comparisons: list[Comparison]
     stages: tuple[Stage, ...] = STAGES
+    task: str = ""
+    one_of_several: bool = False
+    where: str = ""
 
     @property
     def final(self) -> Stage:
@@ -91,7 +98,7 @@ class PlaceSummary:
     @property
     def slug(self) -> str:
         """Name for files and anchors."""
-        return "-".join(self.place)
+        return "-".join((*self.place, self.task) if self.one_of_several else self.place)
 
     @property
     def best(self) -> Summary | None:
@@ -109,42 +116,62 @@ class PlaceSummary:
         """Bits per byte of the original model before any training."""
         return next((row.bits["init"] for row in self.rows if row.is_control and "init" in row.bits), None)
 
-    def against(self, method: str, reference: str, stage: Stage, task: str, tokenizer: str | None = None) -> Comparison | None:
-        """A comparison of this place."""
-        wanted = (method, reference, stage, task)
-        for one in self.comparisons:
-            same = (one.group.method, one.reference, one.stage, one.task) == wanted
-            if same and tokenizer in (None, one.group.tokenizer):
-                return one
-        return None
+    def against(self, row: Summary, reference: str, stage: Stage) -> Comparison | None:
+        """A row's bits per byte minus those of a reference; None where one of the two was not scored."""
+        return next((one for one in self.on_bits(reference, stage) if one.group is row.group), None)
+
+    def on_bits(self, reference: str, stage: Stage, english: bool = False) -> list[Comparison]:
+        """The comparisons of all rows with a reference on bits per byte, in the language or in English."""
+        return [
+            one
+            for one in self.comparisons
+            if (one.reference, one.stage, one.is_bits, one.english) == (reference, stage, True, english)
+            and one.task == (one.group.bits_task(english=True) if english else self.task)
+        ]
 
 
 def summarise(evidence: Evidence, comparisons: list[Comparison]) -> list[PlaceSummary]:
-    """Summaries of every place."""
-    found = []
-    for place in evidence.places:
-        groups = evidence.within(place)
-        several = len({group.tokenizer for group in groups if group.method != CONTROL}) > 1
-        rows = [_summary(evidence, group, several) for group in groups]
-        rows.sort(key=lambda row: (*(_mean(row.bits.get(stage)) for stage in reversed(evidence.stages(place))), row.label))
-        found.append(PlaceSummary(
-            place, evidence.cells.name("models", place[0]), evidence.cells.name("languages", place[1]), rows,
-            _tasks(groups), [one for one in comparisons if one.group.place == place], evidence.stages(place),
-        ))  # fmt: skip
-    return found
+    """Summaries of every place, one for each bits-per-byte task that transplants of the place were scored on."""
+    found = [_place(evidence, place, task, comparisons) for place in evidence.places for task in bits_tasks(evidence.within(place))]
+    return [replace(place, where=_where(place, found)) for place in found]
 
 
-def bits_task(evidence: Evidence, english: bool = False) -> str:
-    """Slug of the bits-per-byte task; empty when nothing was scored on one."""
-    for group in evidence.groups:
-        for stage in STAGES:
-            for score in group.scores(stage):
-                if task := score.bits_per_byte(english):
-                    return task.slug
-    return ""
+def _where(place: PlaceSummary, places: Sequence[PlaceSummary]) -> str:
+    """Language and model of a place; recipe and task only where others share these two."""
+    rivals = [other for other in places if other.place[:2] == place.place[:2]]
+    several = len({other.place[2] for other in rivals}) > 1
+    parts = [place.model, *([place.place[2]] if several else []), *([place.task] if place.one_of_several else [])]
+    return f"{place.language} ({', '.join(parts)})"
 
 
-def _summary(evidence: Evidence, group: Group, several: bool) -> Summary:
+def _place(evidence: Evidence, place: Place, task: str, comparisons: list[Comparison]) -> PlaceSummary:
+    everything = evidence.within(place)
+    groups = [group for group in everything if measured_by(group, task)]
+    if task == bits_tasks(everything)[0]:
+        groups += [group for group in everything if not group.bits_task()]  # without a score: shown once, with the reason
+    several = len({group.tokenizer for group in groups if group.method != CONTROL}) > 1
+    rows = [_summary(evidence, group, task, several) for group in groups]
+    rows.sort(key=lambda row: (*(_mean(row.bits.get(stage)) for stage in reversed(evidence.stages(place))), row.label))
+    shown = {id(group) for group in groups}
+    within = [one for one in comparisons if id(one.group) in shown and (one.english or not one.is_bits or one.task == task)]
+    return PlaceSummary(
+        place, evidence.cells.name("models", place[0]), evidence.cells.name("languages", place[1]), rows, _tasks(groups), within,
+        evidence.stages(place), task, len(bits_tasks(everything)) > 1,
+    )  # fmt: skip
+
+
+def bits_tasks(groups: Sequence[Group]) -> list[str]:
+    """The bits-per-byte tasks of transplants; of the original where nothing else was scored. One empty name when nothing was."""
+    found = dict.fromkeys(task for group in groups if group.method != CONTROL and (task := group.bits_task()))
+    return list(found) or [next((task for group in groups if (task := group.bits_task())), "")]
+
+
+def measured_by(group: Group, task: str) -> bool:
+    """Whether a group belongs to what this bits-per-byte task compares: it is the group's own, or that of the original model."""
+    return group.bits_task() == task or (group.method == CONTROL and any(group.tasks(stage, task) for stage in group.outcomes))
+
+
+def _summary(evidence: Evidence, group: Group, task: str, several: bool) -> Summary:
     bits: dict[Stage, Interval] = {}
     english: dict[Stage, Interval] = {}
     accuracy: dict[Stage, dict[str, Interval]] = {}
@@ -157,26 +184,24 @@ def _summary(evidence: Evidence, group: Group, several: bool) -> Summary:
                 reasons[stage] = outcome.reason
         if not scores:
             continue
-        for into, is_english in ((bits, False), (english, True)):
-            task = scores[0].bits_per_byte(is_english)
-            found = interval(evidence, group, stage, task.slug) if task else None
-            if found:
+        for into, slug in ((bits, task), (english, group.bits_task(english=True))):
+            if (found := interval(evidence, group, stage, slug)) is not None:
                 into[stage] = found
-        choices = {task.slug: interval(evidence, group, stage, task.slug) for task in scores[0].choices()}
+        choices = {one.slug: interval(evidence, group, stage, one.slug) for one in scores[0].choices()}
         accuracy[stage] = {slug: one for slug, one in choices.items() if one is not None}
         speeds = [one for outcome in group.outcomes[stage] if (one := generation_speed(outcome)) is not None]
         if speeds:
             speed[stage] = fmean(speeds)
     label = f"{group.method} · {group.tokenizer}" if several and group.method != CONTROL else group.method
-    return Summary(group, label, bits, english, accuracy, _facts(group), _cost(group), speed, reasons)
+    return Summary(group, label, bits, english, accuracy, _facts(group, task), _cost(group), speed, reasons)
 
 
-def _facts(group: Group) -> dict[str, float]:
+def _facts(group: Group, task: str) -> dict[str, float]:
     facts: dict[str, float] = {}
     for stage in STAGES:
         for score in group.scores(stage):
             for key in ("flat_guess", "tokens_per_byte", "tokens"):
-                if (found := score.fact(key)) is not None:
+                if (found := score.fact(key, task)) is not None:
                     facts.setdefault(key, found)
     return facts
 

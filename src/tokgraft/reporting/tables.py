@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tokgraft.cells import Stage, TaskScore
+from tokgraft.cells import Stage, TaskScore, bits_task
 from tokgraft.reporting.compare import Comparison
 from tokgraft.reporting.evidence import Evidence, Group, Outcome, curve, tokenizer_facts, training_cost
 from tokgraft.scoring.statistics import Interval, bootstrap_interval
@@ -120,10 +120,12 @@ def _leaderboard_row(evidence: Evidence, group: Group, outcome: Outcome, tasks: 
     row: dict[str, Value | str] = {**names(outcome), "status": "scored" if score else outcome.reason}
     by_slug = {task.slug: task for task in score.tasks} if score else {}
     sources = (score.folder,) if score else ()
-    for name, task in (("bits_per_byte", score and score.bits_per_byte()), ("bits_per_byte_english", score and score.bits_per_byte(True))):
-        row.update(_with_interval(evidence, name, task or None, outcome))
+    bits = group.bits_task()
+    row["bits_task"] = bits or "n/a: no bits-per-byte task"
+    for name, measure in (("bits_per_byte", bits), ("bits_per_byte_english", group.bits_task(english=True))):
+        row.update(_with_interval(evidence, name, by_slug.get(measure), outcome))
     for name, key in (("flat_guess", "flat_guess"), ("tokens_per_byte", "tokens_per_byte"), ("vocabulary", "tokens")):
-        row[name] = _fact(key, outcome, sources)
+        row[name] = _fact(key, bits, outcome, sources)
     for slug in tasks:
         task = by_slug.get(slug)
         if any(one.builder != "bits_per_byte" for one in _all(evidence, slug)):
@@ -168,8 +170,8 @@ def _accuracy(evidence: Evidence, slug: str, task: TaskScore | None, outcome: Ou
     return {name: Value(number, "no chance level", source) for name, number in zip(names, numbers, strict=True)}
 
 
-def _fact(key: str, outcome: Outcome, sources: tuple[Path, ...]) -> Value:
-    found = outcome.score.fact(key) if outcome.score else None
+def _fact(key: str, task: str, outcome: Outcome, sources: tuple[Path, ...]) -> Value:
+    found = outcome.score.fact(key, task) if outcome.score else None
     return Value(found, outcome.reason or f"the scores hold no {key}", sources)
 
 
@@ -190,7 +192,7 @@ def _plain(evidence: Evidence, group: Group, outcome: Outcome) -> tuple[str, Val
     if plain is None:
         return "n/a: not run", Value(None, "the plain initialiser was not run beside the chain")
     for score in plain.scores(outcome.stage)[:1]:
-        if task := score.bits_per_byte():
+        if task := score.task(group.bits_task()):
             return plain.method, Value(task.value, "", (score.folder,))
     return plain.method, Value(None, "the plain initialiser has no score")
 
@@ -257,7 +259,7 @@ def tokenizers(evidence: Evidence) -> Table:
         sources = (outcome.score.folder,) if outcome.score else ()
         row: dict[str, Value | str] = {"model": model, "language": language, "tokenizer": recipe}
         for name, key in (("vocabulary", "tokens"), ("tokens_per_byte", "tokens_per_byte"), ("flat_guess", "flat_guess")):
-            row[name] = _fact(key, outcome, sources)
+            row[name] = _fact(key, bits_task([outcome.score] if outcome.score else []), outcome, sources)
         facts = tokenizer_facts(outcome.cell)
         numbers = {key: value for key, value in facts.items() if isinstance(value, int | float) and not isinstance(value, bool)}
         row.update({f"artifact/{key}": Value(value, "", (outcome.cell.paths.tokenizer,)) for key, value in sorted(numbers.items())})
