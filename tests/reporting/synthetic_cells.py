@@ -16,6 +16,7 @@ LEVELS = {"none": (2.4, 1.9), "random": (5.6, 2.6), "mean": (3.1, 2.0), "multiva
 TOKENS_PER_BYTE = {"original": 0.52, "bpe8k": 0.31}
 VOCAB = {"original": 16384, "bpe8k": 8192}
 HARDER: dict[str, float] = {}  # tokenizer -> bits per byte that it costs
+SUFFIX: dict[str, str] = {}  # model or tokenizer -> what the names of its tasks end in, such as "-small"; "+" between two sets of tasks
 TASKS = {"bpb": ("bits_per_byte", "target"), "bpb-english": ("bits_per_byte", "english"), "heading": ("heading", "target"),
          "continuation": ("continuation", "target")}  # fmt: skip
 DEMO = [
@@ -26,12 +27,15 @@ DEMO = [
 
 
 def build(root: Path, demo=DEMO, seeds=(0,), pages: int = 40, draws: int = 500, zero_shot: bool = False) -> Path:
-    """Write a tree of artifacts below `root` (paths in the cell list are relative to it); the path of its cell list."""
+    """Write a tree of artifacts below `root` (paths in the cell list are relative to it); the path of its cell list.
+
+    `demo` holds (model, language, methods) or (model, language, methods, tokenizer).
+    """
     cells = []
-    for model, language, methods in demo:
+    for model, language, methods, *tokenizers in demo:
         _shared(root, model, language)
         for method in methods:
-            tokenizer = "original" if method == "none" else "bpe8k"
+            tokenizer = "original" if method.split("+")[0] == "none" else [*tokenizers, "bpe8k"][0]
             for seed in seeds:
                 cells.append(_cell(root, model, language, tokenizer, method, layout.INIT if zero_shot else f"{model}-demo", seed, pages))
     listing = {
@@ -50,15 +54,17 @@ def write_scores(
     shared = np.random.default_rng([*place.encode()])
     sizes, hard = shared.integers(150, 480, pages), shared.normal(0, 0.25, pages)
     tasks, samples = {}, {}
-    for task, (builder, language) in TASKS.items():
+    model = place.split("/")[0]
+    endings = SUFFIX.get(tokenizer, SUFFIX.get(model, "")).split("+")
+    for task, (builder, language) in {f"{name}{ending}": kind for ending in endings for name, kind in TASKS.items()}.items():
+        count = pages // 2 if task.endswith("-small") else pages
         if builder == "bits_per_byte":
-            level = (
-                LEVELS[method][stage] + HARDER.get(tokenizer, 0.0) + shift + (1.1 if language == "english" and method != "none" else 0.0)
-            )
-            bits = sizes * (level + hard + rng.normal(0, 0.05, pages))
-            rows = [{"id": f"p{i}:0", "page": f"p{i}", "bits": float(bits[i]), "bytes": int(sizes[i])} for i in range(pages)]
-            metrics = {"bits_per_byte": float(bits.sum() / sizes.sum())}
-            tasks[task] = {"builder": builder, "language": language, "metrics": metrics, "n": pages, "chance": None}
+            levels = LEVELS.get(f"{model}/{method}", LEVELS[method])
+            level = levels[stage] + HARDER.get(tokenizer, 0.0) + shift + (1.1 if language == "english" and method != "none" else 0.0)
+            bits = (sizes * (level + hard + rng.normal(0, 0.05, pages)))[:count]
+            rows = [{"id": f"p{i}:0", "page": f"p{i}", "bits": float(bits[i]), "bytes": int(sizes[i])} for i in range(count)]
+            metrics = {"bits_per_byte": float(bits.sum() / sizes[:count].sum())}
+            tasks[task] = {"builder": builder, "language": language, "metrics": metrics, "n": count, "chance": None}
         else:
             right = (rng.random(2 * pages) < (0.25 if method == "random" and not stage else 0.36)).astype(int)
             rows = [{"id": f"i{i}", "page": f"p{i}", "acc": int(r), "acc_norm": int(r), "acc_bytes": int(r)} for i, r in enumerate(right)]
@@ -74,7 +80,7 @@ def write_scores(
         samples[task] = rows
     per_byte = TOKENS_PER_BYTE[tokenizer]
     flat = float(np.log2(VOCAB[tokenizer]) * per_byte)
-    for task in ("bpb", "bpb-english"):
+    for task in (name for name, facts in tasks.items() if facts["builder"] == "bits_per_byte"):
         tasks[task] |= {"flat_guess": flat, "tokens_per_byte": per_byte, "pages": pages}
     identity = {"fingerprint": artifacts.fingerprint(model_folder), "tokens": VOCAB[tokenizer], "rows": VOCAB[tokenizer]}
     results = next(parent for parent in folder.parents if parent.name == "scores").parent
