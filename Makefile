@@ -45,19 +45,20 @@ $(VENV)/.ready: envs/lock.txt pyproject.toml
 demo: setup  ## The default experiment, end to end: two languages, two base models (no GPU, no hub needed)
 	$(BIN)/tokgraft doctor --brief
 	snakemake $(FLAGS)
-	@echo; echo "Leaderboard: results/tables/leaderboard.csv"; echo "Report:      results/tables/report.html"; echo "MLflow:      make ui"
+	@echo; echo "Leaderboard: results/experiments/demo/tables/leaderboard.csv"
+	@echo "Report:      results/experiments/demo/tables/report.html"; echo "MLflow:      make ui"
 
 run: setup  ## Another experiment: make run CONFIG=config/experiments/smoke.yaml [ARGS="--cores 8"]
 	snakemake $(FLAGS)
 
-report: setup  ## Tables and report from the scores at hand: results/tables/report.html
-	snakemake results/tables/manifest.json $(FLAGS)
+report: setup  ## Tables and report from the scores at hand: results/experiments/<name>/tables/report.html
+	snakemake report_build $(FLAGS)
 
 snakemake-report: setup  ## Snakemake's own report with run times and provenance
 	snakemake --report results/snakemake-report.html $(FLAGS)
 
-push: setup  ## Record the run's artifacts (dvc.lock, snakemake.lock) and push them to the store: make push [REMOTE=name]
-	tokgraft push $(if $(REMOTE),--remote $(REMOTE))
+push: setup  ## Record the run's artifacts (dvc.lock, snakemake.lock) and push them to the store: make push [EXPERIMENT=name] [REMOTE=name]
+	tokgraft push $(if $(EXPERIMENT),--experiment $(EXPERIMENT)) $(if $(REMOTE),--remote $(REMOTE))
 
 pull: setup  ## Fetch stored artifacts, verified: make pull [STAGE=.. LANGUAGE=.. METHOD=.. MODEL=..] [ONLY=1], or what a run needs: NEEDED=1
 	tokgraft pull $(if $(REMOTE),--remote $(REMOTE)) $(if $(STAGE),--stage $(STAGE)) $(if $(LANGUAGE),--language $(LANGUAGE)) \

@@ -9,18 +9,16 @@ The naming of rules, wildcards, logs and folders is written down in workflow/REA
 
 from snakemake.utils import min_version
 
-from tokgraft.workflow import Workflow
+from tokgraft.workflow import Workflow, experiment_file
 
 min_version("9.0")
 
 
-configfile: "config/config.yaml"
+# The experiment is the file that was named, and nothing else: Snakemake's own reading would merge it with a default and with `--config`.
+W = Workflow(experiment_file(workflow.config_settings))
 
 
 report: "workflow/report/workflow.rst"
-
-
-W = Workflow(config)
 
 
 onstart:
@@ -54,6 +52,6 @@ localrules:
 rule all:
     default_target: True
     input:
-        "results/tables/manifest.json",
-        "results/checked.txt",
-        "results/published.json",
+        f"{W.at.tables()}/manifest.json",
+        W.at.checked(),
+        W.at.published(),

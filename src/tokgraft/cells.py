@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 from tokgraft import artifacts, jsonl
 from tokgraft.config import layout
 from tokgraft.config.base import Strict
-from tokgraft.errors import ArtifactError, DataError
+from tokgraft.errors import ArtifactError, ConfigError, DataError, unknown
 from tokgraft.jsonl import read_json as read_json
 
 Stage = Literal["init", "trained"]
@@ -98,6 +98,23 @@ class CellList(Strict):
     def name(self, kind: str, slug: str) -> str:
         """The name for people of a slug; the slug itself when none was given."""
         return self.names.get(kind, {}).get(slug) or slug
+
+
+def listed(experiment: str | None = None, root: Path = Path()) -> Path:
+    """The cell list of an experiment that was run here; of none named: of the only one.
+
+    Raises:
+        ConfigError: There is no such experiment here, or none was named and there are several.
+    """
+    found = {path.parent.name: path for path in sorted(root.glob(layout.cells("*")))}
+    if experiment is None and len(found) == 1:
+        return next(iter(found.values()))
+    if experiment in found:
+        return found[experiment]
+    if experiment is None:
+        several = f"several experiments were run here: {', '.join(found)}" if found else "no experiment was run here"
+        raise ConfigError(several, "name one with --experiment" if found else "make demo, or make run CONFIG=...")
+    raise unknown("experiment", experiment, found, f"{layout.RESULTS / layout.EXPERIMENTS}/")
 
 
 def load_cells(path: Path) -> CellList:

@@ -13,8 +13,9 @@ from pathlib import Path
 from tokgraft.artifacts import is_artifact
 from tokgraft.config import layout
 from tokgraft.config.language import AptHelp, Hub, Local
-from tokgraft.config.matrix import Matrix
 from tokgraft.config.model import HubModel, LocalModel, PackageModel
+from tokgraft.matrix import Matrix
+from tokgraft.places import Places
 
 PINNED = ("torch", "transformers", "tokenizers", "datasets", "lm-eval", "snakemake", "mlflow", "dvc")
 # Room for the corpora and tokenizers of an experiment, and for one adapted model beside its checkpoint (bytes).
@@ -76,9 +77,9 @@ def _disk(matrix: Matrix, root: Path) -> Iterator[Finding]:
 
 def _unscored(matrix: Matrix, root: Path) -> dict[str, str]:
     """Folder -> base model of every adapted model that has no scores yet."""
-    found = {}
+    found, places = {}, Places(matrix)
     for cell in matrix.cells:
-        paths = cell.paths()
+        paths = places.cell(cell)
         for model, score in (("init", "score_init"), ("trained", "score_trained")):
             if model in paths and not is_artifact(root / paths[score]):
                 found[paths[model]] = cell.model
@@ -86,7 +87,8 @@ def _unscored(matrix: Matrix, root: Path) -> dict[str, str]:
 
 
 def _corpora(matrix: Matrix, root: Path) -> Iterator[Finding]:
-    pending = {slug: language for slug, language in matrix.languages.items() if not is_artifact(root / layout.corpus(slug))}
+    places = Places(matrix)
+    pending = {slug: language for slug, language in matrix.languages.items() if not is_artifact(root / places.corpus(slug))}
     if any(isinstance(source, AptHelp) for language in pending.values() for source in language.sources):
         for tool in ("apt-get", "dpkg-deb"):
             if shutil.which(tool):
@@ -110,9 +112,10 @@ def _corpora(matrix: Matrix, root: Path) -> Iterator[Finding]:
 
 
 def _models(matrix: Matrix, root: Path) -> Iterator[Finding]:
+    places = Places(matrix)
     for slug, model in matrix.models.items():
         source = model.source
-        if is_artifact(root / layout.base(slug)):
+        if is_artifact(root / places.base(slug)):
             yield Finding("ok", f"base model {slug} is there")
         elif isinstance(source, LocalModel) and not (root / source.path).exists():
             yield Finding(

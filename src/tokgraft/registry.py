@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -13,9 +14,9 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Named things of one kind, found by importing every sub-module of a package.
+    """Named things of one kind, each registered by the sub-module of a package that has its name.
 
-    Modules whose name starts with an underscore hold shared parts and are not imported for discovery.
+    A thing that is asked for by name costs the import of its own module only. Modules whose name starts with an underscore hold shared parts.
 
     Args:
         kind: What the things are called in messages ("method").
@@ -49,10 +50,22 @@ class Registry(Generic[T]):
         Raises:
             ConfigError: There is none; the message lists near matches.
         """
-        self._discover()
-        if name not in self._things:
-            raise unknown(self.kind, name, self._things, where)
+        if name not in self:
+            raise unknown(self.kind, name, self.names(), where)
         return self._things[name]
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a thing called `name`."""
+        if name not in self._things and not self._discovered and self._is_module(name):
+            importlib.import_module(self.module(name))
+        return name in self._things
+
+    def module(self, name: str) -> str:
+        """Dotted name of the module that registers `name`."""
+        return f"{self.package}.{name}"
+
+    def _is_module(self, name: str) -> bool:
+        return name.isidentifier() and not name.startswith("_") and importlib.util.find_spec(self.module(name)) is not None
 
     def names(self) -> list[str]:
         """All names, sorted."""

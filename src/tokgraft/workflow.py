@@ -2,257 +2,222 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache
+import re
+import shlex
+from collections.abc import Callable, Iterable
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from tokgraft import methods, resources
+from tokgraft import methods, resources, sources
 from tokgraft.artifacts import canonical_json
 from tokgraft.config import layout
-from tokgraft.config.base import slugs
-from tokgraft.config.evaluation import TokenizerEvaluation
 from tokgraft.config.language import Local
-from tokgraft.config.matrix import Matrix, load_matrix
 from tokgraft.config.model import LocalModel
-from tokgraft.errors import ConfigError, unknown
+from tokgraft.corpus.sources import SOURCES
+from tokgraft.errors import ConfigError
+from tokgraft.matrix import Matrix, load_matrix
+from tokgraft.models.sources import MODEL_SOURCES
+from tokgraft.places import Places
+from tokgraft.scoring.tasks import TASKS
+from tokgraft.tokenizers.trainers import TRAINERS
 
-PACKAGE = Path(__file__).parent
+# Where the experiment is read when none is named.
+DEFAULT = Path("config/config.yaml")
 
-# Loading, checking and saving model folders.
-MODEL_IO = ["models/io.py", "models/checks.py", "models/tables.py"]
 
-# What a method that runs the base model depends on beside these.
-FORWARD = ["models/states.py", "models/bits.py"]
+def experiment_file(settings: Any) -> Path:
+    """The file of the experiment that Snakemake was called with.
 
-# The source files that decide what a stage writes: a change of their content reruns the stage.
-SOURCES = {
-    "corpus": ["corpus/**/*.py"],
-    "tokenizer": ["tokenizers/**/*.py"],
-    "evaluation": [
-        "intrinsic/**/*",
-        "tokenizers/audit.py",
-        "tokenizers/base.py",
-        "tokenizers/morphemes.py",
-        "vocab.py",
-        "reporting/style.py",
-    ],
-    "model": ["models/**/*.py"],
-    "train": ["training/*.py", "tokenizers/growing.py", *MODEL_IO, "models/bits.py", "models/head.py"],
-    "score": ["scoring/**/*.py", *MODEL_IO, "models/bits.py", "models/head.py"],
-    "report": ["reporting/**/*", "scoring/statistics.py", "cells.py"],
-    "publish": ["tracking/*.py", "cells.py"],
-    "cells": ["config/matrix.py", "config/layout.py"],
-}
+    Args:
+        settings: Snakemake's `ConfigSettings`: `configfiles` of --configfile, `config` of --config.
+
+    Raises:
+        ConfigError: Several files, or single keys. An experiment is one file, so that its name stands for what was run.
+    """
+    if settings.config:
+        keys = ", ".join(sorted(settings.config))
+        raise ConfigError(
+            f"an experiment is one file; --config would change {keys} of it", "write it into a copy of the file with a name of its own"
+        )
+    if len(settings.configfiles) > 1:
+        named = ", ".join(map(str, settings.configfiles))
+        raise ConfigError(f"an experiment is one file; --configfile names {len(settings.configfiles)}: {named}", "run one after the other")
+    return _relative(Path(settings.configfiles[0])) if settings.configfiles else DEFAULT
 
 
 class Workflow:
-    """The experiment as the rules see it.
+    """The experiment as the rules see it. Wildcards hold names in paths (`tokgraft.places`): slugs, some with a key.
 
     Args:
-        config: Snakemake's merged configuration.
+        file: File of the experiment.
         root: The `config/` folder.
 
     Raises:
-        ConfigError: The configuration, a slug, a method's parameters or a resource's are wrong.
+        ConfigError: The experiment, or a file that it names, is missing or wrong.
     """
 
-    def __init__(self, config: Mapping[str, Any], root: Path = Path("config")) -> None:
-        self.config = canonical_json(dict(config))
-        self.matrix: Matrix = load_matrix(self.config, root)
+    def __init__(self, file: Path = DEFAULT, root: Path = Path("config")) -> None:
+        self.matrix: Matrix = load_matrix(str(file), root)
+        self.config = canonical_json(self.matrix.experiment.model_dump(mode="json"))
+        self.name = self.matrix.experiment.name
         self.root = Path(root)
-        # Asked for every cell, or for every cell by several rules, with the same answer.
-        self._chain_sources = cache(_chain_sources)
+        self.at = Places(self.matrix)
+        # Asked for every cell by several rules, with the same answer.
         self._edges = cache(self._find_edges)
-        self._validate()
-
-    def _validate(self) -> None:
-        where = f"experiment {self.matrix.experiment.name}"
-        used = {cell.method for cell in self.matrix.cells}
-        for name in sorted(used | set(self.matrix.experiment.methods)):
-            chain, params = self.matrix.method(name)
-            methods.validate(chain, params)
-            self._validate_resources(name, chain)
-        for name in self.matrix.experiment.resources:
-            resources.validate(*self.matrix.resource(name))
-        for name, params in self.matrix.experiment.refiners.items():
-            methods.validate(f"{layout.CONTROL}+{name}", {name: params})
-        named = {part for name in used for part in (name, name.partition("+")[0])}
-        for name in self.matrix.experiment.methods:
-            if name not in named:
-                raise unknown("method", name, used, f"{where}, methods (no grid uses it)")
-
-    def _validate_resources(self, method: str, chain: str) -> None:
-        """The entries that a method names must exist, and be of the resources that it requires."""
-        where, required = f"experiment {self.matrix.experiment.name}, method {method}", methods.requirements(chain)
-        for name, entry in self.matrix.resources(method).items():
-            if name not in required:
-                raise unknown("resource", name, required, f"{where} (it requires no such resource)")
-            if entry not in self.matrix.experiment.resources:
-                raise unknown("resource", entry, self.matrix.experiment.resources, where)
-            if (kind := self.matrix.resource(entry)[0]) != name:
-                raise ConfigError(f"{where}: {entry} is a setting of {kind}, not of {name}", f"name an entry with `resource: {name}`")
 
     # --- the artifacts a job reads: as rule inputs (manifests) and as flags (folders) --------------------------------
 
     def inputs(self, stage: str) -> Callable[[Any], dict[str, str]]:
         """Input function of a stage's rule: role -> manifest."""
         folders = getattr(self, f"_{stage}_folders")
-        return lambda wildcards: {role: layout.manifest(folder) for role, folder in folders(wildcards).items()}
+        return lambda wildcards: {role: layout.manifest(folder) for role, folder in folders(Slugs(wildcards)).items()}
 
     def flags(self, stage: str) -> Callable[[Any], str]:
         """Params function of a stage's rule: the same artifacts as `--role folder`."""
         folders = getattr(self, f"_{stage}_folders")
-        return lambda wildcards: " ".join(_flag(role, folder) for role, folder in folders(wildcards).items())
+        return lambda wildcards: shlex.join(word for edge in folders(Slugs(wildcards)).items() for word in _flag(*edge))
 
-    def _corpus_folders(self, wildcards: Any) -> dict[str, str]:
+    def _corpus_folders(self, at: Slugs) -> dict[str, str]:
         # English first: other languages are aligned with it and split like it.
-        return {} if wildcards.language == layout.ENGLISH else {"english": layout.corpus(layout.ENGLISH)}
+        return {} if at.language == layout.ENGLISH else {"english": self.at.corpus(layout.ENGLISH)}
 
-    def _shard_count(self, wildcards: Any) -> int:
-        count = self.matrix.languages[wildcards.language].shards
-        return count if count > 1 else 0
+    def _shards(self, at: Slugs) -> list[str]:
+        count = self.matrix.languages[at.language].shards
+        return [self.at.shard(at.language, number) for number in range(count)] if count > 1 else []
 
     def shards(self, wildcards: Any) -> list[str]:
         """Manifests of the shards that a corpus is merged from; none when one job makes it."""
-        return [layout.manifest(layout.shard(wildcards.language, number)) for number in range(self._shard_count(wildcards))]
+        return list(map(layout.manifest, self._shards(Slugs(wildcards))))
 
     def shard_flags(self, wildcards: Any) -> str:
         """The same as a flag."""
-        folders = [layout.shard(wildcards.language, number) for number in range(self._shard_count(wildcards))]
-        return " ".join(["--shards", *folders]) if folders else ""
+        folders = self._shards(Slugs(wildcards))
+        return shlex.join(["--shards", *folders]) if folders else ""
 
-    def _tokenizer_folders(self, wildcards: Any) -> dict[str, str]:
-        found = {"corpus": layout.corpus(wildcards.language), "english": layout.corpus(layout.ENGLISH)}
-        if not self.matrix.owns_tokenizer(wildcards.model, wildcards.language, wildcards.tokenizer):
-            found["base"] = layout.base(wildcards.model)
-        return found | {f"learn_{slug}": layout.corpus(slug) for slug in self.matrix.tokenizers[wildcards.tokenizer].corpora}
+    def _tokenizer_folders(self, at: Slugs) -> dict[str, str]:
+        found = self._texts(at)
+        if not self.matrix.owns_tokenizer(at.model, at.language, at.tokenizer):
+            found["base"] = self.at.base(at.model)
+        return found | {f"learn_{slug}": self.at.corpus(slug) for slug in self.matrix.tokenizers[at.tokenizer].corpora}
 
-    def _evaluation_folders(self, wildcards: Any) -> dict[str, str]:
-        place = (wildcards.model, wildcards.language, wildcards.tokenizer)
-        read = {role: folder for role, folder in self._tokenizer_folders(wildcards).items() if not role.startswith("learn_")}
-        return {"tokenizer": layout.tokenizer(*place), **read}
+    def _evaluation_folders(self, at: Slugs) -> dict[str, str]:
+        read = {role: folder for role, folder in self._tokenizer_folders(at).items() if not role.startswith("learn_")}
+        return {"tokenizer": self.at.tokenizer(at.model, at.language, at.tokenizer), **read}
 
-    def _model_folders(self, wildcards: Any) -> dict[str, str]:
-        source = self.matrix.scratch.get(wildcards.model)
-        return {} if source is None else {"tokenizer": layout.tokenizer(wildcards.model, source.language, source.tokenizer)}
+    def _model_folders(self, at: Slugs) -> dict[str, str]:
+        source = self.matrix.scratch.get(at.model)
+        return {} if source is None else {"tokenizer": self.at.tokenizer(at.model, source.language, source.tokenizer)}
 
-    def _pretrain_folders(self, wildcards: Any) -> dict[str, str]:
-        source = self.matrix.scratch[wildcards.model]
-        return {
-            "model": layout.untrained(wildcards.model),
-            "corpus": layout.corpus(source.language),
-            "english": layout.corpus(layout.ENGLISH),
-        }
+    def _pretrain_folders(self, at: Slugs) -> dict[str, str]:
+        corpus = self.at.corpus(self.matrix.scratch[at.model].language)
+        return {"model": self.at.untrained(at.model), "corpus": corpus, "english": self.at.corpus(layout.ENGLISH)}
 
-    def _resource_folders(self, wildcards: Any) -> dict[str, str]:
-        place = {
-            "corpus": layout.corpus(wildcards.language),
-            "english": layout.corpus(layout.ENGLISH),
-            "tokenizer": layout.tokenizer(wildcards.model, wildcards.language, wildcards.tokenizer),
-            "base": layout.base(wildcards.model),
+    def _resource_folders(self, at: Slugs) -> dict[str, str]:
+        makers: dict[str, Callable[[], str]] = {
+            "corpus": lambda: self.at.corpus(at.language),
+            "english": lambda: self.at.corpus(layout.ENGLISH),
+            "tokenizer": lambda: self.at.tokenizer(at.model, at.language, at.tokenizer),
+            "base": lambda: self.at.base(at.model),
         }  # of `ANY` there is neither, and none is needed
-        return {need: place[need] for need in sorted(resources.needs(self.resource_name(wildcards)))}
+        return {need: makers[need]() for need in sorted(resources.needs(self.matrix.resource(at.resource)[0]))}
 
-    def _transplant_folders(self, wildcards: Any) -> dict[str, str]:
-        place = (wildcards.model, wildcards.language, wildcards.tokenizer)
-        found = {"model": layout.base(wildcards.model), "tokenizer": layout.tokenizer(*place)}
-        chosen = self.matrix.resources(wildcards.method)
-        for name in sorted(methods.requirements(self.method_chain(wildcards))):
-            found[f"resource_{name}"] = self._resource(chosen.get(name, name), *place)
-        return found
+    def _transplant_folders(self, at: Slugs) -> dict[str, str]:
+        place = (at.model, at.language, at.tokenizer)
+        required = {f"resource_{role}": folder for role, folder in self.at.required(at.method, *place).items()}
+        return {"model": self.at.base(at.model), "tokenizer": self.at.tokenizer(*place), **required}
 
-    def _resource(self, name: str, model: str, language: str, tokenizer: str) -> str:
-        """Folder of a resource: made once for everything that it does not depend on."""
-        needs = resources.needs(self.matrix.resource(name)[0])
-        return layout.resource(
-            name, model if needs & {"base", "tokenizer"} else layout.ANY, language, tokenizer if "tokenizer" in needs else layout.ANY
-        )
+    def _train_folders(self, at: Slugs) -> dict[str, str]:
+        return {"model": self._adapted(at, layout.INIT), **self._texts(at)}
 
-    def _train_folders(self, wildcards: Any) -> dict[str, str]:
-        return {"model": self._adapted(wildcards, layout.INIT), **self._texts(wildcards)}
+    def _score_folders(self, at: Slugs) -> dict[str, str]:
+        return {"model": self._adapted(at, at.stage), **self._texts(at)}
 
-    def _score_folders(self, wildcards: Any) -> dict[str, str]:
-        return {"model": self._adapted(wildcards, wildcards.stage), **self._texts(wildcards)}
+    def _adapted(self, at: Slugs, stage: str) -> str:
+        return self.at.adapted(at.model, at.language, at.tokenizer, at.method, at.seed, stage)
 
-    def _adapted(self, wildcards: Any, stage: str) -> str:
-        return layout.adapted(wildcards.model, wildcards.language, wildcards.tokenizer, wildcards.method, wildcards.seed, stage)
-
-    def _texts(self, wildcards: Any) -> dict[str, str]:
-        return {"corpus": layout.corpus(wildcards.language), "english": layout.corpus(layout.ENGLISH)}
+    def _texts(self, at: Slugs) -> dict[str, str]:
+        return {"corpus": self.at.corpus(at.language), "english": self.at.corpus(layout.ENGLISH)}
 
     def local_texts(self, wildcards: Any) -> list[str]:
         """The user's own files that a corpus is made from: when their content changes, so does the corpus."""
-        sources = self.matrix.languages[wildcards.language].sources
+        sources = self.matrix.languages[Slugs(wildcards).language].sources
         return [file for source in sources if isinstance(source, Local) for file in _files(Path(source.path))]
 
     def local_weights(self, wildcards: Any) -> list[str]:
         """The user's own model files."""
-        source = self.matrix.models[wildcards.model].source
+        source = self.matrix.models[Slugs(wildcards).model].source
         return _files(Path(source.path)) if isinstance(source, LocalModel) else []
 
-    # --- source files: a change of their content reruns the stage -----------------------------------------------------
+    # --- source code: a change of it reruns the stage ------------------------------------------------------------------
 
-    def sources(self, stage: str) -> list[str]:
-        """Source files of a stage; of scoring, the harness templates too."""
-        templates = (self.root / "lm_eval").glob("*.yaml") if stage == "score" else ()
-        found = [*templates, *(path for pattern in SOURCES[stage] for path in PACKAGE.glob(pattern) if _is_source(path))]
-        return sorted(map(_relative, found))
+    def code(self, stage: str) -> Callable[[Any], str]:
+        """Params function of a stage's rule: hash of the source files that decide what the job writes."""
+        parts: Callable[[Slugs], list[str]] = getattr(self, f"_{stage}_parts", lambda at: [])
+        # The harness reads the tasks' templates, which are configuration.
+        templates = sorted((self.root / "lm_eval").glob("*.yaml")) if stage == "score" else []
+        return lambda wildcards: sources.digest(stage, parts(Slugs(wildcards)), templates)
 
-    def transplant_sources(self, wildcards: Any) -> list[str]:
-        """The shared ground and the one file of each method in the chain."""
-        return self._chain_sources(self.method_chain(wildcards))
+    def _corpus_parts(self, at: Slugs) -> list[str]:
+        return [SOURCES.module(source.kind) for source in self.matrix.languages[at.language].sources]
 
-    def resource_sources(self, wildcards: Any) -> list[str]:
-        """The shared ground and the one file of the resource."""
-        shared = [PACKAGE / "vocab.py", *PACKAGE.glob("resources/_*.py")]
-        return sorted(_relative(path) for path in [*shared, resources.file(self.resource_name(wildcards))])
+    def _tokenizer_parts(self, at: Slugs) -> list[str]:
+        return [TRAINERS.module(self.matrix.tokenizers[at.tokenizer].trainer)]
+
+    def _model_parts(self, at: Slugs) -> list[str]:
+        return [MODEL_SOURCES.module(self.matrix.models[at.model].source.kind)]
+
+    def _resource_parts(self, at: Slugs) -> list[str]:
+        return [resources.module(self.matrix.resource(at.resource)[0])]
+
+    def _transplant_parts(self, at: Slugs) -> list[str]:
+        chain = self.matrix.method(at.method)[0]
+        return [*methods.modules(chain), *map(resources.module, methods.requirements(chain))]
+
+    def _score_parts(self, at: Slugs) -> list[str]:
+        return [TASKS.module(self.matrix.task_files[name].builder) for name in self._tasks(at)]
 
     # --- settings: one canonical JSON text a job --------------------------------------------------------------------
 
     def corpus_settings(self, wildcards: Any) -> str:
         """Settings of the corpus stage."""
-        return canonical_json(self.matrix.corpus_settings(wildcards.language).canonical())
+        return canonical_json(self.matrix.corpus_settings(Slugs(wildcards).language).canonical())
 
     def tokenizer_settings(self, wildcards: Any) -> str:
         """The tokenizer recipe."""
-        return canonical_json(self.matrix.tokenizers[wildcards.tokenizer].canonical())
+        return canonical_json(self.matrix.tokenizers[Slugs(wildcards).tokenizer].canonical())
 
     def evaluation_settings(self, wildcards: Any) -> str:
         """How tokenizers are evaluated."""
-        return canonical_json(self._evaluation(wildcards).canonical())
-
-    def _evaluation(self, wildcards: Any) -> TokenizerEvaluation:
-        settings = self.matrix.experiment.tokenizer_evaluation or TokenizerEvaluation()
-        return settings.of(wildcards.language)
+        return canonical_json(self.matrix.evaluation(Slugs(wildcards).language).canonical())
 
     def evaluation_files(self, wildcards: Any) -> list[str]:
         """The user's own word lists and texts that tokenizers are evaluated with."""
-        return [file for path in self._evaluation(wildcards).files() for file in _files(Path(path))]
+        return [file for path in self.matrix.evaluation(Slugs(wildcards).language).files() for file in _files(Path(path))]
 
     def model_settings(self, wildcards: Any) -> str:
         """The base model's configuration."""
-        return canonical_json(self.matrix.models[wildcards.model].canonical())
+        return canonical_json(self.matrix.models[Slugs(wildcards).model].canonical())
 
     def scratch_recipe(self, wildcards: Any) -> str:
         """The recipe that pretrains a scratch model."""
-        return canonical_json(self.matrix.recipes[self.matrix.scratch[wildcards.model].recipe].canonical())
+        return canonical_json(self.matrix.recipes[self.matrix.scratch[Slugs(wildcards).model].recipe].canonical())
 
     def resource_settings(self, wildcards: Any) -> str:
         """Parameters of the resource."""
-        return canonical_json(self.matrix.resource(wildcards.resource)[1])
+        return canonical_json(self.matrix.resource(Slugs(wildcards).resource)[1])
 
     def resource_name(self, wildcards: Any) -> str:
         """The registered resource behind the name in the path."""
-        return self.matrix.resource(wildcards.resource)[0]
+        return self.matrix.resource(Slugs(wildcards).resource)[0]
 
     def method_chain(self, wildcards: Any) -> str:
         """The registered chain behind the method's name."""
-        return self.matrix.method(wildcards.method)[0]
+        return self.matrix.method(Slugs(wildcards).method)[0]
 
     def method_settings(self, wildcards: Any) -> str:
         """Parameters of the method."""
-        return canonical_json(self.matrix.method(wildcards.method)[1])
+        return canonical_json(self.matrix.method(Slugs(wildcards).method)[1])
 
     def recipe_settings(self, wildcards: Any) -> str:
         """The training recipe."""
@@ -260,8 +225,10 @@ class Workflow:
 
     def task_settings(self, wildcards: Any) -> str:
         """Every task that the model is scored on."""
-        place = (wildcards.model, wildcards.language, wildcards.tokenizer, wildcards.method, int(wildcards.seed), wildcards.stage)
-        return canonical_json({name: self.matrix.task_files[name].canonical() for name in self.matrix.tasks(*place)})
+        return canonical_json({name: self.matrix.task_files[name].canonical() for name in self._tasks(Slugs(wildcards))})
+
+    def _tasks(self, at: Slugs) -> list[str]:
+        return self.matrix.tasks(at.model, at.language, at.tokenizer, at.method, int(at.seed), at.stage)
 
     # --- targets and wildcards --------------------------------------------------------------------------------------
 
@@ -284,55 +251,80 @@ class Workflow:
         """Manifests of the named artifacts of every cell ("corpus", "init", "score_trained", ...)."""
         return self._edges(parts)
 
+    @cached_property
+    def _paths(self) -> list[dict[str, str]]:
+        return [self.at.cell(cell) for cell in self.matrix.cells]
+
     def _find_edges(self, parts: tuple[str, ...]) -> list[str]:
-        folders = {paths[part] for paths in (cell.paths() for cell in self.matrix.cells) for part in parts if part in paths}
+        folders = {paths[part] for paths in self._paths for part in parts if part in paths}
         return sorted(map(layout.manifest, folders))
 
-    def wildcard(self, folder: str, *more: str) -> str:
-        """Regular expression of the slugs that exist as files in config/<folder>/, and more."""
-        return "|".join([*slugs(folder, self.root), *more])
+    # Wildcards match the names in paths of this experiment, so that no job can write in the place of another experiment's artifact.
 
-    def stages(self) -> str:
-        """Regular expression of what is scored: the transplanted model, and what each recipe makes of it."""
-        return "|".join([layout.INIT, *slugs("recipes", self.root)])
+    def languages(self) -> str:
+        """Regular expression of the languages, with their key."""
+        return _any_of(map(self.at.language, self.matrix.languages))
 
-    def models(self, scratch: bool) -> str:
-        """Regular expression of the base models that the pipeline trains itself, or of all others."""
-        names = [name for name in self.matrix.models if (name in self.matrix.scratch) == scratch]
-        return "|".join(names) or "(?!)"
+    def models(self, scratch: bool | None = None) -> str:
+        """Regular expression of the base models: those that the pipeline trains itself, the others, or both."""
+        names = [name for name in self.matrix.models if scratch in (None, name in self.matrix.scratch)]
+        return _any_of(map(self.at.model, names))
+
+    def tokenizers(self) -> str:
+        """Regular expression of the tokenizer recipes."""
+        return _any_of(self.matrix.tokenizers)
+
+    def evaluated(self) -> str:
+        """Regular expression of the tokenizer recipes in the paths of their evaluations."""
+        return _any_of(Path(paths["evaluation"]).name for paths in self._paths)
 
     def methods(self) -> str:
-        """Regular expression of the method names the experiment uses."""
-        return "|".join(sorted({cell.method.replace("+", r"\+") for cell in self.matrix.cells}, key=len, reverse=True))
+        """Regular expression of the methods, with their keys."""
+        return _any_of(map(self.at.method, {cell.method for cell in self.matrix.cells}))
+
+    def resources(self) -> str:
+        """Regular expression of the resources, with their keys."""
+        return _any_of(layout.parts(folder)[1] for folder in self._required())
+
+    def _required(self) -> set[str]:
+        places = {(cell.method, cell.model, cell.language, cell.tokenizer) for cell in self.matrix.cells}
+        return {folder for place in places for folder in self.at.required(*place).values()}
+
+    def recipes(self) -> str:
+        """Regular expression of the training recipes."""
+        return _any_of(self.matrix.recipes)
+
+    def stages(self) -> str:
+        """Regular expression of what is scored: the transplanted model and what each recipe makes of it, with a key for the tasks."""
+        return _any_of(Path(paths[role]).name for paths in self._paths for role in ("score_init", "score_trained") if role in paths)
 
 
-def _chain_sources(chain: str) -> list[str]:
-    shared = [
-        PACKAGE / "vocab.py",
-        *(PACKAGE / name for name in [*MODEL_IO, *(FORWARD if methods.runs_model(chain) else [])]),
-        *PACKAGE.glob("transplant/*.py"),
-        *PACKAGE.glob("methods/_*.py"),
-    ]
-    return sorted(_relative(path) for path in [*shared, *methods.files(chain)])
+class Slugs:
+    """The slugs in a job's wildcards: the names in its path without their keys."""
+
+    def __init__(self, wildcards: Any) -> None:
+        self._wildcards = wildcards
+
+    def __getattr__(self, name: str) -> str:
+        return layout.plain(str(getattr(self._wildcards, name)))
 
 
-def _flag(role: str, folder: str) -> str:
+def _any_of(names: Iterable[str]) -> str:
+    """Regular expression of some names, longest first; of none: one that nothing matches."""
+    return "|".join(sorted(map(re.escape, set(names)), key=lambda name: (-len(name), name))) or "(?!)"
+
+
+def _flag(role: str, folder: str) -> tuple[str, str]:
     for flag in ("resource", "learn"):  # roles that a job has several of
         if (name := role.removeprefix(f"{flag}_")) != role:
-            return f"--{flag} {name}={folder}"
-    return f"--{role} {folder}"
+            return f"--{flag}", f"{name}={folder}"
+    return f"--{role}", folder
 
 
 def _files(path: Path) -> list[str]:
     return [str(path)] if path.is_file() else sorted(str(file) for file in path.rglob("*") if file.is_file())
 
 
-def _relative(path: Path) -> str:
-    try:
-        return str(path.resolve().relative_to(Path.cwd().resolve()))
-    except ValueError:
-        return str(path)
-
-
-def _is_source(path: Path) -> bool:
-    return path.is_file() and "__pycache__" not in path.parts
+def _relative(path: Path) -> Path:
+    """The path from where the run started, if it lies below; for messages."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

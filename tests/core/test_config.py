@@ -12,7 +12,7 @@ import pytest
 from tokgraft.config.base import slugs
 from tokgraft.config.experiment import Experiment
 from tokgraft.config.language import Language
-from tokgraft.config.matrix import load_matrix
+from tokgraft.matrix import load_matrix
 from tokgraft.config.schema import KINDS, reference, schema
 from tokgraft.errors import ConfigError
 from tokgraft.workflow import Workflow

@@ -9,7 +9,8 @@ import pytest
 
 from tokgraft import artifacts
 from tokgraft.config import layout
-from tokgraft.config.matrix import load_matrix
+from tokgraft.matrix import load_matrix
+from tokgraft.places import Places
 from tokgraft.preflight import BASE_ROOM, MODEL_ROOM, examine
 
 GRID = (
@@ -21,7 +22,7 @@ GRID = (
 def test_room_for_every_model_that_is_not_scored(tmp_path: Path, recipes: str, models: int) -> None:
     matrix = load_matrix(f'{{"name": "x", "grids": [{GRID % recipes}]}}')
     assert _room(matrix, tmp_path) == pytest.approx((models * MODEL_ROOM + BASE_ROOM) / 1e9, abs=0.5)
-    scores = tmp_path / layout.scores("smollm2-135m", "deu_Latn", "bpe8k", "mean", 0, layout.INIT)
+    scores = tmp_path / Places(matrix).scores("smollm2-135m", "deu_Latn", "bpe8k", "mean", 0, layout.INIT)
     with artifacts.create(scores, "scores", {}, {}, ()) as folder:
         (folder / "scores.json").write_text("{}")
     rest = models - 1

@@ -13,8 +13,9 @@ import toytasks
 from tokgraft import artifacts
 from tokgraft.cells import load_cells
 from tokgraft.cli import main
-from tokgraft.config.matrix import load_matrix
+from tokgraft.matrix import load_matrix
 from tokgraft.models.io import save_model
+from tokgraft.places import Places, listing
 from tokgraft.reporting.checks import check_products
 
 REASON = "no paragraphs aligned with English"
@@ -43,7 +44,7 @@ def test_the_reason_travels_to_the_table(place: Path) -> None:
         ' "recipes": ["pocket-demo"], "tasks": ["bpb"]}]}',
         Path(__file__).parents[2] / "config",
     )
-    cell = matrix.cells[0].paths()
+    cell = Places(matrix).cell(matrix.cells[0])
     texts = ["--corpus", "corpus"]
     assert main(["resource", "--name", "dictionary", *texts, "--or-skip", "--out", "dictionary"]) == 0
     assert REASON in str(artifacts.skipped(place / "dictionary")) and artifacts.verify(place / "dictionary") == []
@@ -54,7 +55,7 @@ def test_the_reason_travels_to_the_table(place: Path) -> None:
     for stage in ("init", "trained"):
         assert main(["score", "--model", cell[stage], *texts, "--tasks", "bpb", "--or-skip", "--out", cell[f"score_{stage}"]]) == 0
     assert artifacts.read(Path(cell["score_trained"]))["inputs"] == {"model": artifacts.fingerprint(Path(cell["trained"]))}
-    Path("cells.json").write_text(json.dumps(matrix.listing()))
+    Path("cells.json").write_text(json.dumps(listing(matrix)))
     assert REASON in str(load_cells(Path("cells.json")).cells[0].reason)
     assert check_products(load_cells(Path("cells.json"))) == []
     assert main(["report", "--cells", "cells.json", "--out", "tables"]) == 0

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from tokgraft.config import layout
-from tokgraft.config.matrix import load_matrix
+from tokgraft.matrix import load_matrix
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import ConfigError, DataError
 from tokgraft.tokenizers.base import load_base, to_tokenizer

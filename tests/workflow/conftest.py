@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tokgraft.matrix import load_matrix
+from tokgraft.places import Places
+
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "workflow", "config", "profiles", "envs", "src", "pyproject.toml")
 
@@ -59,6 +62,11 @@ def jobs(text: str) -> Counter[str]:
         if name != "total":
             found[name] = int(count)
     return found
+
+
+def places(experiment: str) -> Places:
+    """Where the artifacts of an experiment of the project live."""
+    return Places(load_matrix(str(ROOT / experiment), ROOT / "config"))
 
 
 def cache() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 import yaml
 
 from tests.workflow.conftest import ROOT, Project
+from tokgraft.matrix import load_matrix
+from tokgraft.places import Places
 
 EXPERIMENTS = sorted(path.name for path in (ROOT / "config" / "experiments").glob("*.yaml"))
 GRID: dict[str, Any] = {
@@ -169,8 +172,9 @@ def test_a_variant_of_a_resource_is_built_beside_the_plain_one(project: Project)
     found = plan(project, grid, methods={"focus-wide": wide}, resources={"wide_vectors": entry})
     assert (found["resource_build"], found["transplant_apply"]) == (2, 2)
     listed = project.snakemake("--dry-run", "--printshellcmds", "--configfile", "config/experiments/trial.yaml").stdout
-    assert "--name token_vectors" in listed and "results/resources/wide_vectors/pocket/deu_Latn/bpe8k" in listed
-    assert "--resource token_vectors=results/resources/wide_vectors/pocket/deu_Latn/bpe8k" in listed
+    wide = Places(load_matrix(str(project.root / "config/experiments/trial.yaml"))).resource("wide_vectors", "pocket", "deu_Latn", "bpe8k")
+    assert re.fullmatch(r"results/resources/wide_vectors~[0-9a-f]{8}/pocket/deu_Latn/bpe8k", wide)
+    assert "--name token_vectors" in listed and f"--out {wide}" in listed and f"--resource token_vectors={wide}" in listed.replace("'", "")
 
 
 @pytest.mark.parametrize(
@@ -228,8 +232,8 @@ def test_a_users_own_files_are_inputs(project: Project) -> None:
     project.write("config/models/dummy.yaml", {"name": "Dummy", "source": {"kind": "local", "path": "my/model"}})
     project.write("config/experiments/trial.yaml", config_of({**GRID, "languages": ["xxx_Latn"], "models": ["dummy"]}))
     code = (
-        "import types, yaml; from tokgraft.workflow import Workflow\n"
-        "w = Workflow(yaml.safe_load(open('config/experiments/trial.yaml')))\n"
+        "import types; from tokgraft.workflow import Workflow\n"
+        "w = Workflow('config/experiments/trial.yaml')\n"
         "print(w.local_texts(types.SimpleNamespace(language='xxx_Latn')), w.local_weights(types.SimpleNamespace(model='dummy')))"
     )
     assert project.run(sys.executable, "-c", code).stdout.strip() == "['texts/a.txt'] ['my/model/config.json']"

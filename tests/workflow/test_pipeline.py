@@ -17,7 +17,7 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.workflow.conftest import ROOT, Project, cache, copy_project, jobs
+from tests.workflow.conftest import ROOT, Project, cache, copy_project, jobs, places
 from tokgraft import artifacts
 from tokgraft.config.task import Task
 from tokgraft.scoring.heldout import read_held
@@ -26,7 +26,10 @@ from tokgraft.scoring.tasks import TASKS
 pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(1500)]
 
 SMOKE = "config/experiments/smoke.yaml"
-PLACE = "pocket-smoke/deu_Latn"
+AT = places(SMOKE)
+BASE, TEXT = AT.model("pocket-smoke"), AT.language("deu_Latn")
+PLACE = f"{BASE}/{TEXT}"
+OWN = "results/experiments/smoke"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def rows(project: Project) -> list[dict[str, str]]:
-    with (project.root / "results/tables/leaderboard.csv").open() as handle:
+    with (project.root / f"{OWN}/tables/leaderboard.csv").open() as handle:
         return list(csv.DictReader(handle))
 
 
@@ -64,17 +67,17 @@ def test_training_lowers_bits_per_byte(finished: Project) -> None:
 
 
 def test_the_control_is_the_untouched_base(finished: Project) -> None:
-    results = finished.root / "results/models/pocket-smoke"
+    results = finished.root / "results/models" / BASE
     base = json.loads((results / "base/manifest.json").read_text())["files"]["model.safetensors"]
-    control = json.loads((results / "deu_Latn/original/none/s0/init/manifest.json").read_text())["files"]["model.safetensors"]
+    control = json.loads((results / TEXT / "original/none/s0/init/manifest.json").read_text())["files"]["model.safetensors"]
     assert control == base
 
 
 def test_products_are_checked_and_published(finished: Project) -> None:
-    assert (finished.root / "results/checked.txt").read_text().strip()
-    assert (finished.root / "results/published.json").stat().st_size > 2
+    assert (finished.root / f"{OWN}/checked.txt").read_text().strip()
+    assert (finished.root / f"{OWN}/published.json").stat().st_size > 2
     assert (finished.root / "mlflow.db").is_file()
-    report = (finished.root / "results/tables/report.html").read_text()
+    report = (finished.root / f"{OWN}/tables/report.html").read_text()
     assert "focus" in report and "<svg" in report
 
 
@@ -82,10 +85,11 @@ def test_products_are_checked_and_published(finished: Project) -> None:
 def test_plain_transformers_agrees_with_the_table(finished: Project, stage: str) -> None:
     """The model folder stands alone: stock classes load it, and a sum of log-probabilities gives the table's bits per byte."""
     results = finished.root / "results"
-    folder, scores = (results / kind / PLACE / "bpe2k/mean/s0" / stage for kind in ("models", "scores"))
+    folder = results / "models" / PLACE / "bpe2k/mean/s0" / stage
+    scores = finished.root / AT.scores("pocket-smoke", "deu_Latn", "bpe2k", "mean", 0, stage)
     found = json.loads((scores / "scores.json").read_text())["tasks"]["bpb-small"]
     texts = [
-        item["text"] for item in TASKS.get("bits_per_byte").build(Task.load("bpb-small"), read_held(results / "corpora/deu_Latn")).documents
+        item["text"] for item in TASKS.get("bits_per_byte").build(Task.load("bpb-small"), read_held(results / "corpora" / TEXT)).documents
     ]
     assert len(texts) == found["n"] > 3
 
@@ -115,7 +119,7 @@ def test_a_second_run_has_nothing_to_do(finished: Project) -> None:
 
 def test_a_changed_parameter_reruns_that_method_only(finished: Project) -> None:
     config = yaml.safe_load((finished.root / SMOKE).read_text())
-    config["methods"] = {"random": {"params": {"copy_overlap": True}}}
+    config |= {"name": "changed", "methods": {"random": {"params": {"copy_overlap": True}}}}
     finished.write("config/experiments/changed.yaml", config)
     done = finished.snakemake("--dry-run", "--quiet", "rules", "--configfile", "config/experiments/changed.yaml")
     found = jobs(done.stdout + done.stderr)
@@ -147,7 +151,7 @@ def test_a_second_clone_gives_equal_bytes(finished: Project, tmp_path: Path) -> 
     """Of one cell with everything below it: corpora, tokenizers, the base's training, token vectors, transplant, training, scores."""
     clone = copy_project(tmp_path / "elsewhere" / "clone")
     config = yaml.safe_load((finished.root / SMOKE).read_text())
-    config["grids"][0]["methods"] = ["focus"]
+    config["name"], config["grids"][0]["methods"] = "one", ["focus"]
     clone.write("config/experiments/one.yaml", config)
     clone.run("snakemake", "--configfile", "config/experiments/one.yaml", "--until", "score_model", env={"PYTHONHASHSEED": "123"})
     found, expected = manifests(clone), manifests(finished)
@@ -200,17 +204,18 @@ def test_a_language_nobody_has_configured(finished: Project) -> None:
         },
     )
     config = yaml.safe_load((finished.root / SMOKE).read_text())
+    config["name"] = "khmer"
     config["grids"][0].update(languages=["khm_Khmr"], methods=["mean"])
     finished.write("config/experiments/khmer.yaml", config)
     finished.snakemake("--configfile", "config/experiments/khmer.yaml", "--until", "score_model")
-    scores = list((finished.root / "results/scores/pocket-smoke/khm_Khmr").rglob("scores.json"))
+    scores = list((finished.root / "results/scores" / BASE / AT.language("khm_Khmr")).rglob("scores.json"))
     assert len(scores) == 2
 
 
 def test_the_readme_commands_run_as_printed(finished: Project, tmp_path: Path) -> None:
     """The section "Alone, too", with the small model's names in the place of the demo's."""
     text = (ROOT / "README.md").read_text().split("<!-- alone:begin -->")[1].split("<!-- alone:end -->")[0]
-    text = text.replace("models/pocket/", "models/pocket-smoke/").replace("bpe8k", "bpe2k").replace("/tmp/tokgraft", str(tmp_path))
+    text = text.replace("models/pocket/", f"models/{BASE}/").replace("corpora/eng_Latn", f"corpora/{AT.language('eng_Latn')}").replace("bpe8k", "bpe2k").replace("/tmp/tokgraft", str(tmp_path))
     shell, python = (block.split("\n", 1)[1] for block in text.split("```")[1::2])
     finished.run("bash", "-euc", shell)
     done = finished.run(sys.executable, "-c", python + "\nprint(model.config.vocab_size == len(tokenizer) == 2048)")

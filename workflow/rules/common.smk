@@ -1,13 +1,13 @@
-"""Wildcards: slugs that exist as files in config/, methods of the experiment, seeds."""
+"""Wildcards: names in paths, which are slugs that exist as files in config/, methods of the experiment, seeds; some with a key behind `~`."""
 
 
 wildcard_constraints:
-    language=W.wildcard("languages"),
-    tokenizer=W.wildcard("tokenizers"),
-    model=W.wildcard("models"),
+    language=W.languages(),
+    tokenizer=W.tokenizers(),
+    model=W.models(),
     method=W.methods(),
-    recipe=W.wildcard("recipes"),
+    recipe=W.recipes(),
     stage=W.stages(),
-    resource="[a-z0-9_]+",
+    resource=W.resources(),
     seed="[0-9]+",
     shard="[0-9]+",

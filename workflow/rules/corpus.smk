@@ -10,7 +10,6 @@ rule corpus_shard:
     input:
         unpack(W.inputs("corpus")),
         texts=W.local_texts,
-        src=W.sources("corpus"),
     output:
         "results/shards/{language}/{shard}/manifest.json",
     log:
@@ -24,6 +23,7 @@ rule corpus_shard:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
+        code=W.code("corpus"),
         flags=W.flags("corpus"),
         settings=W.corpus_settings,
         out=subpath(output[0], parent=True),
@@ -31,7 +31,7 @@ rule corpus_shard:
         "Preparing shard {wildcards.shard} of the {wildcards.language} corpus"
     shell:
         "tokgraft corpus {params.flags} --settings {params.settings:q} --shard {wildcards.shard}"
-        " --out {params.out} > {log} 2>&1"
+        " --out {params.out:q} > {log:q} 2>&1"
 
 
 rule corpus_build:
@@ -39,7 +39,6 @@ rule corpus_build:
         unpack(W.inputs("corpus")),
         texts=W.local_texts,
         shards=W.shards,
-        src=W.sources("corpus"),
     output:
         "results/corpora/{language}/manifest.json",
     log:
@@ -53,6 +52,7 @@ rule corpus_build:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
+        code=W.code("corpus"),
         flags=W.flags("corpus"),
         shards=W.shard_flags,
         settings=W.corpus_settings,
@@ -60,4 +60,4 @@ rule corpus_build:
     message:
         "Preparing the {wildcards.language} corpus"
     shell:
-        "tokgraft corpus {params.flags} {params.shards} --settings {params.settings:q} --out {params.out} > {log} 2>&1"
+        "tokgraft corpus {params.flags} {params.shards} --settings {params.settings:q} --out {params.out:q} > {log:q} 2>&1"

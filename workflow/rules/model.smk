@@ -8,7 +8,6 @@ OUTPUT: results/models/<model>/base/ (a complete model folder), results/models/<
 rule model_fetch:
     input:
         files=W.local_weights,
-        src=W.sources("model"),
     output:
         "results/models/{model}/base/manifest.json",
     log:
@@ -24,18 +23,18 @@ rule model_fetch:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
+        code=W.code("model"),
         settings=W.model_settings,
         out=subpath(output[0], parent=True),
     message:
         "Fetching base model {wildcards.model}"
     shell:
-        "tokgraft model --settings {params.settings:q} --out {params.out} > {log} 2>&1"
+        "tokgraft model --settings {params.settings:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule model_create:
     input:
         unpack(W.inputs("model")),
-        src=W.sources("model"),
     output:
         "results/models/{model}/untrained/manifest.json",
     log:
@@ -51,19 +50,19 @@ rule model_create:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 20 * attempt,
     params:
+        code=W.code("model"),
         flags=W.flags("model"),
         settings=W.model_settings,
         out=subpath(output[0], parent=True),
     message:
         "Creating base model {wildcards.model} with random weights"
     shell:
-        "tokgraft model {params.flags} --settings {params.settings:q} --out {params.out} > {log} 2>&1"
+        "tokgraft model {params.flags} --settings {params.settings:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule model_pretrain:
     input:
         unpack(W.inputs("pretrain")),
-        src=W.sources("train"),
     output:
         "results/models/{model}/base/manifest.json",
     log:
@@ -82,6 +81,7 @@ rule model_pretrain:
         processes=0,
         nodes=1,
     params:
+        code=W.code("train"),
         flags=W.flags("pretrain"),
         settings=W.scratch_recipe,
         out=subpath(output[0], parent=True),
@@ -90,4 +90,4 @@ rule model_pretrain:
     shell:
         "tokgraft train {params.flags} --settings {params.settings:q} --threads {threads}"
         " --gpus {resources.gpu} --processes {resources.processes} --nodes {resources.nodes}"
-        " --out {params.out} > {log} 2>&1"
+        " --out {params.out:q} > {log:q} 2>&1"

@@ -1,19 +1,17 @@
 """Tables, report, product checks and tracking: views of finished artifacts, made by serial jobs.
 
 REQUIRED: the scores of every cell.
-OUTPUT: results/tables/ (leaderboard, differences, report.html), results/checked.txt, results/published.json.
+OUTPUT: results/experiments/<experiment>/: tables/ (leaderboard, differences, report.html), cells.json, checked.txt, published.json.
 """
 
 
 rule report_cells:
-    input:
-        src=W.sources("cells"),
     output:
-        "results/cells.json",
+        W.at.cells(),
     log:
-        "logs/report_cells.log",
+        f"logs/report_cells/{W.name}.log",
     benchmark:
-        "benchmarks/report_cells.tsv"
+        f"benchmarks/report_cells/{W.name}.tsv"
     conda:
         "../../envs/tokgraft.yaml"
     threads: 1
@@ -21,62 +19,63 @@ rule report_cells:
         mem_mb=lambda wildcards, attempt: 500 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
+        code=W.code("cells"),
         settings=W.config,
     message:
         "Listing the cells of the experiment"
     shell:
-        "tokgraft list cells --settings {params.settings:q} > {output} 2> {log}"
+        "tokgraft list cells --settings {params.settings:q} > {output:q} 2> {log:q}"
 
 
 rule report_check:
     input:
         W.finished,
-        cells="results/cells.json",
-        src=W.sources("report"),
+        cells=W.at.cells(),
     output:
-        "results/checked.txt",
+        W.at.checked(),
     log:
-        "logs/report_check.log",
+        f"logs/report_check/{W.name}.log",
     benchmark:
-        "benchmarks/report_check.tsv"
+        f"benchmarks/report_check/{W.name}.tsv"
     conda:
         "../../envs/tokgraft.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 20 * attempt,
+    params:
+        code=W.code("check"),
     message:
         "Checking the products: all cells present, no NaN, random near chance, training lowers bits per byte"
     shell:
-        "tokgraft report --check --cells {input.cells} > {output} 2> {log}"
+        "tokgraft report --check --cells {input.cells:q} > {output:q} 2> {log:q}"
 
 
 rule report_build:
     input:
         W.finished,
-        cells="results/cells.json",
-        src=W.sources("report"),
+        cells=W.at.cells(),
     output:
-        "results/tables/manifest.json",
+        f"{W.at.tables()}/manifest.json",
         report(
-            "results/tables/report.html",
+            f"{W.at.tables()}/report.html",
             caption="../report/report.rst",
             category="Results",
         ),
         report(
-            "results/tables/leaderboard.csv",
+            f"{W.at.tables()}/leaderboard.csv",
             caption="../report/leaderboard.rst",
             category="Results",
         ),
         report(
-            "results/tables/differences.csv",
+            f"{W.at.tables()}/differences.csv",
             caption="../report/differences.rst",
             category="Results",
         ),
     log:
-        "logs/report_build.log",
+        f"logs/report_build/{W.name}.log",
     benchmark:
-        "benchmarks/report_build.tsv"
+        f"benchmarks/report_build/{W.name}.tsv"
     conda:
         "../../envs/tokgraft.yaml"
     threads: 1
@@ -84,31 +83,33 @@ rule report_build:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
+        code=W.code("report"),
         out=subpath(output[0], parent=True),
     message:
         "Building tables and report"
     shell:
-        "tokgraft report --cells {input.cells} --out {params.out} > {log} 2>&1"
+        "tokgraft report --cells {input.cells:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule publish_mlflow:
     input:
         W.finished,
-        cells="results/cells.json",
-        src=W.sources("publish"),
+        cells=W.at.cells(),
     output:
-        "results/published.json",
+        W.at.published(),
     log:
-        "logs/publish_mlflow.log",
+        f"logs/publish_mlflow/{W.name}.log",
     benchmark:
-        "benchmarks/publish_mlflow.tsv"
+        f"benchmarks/publish_mlflow/{W.name}.tsv"
     conda:
         "../../envs/tokgraft.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        code=W.code("publish"),
     message:
         "Publishing every cell to MLflow"
     shell:
-        "tokgraft publish --cells {input.cells} > {output} 2> {log}"
+        "tokgraft publish --cells {input.cells:q} > {output:q} 2> {log:q}"

@@ -8,7 +8,6 @@ OUTPUT: results/resources/<resource>/<model>/<language>/<tokenizer>/, with `any`
 rule resource_build:
     input:
         unpack(W.inputs("resource")),
-        src=W.resource_sources,
     output:
         "results/resources/{resource}/{model}/{language}/{tokenizer}/manifest.json",
     log:
@@ -16,8 +15,8 @@ rule resource_build:
     benchmark:
         "benchmarks/resource_build/{resource}/{model}/{language}/{tokenizer}.tsv"
     wildcard_constraints:
-        model=W.wildcard("models", "any"),
-        tokenizer=W.wildcard("tokenizers", "any"),
+        model=f"{W.models()}|any",
+        tokenizer=f"{W.tokenizers()}|any",
     conda:
         "../../envs/tokgraft.yaml"
     threads: 1
@@ -25,6 +24,7 @@ rule resource_build:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
+        code=W.code("resource"),
         flags=W.flags("resource"),
         name=W.resource_name,
         settings=W.resource_settings,
@@ -32,4 +32,4 @@ rule resource_build:
     message:
         "Building {wildcards.resource} for {wildcards.tokenizer} of {wildcards.model} on {wildcards.language}"
     shell:
-        "tokgraft resource --name {params.name} {params.flags} --settings {params.settings:q} --or-skip --out {params.out} > {log} 2>&1"
+        "tokgraft resource --name {params.name:q} {params.flags} --settings {params.settings:q} --or-skip --out {params.out:q} > {log:q} 2>&1"

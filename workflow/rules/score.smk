@@ -1,14 +1,13 @@
 """Scoring: bits per byte, harness tasks and generation speed, before (`init`) and after training.
 
 REQUIRED: an adapted model, the language's corpus and the English one, files in config/tasks/.
-OUTPUT: results/scores/<model>/<language>/<tokenizer>/<method>/s<seed>/<stage>/ (scores, samples per document).
+OUTPUT: results/scores/<model>/<language>/<tokenizer>/<method>/s<seed>/<stage>~<tasks>/ (scores, samples per document); `~<tasks>` is a key of the tasks.
 """
 
 
 rule score_model:
     input:
         unpack(W.inputs("score")),
-        src=W.sources("score"),
     output:
         "results/scores/{model}/{language}/{tokenizer}/{method}/s{seed}/{stage}/manifest.json",
     log:
@@ -23,10 +22,11 @@ rule score_model:
         runtime=lambda wildcards, attempt: 60 * attempt,
         gpu=0,
     params:
+        code=W.code("score"),
         flags=W.flags("score"),
         settings=W.task_settings,
         out=subpath(output[0], parent=True),
     message:
         "Scoring {wildcards.model} {wildcards.language} {wildcards.tokenizer} {wildcards.method} ({wildcards.stage}), seed {wildcards.seed}"
     shell:
-        "tokgraft score {params.flags} --settings {params.settings:q} --threads {threads} --gpus {resources.gpu} --or-skip --out {params.out} > {log} 2>&1"
+        "tokgraft score {params.flags} --settings {params.settings:q} --threads {threads} --gpus {resources.gpu} --or-skip --out {params.out:q} > {log:q} 2>&1"

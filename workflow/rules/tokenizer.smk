@@ -10,7 +10,6 @@ results/evaluations/<model>/<language>/<tokenizer>/ (metrics with intervals, aud
 rule tokenizer_train:
     input:
         unpack(W.inputs("tokenizer")),
-        src=W.sources("tokenizer"),
     output:
         "results/tokenizers/{model}/{language}/{tokenizer}/manifest.json",
     log:
@@ -24,26 +23,28 @@ rule tokenizer_train:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
+        code=W.code("tokenizer"),
         flags=W.flags("tokenizer"),
         settings=W.tokenizer_settings,
         out=subpath(output[0], parent=True),
     message:
         "Training tokenizer {wildcards.tokenizer} for {wildcards.model} on {wildcards.language}"
     shell:
-        "tokgraft tokenizer {params.flags} --settings {params.settings:q} --out {params.out} > {log} 2>&1"
+        "tokgraft tokenizer {params.flags} --settings {params.settings:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule tokenizer_evaluate:
     input:
         unpack(W.inputs("evaluation")),
         files=W.evaluation_files,
-        src=W.sources("evaluation"),
     output:
         "results/evaluations/{model}/{language}/{tokenizer}/manifest.json",
     log:
         "logs/tokenizer_evaluate/{model}/{language}/{tokenizer}.log",
     benchmark:
         "benchmarks/tokenizer_evaluate/{model}/{language}/{tokenizer}.tsv"
+    wildcard_constraints:
+        tokenizer=W.evaluated(),
     conda:
         "../../envs/tokgraft.yaml"
     threads: 1
@@ -51,13 +52,14 @@ rule tokenizer_evaluate:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
+        code=W.code("evaluation"),
         flags=W.flags("evaluation"),
         settings=W.evaluation_settings,
         out=subpath(output[0], parent=True),
     message:
         "Evaluating tokenizer {wildcards.tokenizer} of {wildcards.model} on {wildcards.language}"
     shell:
-        "tokgraft tokenizer evaluate {params.flags} --settings {params.settings:q} --out {params.out} > {log} 2>&1"
+        "tokgraft tokenizer evaluate {params.flags} --settings {params.settings:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule tokenizer_evaluate_all:

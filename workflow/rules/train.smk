@@ -9,7 +9,6 @@ Checkpoints for resume live in a hidden folder beside it and go when the job is 
 rule train_continue:
     input:
         unpack(W.inputs("train")),
-        src=W.sources("train"),
     output:
         "results/models/{model}/{language}/{tokenizer}/{method}/s{seed}/{recipe}/manifest.json",
     log:
@@ -26,6 +25,7 @@ rule train_continue:
         processes=0,
         nodes=1,
     params:
+        code=W.code("train"),
         flags=W.flags("train"),
         settings=W.recipe_settings,
         out=subpath(output[0], parent=True),
@@ -34,4 +34,4 @@ rule train_continue:
     shell:
         "tokgraft train {params.flags} --settings {params.settings:q} --seed {wildcards.seed} --threads {threads}"
         " --gpus {resources.gpu} --processes {resources.processes} --nodes {resources.nodes}"
-        " --or-skip --out {params.out} > {log} 2>&1"
+        " --or-skip --out {params.out:q} > {log:q} 2>&1"

@@ -8,7 +8,6 @@ OUTPUT: results/models/<model>/<language>/<tokenizer>/<method>/s<seed>/init/ (a 
 rule transplant_apply:
     input:
         unpack(W.inputs("transplant")),
-        src=W.transplant_sources,
     output:
         "results/models/{model}/{language}/{tokenizer}/{method}/s{seed}/init/manifest.json",
     log:
@@ -22,6 +21,7 @@ rule transplant_apply:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
+        code=W.code("transplant"),
         flags=W.flags("transplant"),
         chain=W.method_chain,
         settings=W.method_settings,
@@ -29,5 +29,5 @@ rule transplant_apply:
     message:
         "Transplanting {wildcards.tokenizer} ({wildcards.language}) into {wildcards.model} by {wildcards.method}, seed {wildcards.seed}"
     shell:
-        "tokgraft transplant {params.flags} --method {params.chain} --settings {params.settings:q}"
-        " --seed {wildcards.seed} --or-skip --out {params.out} > {log} 2>&1"
+        "tokgraft transplant {params.flags} --method {params.chain:q} --settings {params.settings:q}"
+        " --seed {wildcards.seed} --or-skip --out {params.out:q} > {log:q} 2>&1"

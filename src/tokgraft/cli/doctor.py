@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print one line a check; 1 when the experiment cannot run here."""
-    from tokgraft.config.matrix import load_matrix
+    from tokgraft.matrix import load_matrix
     from tokgraft.preflight import examine
 
     findings = examine(load_matrix(args.settings, args.config))

@@ -81,9 +81,10 @@ def _described(folder: str) -> Callable[[argparse.Namespace], str]:
 def _cells(args: argparse.Namespace) -> str:
     import json
 
-    from tokgraft.config.matrix import load_matrix
+    from tokgraft.matrix import load_matrix
+    from tokgraft.places import listing
 
-    return json.dumps(load_matrix(args.settings, args.config).listing(), indent=1, sort_keys=True, ensure_ascii=False)
+    return json.dumps(listing(load_matrix(args.settings, args.config)), indent=1, sort_keys=True, ensure_ascii=False)
 
 
 def _schema(args: argparse.Namespace) -> str:

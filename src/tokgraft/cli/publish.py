@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 
 HELP = "show every cell in MLflow"
-EXAMPLES = """  tokgraft publish --cells results/cells.json
-  tokgraft publish --cells results/cells.json --uri http://127.0.0.1:5000
-  tokgraft publish --cells results/cells.json --register best
+EXAMPLES = """  tokgraft publish --cells results/experiments/demo/cells.json
+  tokgraft publish --cells results/experiments/demo/cells.json --uri http://127.0.0.1:5000
+  tokgraft publish --cells results/experiments/demo/cells.json --register best
 """
 
 

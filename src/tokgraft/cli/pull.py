@@ -11,7 +11,7 @@ EXAMPLES = """  tokgraft pull                                               # ev
   tokgraft pull --language deu_Latn --method focus            # models and scores of some cells, and the same
   tokgraft pull --only results/models/pocket/base             # by folder, and nothing else
   tokgraft pull --needed                                      # what `snakemake` needs here and nobody has to make again
-  tokgraft pull --needed --run results/tables/manifest.json --configfile config/experiments/smoke.yaml
+  tokgraft pull --needed --run report_build --configfile config/experiments/smoke.yaml
 """
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 HELP = "record the finished artifacts of a run in dvc.lock and snakemake.lock, and push them"
-EXAMPLES = """  tokgraft push                       # the experiment of results/cells.json, to the default remote
+EXAMPLES = """  tokgraft push                       # the experiment that was run here, to the default remote
+  tokgraft push --experiment demo     # one of several
   tokgraft push --record-only         # write the files to commit, push later
   tokgraft push --remote backup --prune
 """
@@ -15,7 +15,7 @@ EXAMPLES = """  tokgraft push                       # the experiment of results/
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument("--cells", type=Path, metavar="FILE", help="the cells of the experiment (default: results/cells.json)")
+    parser.add_argument("--experiment", metavar="NAME", help="name of the experiment (default: the only one that was run here)")
     parser.add_argument("--remote", help="name of a DVC remote (default: DVC's default)")
     parser.add_argument("--jobs", type=int, metavar="N", help="uploads at once")
     parser.add_argument(
@@ -28,12 +28,11 @@ def run(args: argparse.Namespace) -> int:
     """Push; prints what was done as JSON. 1 when something that is here could not be stored."""
     from dataclasses import asdict
 
-    from tokgraft.cells import load_cells
-    from tokgraft.config import layout
+    from tokgraft.cells import listed, load_cells
     from tokgraft.logs import log
     from tokgraft.store.push import push
 
-    cells = load_cells(args.cells or Path(layout.cells()))
+    cells = load_cells(listed(args.experiment))
     done = push(cells, send=not args.record_only, prune=args.prune, remote=args.remote, jobs=args.jobs)
     print(json.dumps(asdict(done), indent=1, sort_keys=True))
     log.info("so that others can pull it: git add dvc.yaml dvc.lock snakemake.lock metrics.json && git commit")

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 HELP = "tables, figures and the HTML report of an experiment; --check: do its products make sense"
-EXAMPLES = """  tokgraft list cells > results/cells.json
-  tokgraft report --cells results/cells.json --out results/tables
-  tokgraft report --cells results/cells.json --check
+EXAMPLES = """  tokgraft list cells > cells.json
+  tokgraft report --cells cells.json --out tables
+  tokgraft report --cells results/experiments/demo/cells.json --check
 """
 
 

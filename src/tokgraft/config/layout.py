@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import PurePosixPath
+from typing import Any
 
 RESULTS = PurePosixPath("results")
 ENGLISH = "eng_Latn"
@@ -12,7 +15,22 @@ BASE = "base"
 UNTRAINED = "untrained"
 CONTROL = "none"
 ORIGINAL = "original"
+EXPERIMENTS = "experiments"
 RECORDS = "model"  # of a scores artifact: what is written about the scored model
+KEY = "~"  # between a slug and the key of what an experiment changes about it; no slug holds it
+
+
+def keyed(slug: str, changed: Any) -> str:
+    """A name in a path: the slug, and a key of what an experiment changes about its content (a JSON value; None: nothing)."""
+    if changed is None:
+        return slug
+    text = json.dumps(changed, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return f"{slug}{KEY}{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def plain(name: str) -> str:
+    """The slug of a name in a path."""
+    return name.partition(KEY)[0]
 
 
 def corpus(language: str) -> str:
@@ -60,24 +78,29 @@ def scores(model: str, language: str, recipe: str, method: str, seed: int | str,
     return str(RESULTS / "scores" / model / language / recipe / method / f"s{seed}" / stage)
 
 
-def tables() -> str:
-    """Tables and report."""
-    return str(RESULTS / "tables")
+def experiment(name: str) -> str:
+    """What belongs to one experiment: its tables, lists and checks."""
+    return str(RESULTS / EXPERIMENTS / name)
 
 
-def cells() -> str:
-    """The cells of the experiment, for the report and the tracking stage."""
-    return str(RESULTS / "cells.json")
+def tables(name: str) -> str:
+    """Tables and report of an experiment."""
+    return f"{experiment(name)}/tables"
 
 
-def checked() -> str:
-    """What the check of the products found."""
-    return str(RESULTS / "checked.txt")
+def cells(name: str) -> str:
+    """The cells of an experiment, for the report and the tracking stage."""
+    return f"{experiment(name)}/cells.json"
 
 
-def published() -> str:
-    """What publishing to MLflow did; it speaks of the store of one folder, so it is kept nowhere else."""
-    return str(RESULTS / "published.json")
+def checked(name: str) -> str:
+    """What the check of an experiment's products found."""
+    return f"{experiment(name)}/checked.txt"
+
+
+def published(name: str) -> str:
+    """What publishing an experiment to MLflow did; it speaks of the store of one folder, so it is kept nowhere else."""
+    return f"{experiment(name)}/published.json"
 
 
 # What the parts of an artifact's folder say, below results/<kind>/.
@@ -88,15 +111,21 @@ _PARTS = {
     "resources": ("resource", "model", "language", "tokenizer"),
     "models": ("model", "language", "tokenizer", "method", "seed", "stage"),
     "scores": ("model", "language", "tokenizer", "method", "seed", "stage"),
+    "experiments": ("experiment",),
 }
 
 
 def facts(artifact: str) -> dict[str, str]:
-    """What the folder of an artifact says about it: its `kind`, and those of model, language, tokenizer, ... that it has."""
-    kind, *parts = artifact.removeprefix(f"{RESULTS}/").split("/")
-    if kind == "models" and len(parts) == 2:
-        return {"kind": kind, "model": parts[0], "stage": parts[1]}
-    return {"kind": kind, **dict(zip(_PARTS.get(kind, ()), parts))}
+    """What the folder of an artifact says about it: its `kind`, and the slugs of model, language, tokenizer, ... that it has."""
+    kind, *names = map(plain, parts(artifact))
+    if kind == "models" and len(names) == 2:
+        return {"kind": kind, "model": names[0], "stage": names[1]}
+    return {"kind": kind, **dict(zip(_PARTS.get(kind, ()), names))}
+
+
+def parts(artifact: str) -> list[str]:
+    """The names that the path of an artifact consists of, below results/."""
+    return artifact.removeprefix(f"{RESULTS}/").split("/")
 
 
 def manifest(artifact: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,10 +38,10 @@ def parse(chain: str) -> Chain:
         ConfigError: A part is unknown (with near matches), stands in the wrong place, or appears twice.
     """
     first, *rest = chain.split("+")
-    if first in REFINERS.names():
+    if first in REFINERS:
         raise ConfigError(f"{first!r} in method {chain!r} is a refiner: it needs an initialiser before it", f"for example none+{first}")
     for name in rest:
-        if name in METHODS.names():
+        if name in METHODS:
             raise ConfigError(f"{name!r} in method {chain!r} is an initialiser: a chain has one, at its start", "give refiners after it")
     if len(set(rest)) != len(rest):
         raise ConfigError(f"method {chain!r} names a refiner twice")
@@ -60,9 +59,9 @@ def runs_model(chain: str) -> bool:
     return any(part.forward for part in parse(chain).parts)
 
 
-def files(chain: str) -> list[Path]:
-    """Source files of the parts of a chain."""
-    return [part.file for part in parse(chain).parts]
+def modules(chain: str) -> list[str]:
+    """Dotted names of the modules of a chain's parts."""
+    return [part.params.__module__ for part in parse(chain).parts]
 
 
 def settings(chain: str, params: Mapping[str, Any]) -> dict[str, Params]:

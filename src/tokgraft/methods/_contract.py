@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -213,11 +212,6 @@ class Registered:
     bpe_target: bool = False
     shares_rows: bool = False
     unties: bool = False
-
-    @property
-    def file(self) -> Path:
-        """Source file of its module."""
-        return Path(str(sys.modules[self.params.__module__].__file__))
 
     def function(self, name: str) -> Callable[..., Rows]:
         """`build` or `refine` beside its parameters."""

@@ -1,4 +1,4 @@
-"""Everything in `results/tables/`, built from a cell list."""
+"""The tables of an experiment, built from its cell list."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from tokgraft import artifacts
 from tokgraft.errors import ArtifactError, ConfigError
 from tokgraft.resources._contract import NEEDS, RESOURCES, Inputs, Params, Registered, resource
 
-__all__ = ["NEEDS", "RESOURCES", "Inputs", "Params", "Registered", "file", "load", "make", "needs", "resource", "validate"]
+__all__ = ["NEEDS", "RESOURCES", "Inputs", "Params", "Registered", "load", "make", "module", "needs", "resource", "validate"]
 
 FACTS = "resource.json"
 
@@ -23,9 +23,9 @@ def needs(name: str) -> set[str]:
     return set(RESOURCES.get(name).needs)
 
 
-def file(name: str) -> Path:
-    """Source file of a resource."""
-    return RESOURCES.get(name).file
+def module(name: str) -> str:
+    """Dotted name of the module of a resource."""
+    return RESOURCES.get(name).params.__module__
 
 
 def validate(name: str, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,11 +59,6 @@ class Registered:
     params: type[Params]
     libraries: tuple[str, ...] = ()
 
-    @property
-    def file(self) -> Path:
-        """Source file of its module."""
-        return Path(str(sys.modules[self.params.__module__].__file__))
-
     def build(self, inputs: Inputs, params: Params, folder: Path) -> Mapping[str, Any]:
         """Write the resource's files into `folder`; returns facts about them (JSON values)."""
         found: Mapping[str, Any] = self._function("build")(inputs, params, folder)

@@ -1,4 +1,4 @@
-"""`metrics.json`: the headline of the tables, small and flat, in git beside dvc.lock; what `dvc metrics diff` compares."""
+"""`metrics.json`: the headline of each experiment's tables, small and flat, in git beside dvc.lock; what `dvc metrics diff` compares."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 from tokgraft.config import layout
 from tokgraft.store.stages import METRICS
@@ -14,9 +15,9 @@ CELL = ("model", "language", "tokenizer", "method", "recipe", "seed")
 HEADLINE = ("bits_per_byte", "bits_per_byte_english")
 
 
-def write(root: Path) -> bool:
-    """Write the file from the leaderboard; False, and nothing is written, where no tables are here."""
-    table = root / layout.tables() / "leaderboard.csv"
+def write(root: Path, experiment: str) -> bool:
+    """Write an experiment's part of the file from its leaderboard; False, and nothing is written, where no tables are here."""
+    table = root / layout.tables(experiment) / "leaderboard.csv"
     if not table.is_file():
         return False
     found: dict[str, dict[str, dict[str, float]]] = {}
@@ -26,8 +27,18 @@ def write(root: Path) -> bool:
                 if (value := _number(row.get(name))) is not None:
                     cell = "/".join(row[part] for part in CELL)
                     found.setdefault(cell, {}).setdefault(row["stage"], {})[name] = value
-    (root / METRICS).write_text(json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps({**_others(root / METRICS), experiment: found}, indent=1, sort_keys=True, ensure_ascii=False)
+    (root / METRICS).write_text(text + "\n", encoding="utf-8")
     return True
+
+
+def _others(path: Path) -> dict[str, Any]:
+    """What the file holds already; nothing where it is absent or damaged, since it can be written anew."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _number(text: str | None) -> float | None:

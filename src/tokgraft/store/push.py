@@ -52,7 +52,7 @@ def push(
             _sort(root, path, here, done)
         kept = [] if prune else list(before.values())
         done.forgotten = sorted(set(before.values()) - set(paths)) if prune else []
-        metrics.write(root)
+        metrics.write(root, cells.experiment)
         entries = [path for path in before.values() if path in paths]
         names = stages.write(root, {*done.recorded, *kept, *entries})
         mine = {name for name, path in names.items() if path in set(done.recorded)}
@@ -60,7 +60,9 @@ def push(
         _verify(root, {names[name] for name in changed}, here)
         cache.record(root, changed)
         # Publishing is not stored, but its record tells a clone what it is made from (`tokgraft pull --needed`).
-        fresh, known = {*done.recorded, layout.published()}, {*names.values(), layout.published()}
+        published = layout.published(cells.experiment)
+        others = {layout.published(name) for path in names.values() if (name := layout.facts(path).get("experiment"))}
+        fresh, known = {*done.recorded, published}, {*names.values(), *others, published}
         new = {name: record for name, record in here.items() if stages.artifact(name) in fresh}
         rest = {name: record for name, record in old.items() if stages.artifact(name) in known and name not in new}
         records.save(root, {**rest, **new})

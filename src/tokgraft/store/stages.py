@@ -17,8 +17,7 @@ from tokgraft.store.records import Record
 
 DVC_YAML = Path("dvc.yaml")
 METRICS = Path("metrics.json")
-CURVES = f"{layout.tables()}/curves.csv"
-LISTS = "lists"  # the group of the two single files beside the tables
+LISTS = "lists"  # the group of the single files beside the tables
 HEADER = """# Written by `tokgraft push` (make push); change the experiment, not this file. Commit it with dvc.lock, snakemake.lock and metrics.json.
 # Stages store outputs and name no dependencies: Snakemake owns the graph, DVC owns the bytes (docs/artifacts.md).
 """
@@ -68,21 +67,28 @@ def _within(path: str, folder: str) -> bool:
 
 
 def stage_name(path: str) -> str:
-    """Stage of an artifact: `corpora@deu_Latn`, `models@pocket.deu_Latn.bpe8k.focus.s0.init`, `tables@all`, `lists@cells.json`."""
-    kind, *parts = path.removeprefix(f"{layout.RESULTS}/").split("/")
-    if not parts:
-        return f"{kind}@all" if path == layout.tables() else f"{LISTS}@{kind}"
-    return f"{kind}@{'.'.join(parts)}"
+    """Stage of an artifact: `corpora@deu_Latn`, `models@pocket.deu_Latn.bpe8k.focus.s0.init`, `tables@demo`, `lists@demo.cells.json`."""
+    kind, *parts = layout.parts(path)
+    if kind != layout.EXPERIMENTS:
+        return f"{kind}@{'.'.join(parts)}"
+    experiment = parts[0]
+    return f"tables@{experiment}" if path == layout.tables(experiment) else f"{LISTS}@{'.'.join(parts)}"
 
 
 def output(path: str) -> str:
     """The file that Snakemake knows an artifact by: its manifest, or the file itself."""
-    return path if stage_name(path).startswith(f"{LISTS}@") else layout.manifest(path)
+    return path if _is_list(path) else layout.manifest(path)
 
 
 def artifact(name: str) -> str:
     """The artifact that one of Snakemake's outputs belongs to: its folder, or the file itself."""
-    return name if name in {layout.cells(), layout.checked(), layout.published()} else name.rpartition("/")[0]
+    return name if _is_list(name) else name.rpartition("/")[0]
+
+
+def _is_list(path: str) -> bool:
+    """Whether a path is one of the single files of an experiment."""
+    kind, *parts = layout.parts(path)
+    return kind == layout.EXPERIMENTS and path in {place(parts[0]) for place in (layout.cells, layout.checked, layout.published)}
 
 
 def wanted(cells: CellList, records: Mapping[str, Record]) -> list[str]:
@@ -94,7 +100,7 @@ def wanted(cells: CellList, records: Mapping[str, Record]) -> list[str]:
     """
     named = [str(folder) for cell in cells.cells for folder in vars(cell.paths).values() if folder is not None]
     found: set[str] = set()
-    queue = [*named, layout.tables(), layout.cells(), layout.checked()]
+    queue = [*named, *(place(cells.experiment) for place in (layout.tables, layout.cells, layout.checked))]
     while queue:
         path = queue.pop()
         if path not in found:
@@ -131,9 +137,9 @@ def write(root: Path, paths: Iterable[str]) -> dict[str, str]:
     data: dict[str, Any] = {"stages": {group: _stage(group, items) for group, items in groups.items()}}
     if (root / METRICS).is_file():
         data["metrics"] = [METRICS.as_posix()]
-    if layout.tables() in names.values():
+    if tables := {item: path for name, path in names.items() for group, _, item in [name.partition("@")] if group == "tables"}:
         axes = {"x": "bytes", "y": "val_bpb", "x_label": "bytes of training text", "y_label": "bits per byte (validation)"}
-        data["plots"] = [{CURVES: {**axes, "title": "Learning curves"}}]
+        data["plots"] = [{f"{path}/curves.csv": {**axes, "title": f"Learning curves of {name}"}} for name, path in tables.items()]
     text = HEADER + yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=200)
     (root / DVC_YAML).write_text(text, encoding="utf-8")
     return names

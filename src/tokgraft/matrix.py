@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tokgraft import methods, resources
 from tokgraft.config import layout
-from tokgraft.config.base import SLUG, slugs
+from tokgraft.config.base import SLUG, read_yaml, slugs
+from tokgraft.config.evaluation import TokenizerEvaluation
 from tokgraft.config.experiment import PLAIN, Experiment, Grid, MethodSettings
 from tokgraft.config.language import CorpusSettings, Language
 from tokgraft.config.model import BaseModelConfig, ScratchModel
@@ -29,22 +30,6 @@ class Cell:
     method: str
     recipe: str
     seed: int
-
-    def paths(self) -> dict[str, str]:
-        """Folder of each artifact that belongs to the cell; a zero-shot cell has nothing that is trained."""
-        place = (self.model, self.language, self.tokenizer, self.method, self.seed)
-        found = {
-            "base": layout.base(self.model),
-            "corpus": layout.corpus(self.language),
-            "english": layout.corpus(layout.ENGLISH),
-            "tokenizer": layout.tokenizer(self.model, self.language, self.tokenizer),
-            "evaluation": layout.evaluation(self.model, self.language, self.tokenizer),
-            "init": layout.adapted(*place, layout.INIT),
-            "score_init": layout.scores(*place, layout.INIT),
-        }
-        if self.recipe != layout.INIT:
-            found |= {"trained": layout.adapted(*place, self.recipe), "score_trained": layout.scores(*place, self.recipe)}
-        return found
 
 
 @dataclass(frozen=True)
@@ -197,7 +182,7 @@ class Matrix:
         return source is not None and (source.language, source.tokenizer) == (language, tokenizer)
 
     def load_all(self) -> None:
-        """Read and validate every file the experiment names.
+        """Read and validate every file the experiment names, its methods and its resources.
 
         Raises:
             ConfigError: One of them is missing or wrong.
@@ -206,25 +191,39 @@ class Matrix:
             raise ConfigError(f"experiment {self.experiment.name} has no cells")
         for files in ("models", "languages", "tokenizers", "recipes", "task_files"):
             getattr(self, files)
+        self._validate()
 
-    def listing(self) -> dict[str, Any]:
-        """What the report and the tracking stage are told: every cell with its folders, and names for people."""
-        return {
-            "experiment": self.experiment.name,
-            "description": self.experiment.description,
-            "bootstrap_draws": self.experiment.bootstrap_draws,
-            "names": {
-                "languages": {slug: language.name for slug, language in self.languages.items()},
-                "models": {slug: model.name for slug, model in self.models.items()},
-            },
-            "licences": {slug: model.licence for slug, model in self.models.items() if model.licence},
-            "cells": [{**cell.__dict__, "paths": self._cell_paths(cell), "reason": None} for cell in self.cells],
-        }
+    def evaluation(self, language: str) -> TokenizerEvaluation:
+        """How tokenizers of a language are evaluated."""
+        return (self.experiment.tokenizer_evaluation or TokenizerEvaluation()).of(language)
 
-    def _cell_paths(self, cell: Cell) -> dict[str, str]:
-        """Folders that the tables and the store know of: evaluations only where the experiment asks for them."""
-        wanted = self.experiment.tokenizer_evaluation is not None
-        return {name: folder for name, folder in cell.paths().items() if wanted or name != "evaluation"}
+    def _validate(self) -> None:
+        """Raise unless every method, refiner and resource that the experiment names exists and takes the parameters it is given."""
+        where = f"experiment {self.experiment.name}"
+        used = {cell.method for cell in self.cells}
+        for name in sorted(used | set(self.experiment.methods)):
+            chain, params = self.method(name)
+            methods.validate(chain, params)
+            self._validate_resources(name, chain)
+        for name in self.experiment.resources:
+            resources.validate(*self.resource(name))
+        for name, params in self.experiment.refiners.items():
+            methods.validate(f"{layout.CONTROL}+{name}", {name: params})
+        named = {part for name in used for part in (name, name.partition("+")[0])}
+        for name in self.experiment.methods:
+            if name not in named:
+                raise unknown("method", name, used, f"{where}, methods (no grid uses it)")
+
+    def _validate_resources(self, method: str, chain: str) -> None:
+        """The entries that a method names must exist, and be of the resources that it requires."""
+        where, required = f"experiment {self.experiment.name}, method {method}", methods.requirements(chain)
+        for name, entry in self.resources(method).items():
+            if name not in required:
+                raise unknown("resource", name, required, f"{where} (it requires no such resource)")
+            if entry not in self.experiment.resources:
+                raise unknown("resource", entry, self.experiment.resources, where)
+            if (kind := self.resource(entry)[0]) != name:
+                raise ConfigError(f"{where}: {entry} is a setting of {kind}, not of {name}", f"name an entry with `resource: {name}`")
 
 
 def _methods(grid: Grid) -> list[str]:
@@ -233,11 +232,33 @@ def _methods(grid: Grid) -> list[str]:
 
 
 def load_matrix(settings: str, root: Path = Path("config")) -> Matrix:
-    """The matrix of an experiment given as a JSON text, a file or a slug."""
-    if settings.lstrip().startswith("{"):
-        experiment = Experiment.parse(json.loads(settings), "the experiment given as JSON")
-    else:
-        experiment = Experiment.load(settings, root)
+    """The matrix of an experiment given as a JSON text, a file or a slug.
+
+    Raises:
+        ConfigError: The experiment, or a file that it names, is missing or wrong; or another experiment has its name.
+    """
+    experiment = Experiment.load(settings, root)
+    if not settings.lstrip().startswith("{"):
+        _only_one(settings, experiment.name, Path(root))
     matrix = Matrix(experiment, Path(root))
     matrix.load_all()
     return matrix
+
+
+def _only_one(settings: str, name: str, root: Path) -> None:
+    """Raise if another file of the configuration has the same name: their tables would lie in the same place."""
+    own = Path(settings) if Path(settings).suffix else root / Experiment.folder / f"{settings}.yaml"
+    for path in [root / "config.yaml", *sorted((root / Experiment.folder).glob("*.yaml"))]:
+        if path.is_file() and path.resolve() != own.resolve() and _name(path) == name:
+            raise ConfigError(
+                f"{own} and {path} both have `name: {name}`, so their tables would overwrite each other", "rename one of the two"
+            )
+
+
+def _name(path: Path) -> Any:
+    """The name that a file gives its experiment, whatever else is wrong with it."""
+    try:
+        data = read_yaml(path)
+    except ConfigError:
+        return None
+    return data.get("name") if isinstance(data, dict) else None

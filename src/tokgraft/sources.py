@@ -1,0 +1,97 @@
+"""Which source files decide what a stage writes: those that its entry module imports, and theirs, read from the import graph.
+
+The hash of their content is a parameter of every job, so a job runs again when one of them changes. It holds no path: the same code gives the
+same hash wherever the package is installed and wherever Snakemake is started.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import grimp
+
+PACKAGE = Path(__file__).parent
+NAME = __package__
+
+# The module whose function a stage's command calls. Registered parts that a job names (methods, trainers, ...) are added to it.
+ENTRIES = {
+    "corpus": "corpus.build",
+    "tokenizer": "tokenizers.build",
+    "evaluation": "intrinsic.build",
+    "model": "models.build",
+    "resource": "resources",
+    "transplant": "transplant",
+    "train": "training.run",
+    "score": "scoring.run",
+    "report": "reporting.build",
+    "check": "reporting.checks",
+    "publish": "tracking.publishing",
+    "cells": "places",
+}
+# These report, find and dispatch; they cannot change what is written in the hashed part of an artifact.
+SILENT = frozenset(f"{NAME}.{name}" for name in ("errors", "logs", "masking", "processor", "registry"))
+
+
+def digest(stage: str, parts: Iterable[str] = (), more: Iterable[Path] = ()) -> str:
+    """Hash of everything that decides what a job of a stage writes, beside its settings and inputs.
+
+    Args:
+        stage: A key of `ENTRIES`.
+        parts: Dotted names of the modules that the job names by its settings (`Registry.module`).
+        more: Further files (templates of the configuration).
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    found = _package_digest(stage, tuple(sorted(set(parts))))
+    other = sorted(file_digest(path) for path in more)
+    return hashlib.sha256("".join([found, *other]).encode()).hexdigest()[:16]
+
+
+def files(stage: str, parts: Iterable[str] = ()) -> list[Path]:
+    """The package's files that decide what a job of a stage writes: modules, and the data files that lie beside them."""
+    modules = closure((f"{NAME}.{ENTRIES[stage]}", *parts))
+    found = [_file(module) for module in modules]
+    folders = {path.parent for path in found if path.parent != PACKAGE}
+    data = [path for folder in folders for path in folder.iterdir() if path.is_file() and path.suffix not in {".py", ".pyc", ".pyi"}]
+    return sorted({*found, *data})
+
+
+@cache
+def closure(modules: tuple[str, ...]) -> list[str]:
+    """Modules of the package that are loaded when some are: their imports, lazy ones too, and the packages they lie in."""
+    graph, found, queue = _graph(), set(), list(modules)
+    while queue:
+        module = queue.pop()
+        if module in found or module in SILENT:
+            continue
+        found.add(module)
+        queue += graph.find_modules_directly_imported_by(module)
+        if "." in module:
+            queue.append(module.rpartition(".")[0])
+    return sorted(found)
+
+
+@cache
+def file_digest(path: Path) -> str:
+    """Hex SHA-256 of a file, read once in a process."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@cache
+def _package_digest(stage: str, parts: tuple[str, ...]) -> str:
+    named = [f"{path.relative_to(PACKAGE).as_posix()} {file_digest(path)}" for path in files(stage, parts)]
+    return hashlib.sha256("\n".join(named).encode()).hexdigest()
+
+
+@cache
+def _graph() -> grimp.ImportGraph:
+    return grimp.build_graph(NAME, cache_dir=None)
+
+
+def _file(module: str) -> Path:
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
