@@ -50,15 +50,15 @@ class Workflow:
     """The experiment as the rules see it. Wildcards hold names in paths (`tokgraft.places`): slugs, some with a key.
 
     Args:
-        file: File of the experiment.
+        experiment: File of the experiment, its slug, or a JSON text.
         root: The `config/` folder.
 
     Raises:
         ConfigError: The experiment, or a file that it names, is missing or wrong.
     """
 
-    def __init__(self, file: Path = DEFAULT, root: Path = Path("config")) -> None:
-        self.matrix: Matrix = load_matrix(str(file), root)
+    def __init__(self, experiment: str | Path = DEFAULT, root: Path = Path("config")) -> None:
+        self.matrix: Matrix = load_matrix(str(experiment), root)
         self.config = canonical_json(self.matrix.experiment.model_dump(mode="json"))
         self.name = self.matrix.experiment.name
         self.root = Path(root)

@@ -49,7 +49,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_planning_imports_neither_torch_nor_transformers() -> None:
     code = (
         "import sys, json, yaml; from tokgraft.workflow import Workflow\n"
-        "Workflow(yaml.safe_load(open('config/config.yaml')))\n"
+        "Workflow()\n"
         "heavy = {'torch', 'transformers', 'datasets', 'lm_eval', 'mlflow'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

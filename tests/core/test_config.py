@@ -12,9 +12,9 @@ import pytest
 from tokgraft.config.base import slugs
 from tokgraft.config.experiment import Experiment
 from tokgraft.config.language import Language
-from tokgraft.matrix import load_matrix
 from tokgraft.config.schema import KINDS, reference, schema
 from tokgraft.errors import ConfigError
+from tokgraft.matrix import load_matrix
 from tokgraft.workflow import Workflow
 
 GRID = {
@@ -77,17 +77,17 @@ def test_unknown_key_names_the_place_and_a_near_match() -> None:
 )
 def test_unknown_slug_is_named_with_near_matches(key: str, bad: str, near: str) -> None:
     with pytest.raises(ConfigError, match=bad) as caught:
-        Workflow({"name": "x", "grids": [{**GRID, key: [bad]}]})
+        Workflow(json.dumps({"name": "x", "grids": [{**GRID, key: [bad]}]}))
     assert near in caught.value.do
 
 
 def test_unknown_parameters_are_refused_before_the_graph_is_built() -> None:
     with pytest.raises(ConfigError, match="epsilom"):
-        Workflow({"name": "x", "grids": [{**GRID, "methods": ["multivariate"]}], "methods": {"multivariate": {"params": {"epsilom": 1}}}})
+        Workflow(json.dumps({"name": "x", "grids": [{**GRID, "methods": ["multivariate"]}], "methods": {"multivariate": {"params": {"epsilom": 1}}}}))
     with pytest.raises(ConfigError, match="epohcs"):
-        Workflow({"name": "x", "grids": [GRID], "resources": {"token_vectors": {"epohcs": 1}}})
+        Workflow(json.dumps({"name": "x", "grids": [GRID], "resources": {"token_vectors": {"epohcs": 1}}}))
     with pytest.raises(ConfigError, match="no grid uses it"):
-        Workflow({"name": "x", "grids": [GRID], "methods": {"focus": {"params": {}}}})
+        Workflow(json.dumps({"name": "x", "grids": [GRID], "methods": {"focus": {"params": {}}}}))
 
 
 def test_cells_are_unique_and_the_control_keeps_its_tokenizer() -> None:
@@ -115,7 +115,7 @@ def test_a_chain_takes_the_settings_of_its_parts() -> None:
         "refiners": {"readout": {"states": 5}, "prior": {"rounds": 2}},
         "resources": {"wide": {"resource": "token_vectors", "params": {"dim": 300}}},
     }
-    matrix = Workflow(data).matrix
+    matrix = Workflow(json.dumps(data)).matrix
     assert matrix.method("focus-wide") == ("focus", {"match_symbols": True})
     both = {"prior": {"rounds": 2}, "readout": {"states": 5}}
     assert matrix.method("focus-wide+prior+readout") == ("focus+prior+readout", {"focus": {"match_symbols": True}, **both})
@@ -124,4 +124,4 @@ def test_a_chain_takes_the_settings_of_its_parts() -> None:
     assert matrix.method("mean+prior+readout") == ("mean+prior+readout", both)
     assert len(matrix.cells) == 6
     with pytest.raises(ConfigError, match="state"):
-        Workflow({**data, "refiners": {"readout": {"state": 5}}})
+        Workflow(json.dumps({**data, "refiners": {"readout": {"state": 5}}}))

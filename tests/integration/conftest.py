@@ -104,6 +104,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     if at_hand := os.environ.get("TOKGRAFT_FINISHED_RUN"):
         for name in LEFT:
             shutil.copytree(Path(at_hand) / name, checkout.root / name, symlinks=True)
-        (checkout.root / "results/published.json").unlink(missing_ok=True)
+        (checkout.root / "results/experiments/smoke/published.json").unlink(missing_ok=True)
     checkout.smoke()
     return checkout

@@ -24,7 +24,7 @@ ALL = Counter(
 PUBLISH = Counter(publish_mlflow=1)
 TABLES = Counter(report_build=1, report_check=1, publish_mlflow=1)
 FOCUS = "results/models/pocket-smoke/deu_Latn/bpe2k/focus/s0/smoke"
-TABLE = "results/tables/manifest.json"
+TABLE = "results/experiments/smoke/tables/manifest.json"
 
 
 def make(checkout: Checkout, *words: str, check: bool = True, env: dict[str, str] | None = None) -> str:
@@ -159,11 +159,11 @@ def test_the_table_is_rebuilt_from_pulled_scores_without_a_model(store: Store) -
     assert clone.listed(TABLE) == Counter(report_build=1)
     clone.smoke(TABLE)
     assert not list((clone.root / "results").glob("models/**/manifest.json"))
-    tables, origin = clone.root / "results/tables", store.origin.root / "results/tables"
+    tables, origin = clone.root / "results/experiments/smoke/tables", store.origin.root / "results/experiments/smoke/tables"
     for name in ("leaderboard.csv", "scores.csv", "differences.csv", "tokenizers.csv", "curves.csv"):
         assert (tables / name).read_bytes() == (origin / name).read_bytes(), name
     clone.smoke()
-    assert len(json.loads((clone.root / "results/published.json").read_text())["created"]) == 4
+    assert len(json.loads((clone.root / "results/experiments/smoke/published.json").read_text())["created"]) == 4
 
 
 def test_one_cell(store: Store) -> None:
@@ -245,7 +245,7 @@ def test_a_store_that_is_not_reached(store: Store) -> None:
 def test_nothing_moves_while_snakemake_runs(store: Store) -> None:
     clone = store.clone()
     (clone.root / ".snakemake/locks").mkdir(parents=True)
-    (clone.root / ".snakemake/locks/0.output.lock").write_text("results/cells.json\n")
+    (clone.root / ".snakemake/locks/0.output.lock").write_text("results/experiments/smoke/cells.json\n")
     assert "a run of snakemake" in make(clone, "pull", check=False)
     assert not (clone.root / "results").exists()
 
@@ -256,11 +256,11 @@ def test_snakemake_waits_outside_while_a_pull_is_at_work(store: Store) -> None:
         "import subprocess, sys; from pathlib import Path\n"
         "from tokgraft.store import stages, turn\n"
         "with turn.turn(Path(), map(stages.output, stages.stored(Path()).values()), 'pull'):\n"
-        f"    done = subprocess.run(['snakemake', 'results/cells.json', '--configfile', {SMOKE[1]!r}], capture_output=True, text=True)\n"
+        f"    done = subprocess.run(['snakemake', 'results/experiments/smoke/cells.json', '--configfile', {SMOKE[1]!r}], capture_output=True, text=True)\n"
         "print(done.stdout + done.stderr); sys.exit(done.returncode != 1)\n"
     )
     assert "cannot be locked" in clone.run("python", "-c", code).stdout
-    assert not (clone.root / "results/cells.json").exists()
+    assert not (clone.root / "results/experiments/smoke/cells.json").exists()
 
 
 # --- what DVC shows -----------------------------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ def test_metrics_and_plots_show_the_tables(store: Store) -> None:
 def test_a_pull_after_a_rebuild_keeps_the_rebuilt(store: Store) -> None:
     clone = store.clone()
     store.pull(clone)
-    shutil.rmtree(clone.root / "results/tables")
+    shutil.rmtree(clone.root / "results/experiments/smoke/tables")
     clone.smoke(TABLE)
     assert store.pull(clone)["fetched"] == []
     assert clone.listed() == PUBLISH

@@ -17,19 +17,19 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import SMOKE, Checkout, copy_run
-from tests.workflow.conftest import cache
+from tests.workflow.conftest import cache, places
 from tokgraft import artifacts
 
 pytestmark = pytest.mark.timeout(1200)
 
-CELL = "pocket-smoke/deu_Latn/bpe2k/mean/s0"
+AT, TOKENIZER = places("config/experiments/smoke.yaml"), ("pocket-smoke", "deu_Latn", "bpe2k")
 STAGES = {
-    "corpus": "results/corpora/deu_Latn",
-    "tokenizer": "results/tokenizers/pocket-smoke/deu_Latn/bpe2k",
-    "resource": "results/resources/token_vectors/pocket-smoke/deu_Latn/bpe2k",
-    "transplant": f"results/models/{CELL}/init",
-    "train": f"results/models/{CELL}/smoke",
-    "score": f"results/scores/{CELL}/smoke",
+    "corpus": AT.corpus("deu_Latn"),
+    "tokenizer": AT.tokenizer(*TOKENIZER),
+    "resource": AT.resource("token_vectors", *TOKENIZER),
+    "transplant": AT.adapted(*TOKENIZER, "mean", 0, "init"),
+    "train": AT.adapted(*TOKENIZER, "mean", 0, "smoke"),
+    "score": AT.scores(*TOKENIZER, "mean", 0, "smoke"),
 }
 
 

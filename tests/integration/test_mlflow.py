@@ -168,7 +168,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def cells(root: Path, experiment: str, keep: slice = slice(None)) -> Path:
     """A cell list of its own name."""
-    listing = json.loads((root / "results/cells.json").read_text())
+    listing = json.loads((root / "results/experiments/smoke/cells.json").read_text())
     path = root / f"results/{experiment}.json"
     path.write_text(json.dumps({**listing, "experiment": experiment, "cells": listing["cells"][keep]}))
     return path
@@ -326,17 +326,17 @@ def test_a_run_whose_server_is_down_finishes_all_else_and_the_next_one_publishes
     run = copy_run(finished, tmp_path / "run")
     for path in ("published.json", "checked.txt"):
         (run.root / "results" / path).unlink()
-    shutil.rmtree(run.root / "results/tables")
+    shutil.rmtree(run.root / "results/experiments/smoke/tables")
     server.kill()
     where = {"MLFLOW_TRACKING_URI": server.uri}
     done = run.run("snakemake", *SMOKE, check=False, env=where)
     assert done.returncode != 0
     said = done.stdout + done.stderr
     assert f"the tracking store {server.uri} cannot be used" in said and "publish again; nothing is lost" in said
-    assert (run.root / "results/tables/report.html").is_file() and (run.root / "results/checked.txt").is_file()
-    assert not (run.root / "results/published.json").exists()
+    assert (run.root / "results/experiments/smoke/tables/report.html").is_file() and (run.root / "results/experiments/smoke/checked.txt").is_file()
+    assert not (run.root / "results/experiments/smoke/published.json").exists()
     server.start()
     run.run("snakemake", *SMOKE, env=where)
-    published = json.loads((run.root / "results/published.json").read_text())
+    published = json.loads((run.root / "results/experiments/smoke/published.json").read_text())
     assert published["created"] and server.states("smoke")[("FINISHED", "true")] == len(published["created"])
     assert published["uri"] == server.uri and published["comparison"].startswith(server.uri)

@@ -122,8 +122,8 @@ def ran(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 
 def test_the_experiment_comes_to_its_end(ran: Checkout) -> None:
-    assert (ran.root / "results/checked.txt").read_text().strip()
-    assert {"focus", "mean", "none", "random"} <= set(re.findall(r"[a-z]+", (ran.root / "results/tables/leaderboard.csv").read_text()))
+    assert (ran.root / "results/experiments/smoke/checked.txt").read_text().strip()
+    assert {"focus", "mean", "none", "random"} <= set(re.findall(r"[a-z]+", (ran.root / "results/experiments/smoke/tables/leaderboard.csv").read_text()))
     assert ran.listed() == Counter()  # the workstation's profile sees nothing left to do
 
 
@@ -159,12 +159,12 @@ def test_short_jobs_share_a_slurm_job(ran: Checkout) -> None:
 
 def test_a_lost_node_costs_one_more_try(ran: Checkout, cluster: Cluster) -> None:
     """n1 takes nothing new, so the job goes to n2; n2 is gone; n1 is back and gets the job."""
-    (ran.root / "results/checked.txt").unlink()
+    (ran.root / "results/experiments/smoke/checked.txt").unlink()
     log = ran.root / "logs/report_check.log"
     log.unlink()
     before = {job.id for job in cluster.finished()}
     cluster.run("scontrol", "update", "nodename=n1", "state=drain", "reason=test")
-    run = start(ran, cluster, "results/checked.txt")
+    run = start(ran, cluster, "results/experiments/smoke/checked.txt")
     try:
         until(log.exists, run)  # the job itself is at work, not only its launcher
         assert [nodes for _, nodes in cluster.running().values()] == ["n2"]
@@ -176,7 +176,7 @@ def test_a_lost_node_costs_one_more_try(ran: Checkout, cluster: Cluster) -> None
         cluster.bring_back("n2")
     last = [job for job in cluster.finished() if job.id not in before]
     assert [(job.state, job.nodes) for job in last] == [("NODE_FAIL", "n2"), ("COMPLETED", "n1")]
-    assert (ran.root / "results/checked.txt").read_text().strip()
+    assert (ran.root / "results/experiments/smoke/checked.txt").read_text().strip()
 
 
 def test_a_cell_trains_on_two_nodes(ran: Checkout, cluster: Cluster) -> None:

@@ -24,10 +24,10 @@ def test_snakemakes_report_holds_the_tables_and_their_provenance(finished: Check
         for name, content in re.findall(r'data:text/\w+;charset=utf8;filename=([\w.]+);base64,([^"]+)"', text)
     }
     for name in ("report.html", "leaderboard.csv", "differences.csv"):
-        assert embedded[name] == (run.root / "results/tables" / name).read_bytes()
+        assert embedded[name] == (run.root / "results/experiments/smoke/tables" / name).read_bytes()
     page = embedded["report.html"].decode()
-    provenance = json.loads((run.root / "results/tables/provenance.json").read_text())
-    runs = {one["folder"]: one for one in json.loads((run.root / "results/tables/runs.json").read_text())["artifacts"]}
+    provenance = json.loads((run.root / "results/experiments/smoke/tables/provenance.json").read_text())
+    runs = {one["folder"]: one for one in json.loads((run.root / "results/experiments/smoke/tables/runs.json").read_text())["artifacts"]}
     for one in provenance["artifacts"]:
         folder = run.root / one["folder"]
         assert artifacts.fingerprint(folder) == one["manifest"] and not artifacts.verify(folder)

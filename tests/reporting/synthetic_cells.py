@@ -42,7 +42,8 @@ def build(root: Path, demo=DEMO, seeds=(0,), pages: int = 40, draws: int = 500, 
         "experiment": "demo", "description": "An invented experiment.", "bootstrap_draws": draws, "cells": cells,
         "names": {"languages": {"deu_Latn": "German", "ell_Grek": "Greek"}, "models": {"pocket": "Pocket", "smollm2-135m": "SmolLM2 135M"}},
     }  # fmt: skip
-    path = root / "results" / "cells.json"
+    path = root / layout.cells("demo")
+    path.parent.mkdir(parents=True)
     path.write_text(json.dumps(listing, indent=1))
     return path
 

@@ -13,7 +13,7 @@ from tokgraft.cli import main
 from tokgraft.config import layout
 from tokgraft.reporting.checks import check_products
 
-CELLS = Path("results/cells.json")
+CELLS = Path("results/experiments/demo/cells.json")
 FOCUS = ("pocket", "deu_Latn", "bpe8k", "focus", 0)
 
 

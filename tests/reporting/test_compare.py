@@ -15,7 +15,7 @@ from tokgraft.reporting.findings import amount, headline, leaders, limits, place
 from tokgraft.reporting.summary import summarise
 from tokgraft.scoring.statistics import Difference, read_samples
 
-CELLS = Path("results/cells.json")
+CELLS = Path("results/experiments/demo/cells.json")
 
 
 def test_differences_are_those_of_the_samples(project):

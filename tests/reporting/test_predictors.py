@@ -81,11 +81,11 @@ def test_a_report_with_evaluated_tokenizers_says_what_predicts_bits_per_byte(tmp
         if not (tmp_path / folder).exists():
             synthetic_cells._write(tmp_path / folder, "evaluation", {"evaluation.json": json.dumps(content)})
     listing.write_text(json.dumps(cells))
-    build_report(load_cells(listing), Path("results/tables"))
-    with Path("results/tables/predictors.csv").open(newline="") as handle:
+    build_report(load_cells(listing), Path("results/experiments/demo/tables"))
+    with Path("results/experiments/demo/tables/predictors.csv").open(newline="") as handle:
         found = list(csv.DictReader(handle))
     assert [(row["metric"], row["method"], row["correlation"]) for row in found] == [
         ("fertility", "all", "1"), ("fertility", "focus", "1"), ("fertility", "mean", "1"),
     ]  # fmt: skip
-    assert "What tells bits per byte in advance" in Path("results/tables/report.html").read_text()
-    assert Path("results/tables/figures/predictors.svg").is_file()
+    assert "What tells bits per byte in advance" in Path("results/experiments/demo/tables/report.html").read_text()
+    assert Path("results/experiments/demo/tables/figures/predictors.svg").is_file()

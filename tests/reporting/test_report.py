@@ -20,7 +20,7 @@ from tokgraft.reporting.build import build_report
 from tokgraft.reporting.checks import check_products
 from tokgraft.reporting.style import spread
 
-CELLS, OUT = Path("results/cells.json"), Path("results/tables")
+CELLS, OUT = Path("results/experiments/demo/cells.json"), Path("results/experiments/demo/tables")
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def know(root: Path) -> list[str]:
     for path in made:
         inputs = [found[one] for one in artifacts.read((root / path).parent)["inputs"].values()]
         records.write_metadata(root, path, metadata(root, path, ["stage.py", *inputs]))
-    records.write_metadata(root, "results/cells.json", metadata(root, "results/cells.json", ["stage.py"]))
+    records.write_metadata(root, "results/experiments/demo/cells.json", metadata(root, "results/experiments/demo/cells.json", ["stage.py"]))
     return made
 
 

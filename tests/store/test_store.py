@@ -21,7 +21,7 @@ from tokgraft.store import StoreError, records, stages
 from tokgraft.store.pull import pull
 from tokgraft.store.push import push
 
-CELLS = Path(layout.cells())
+CELLS = Path(layout.cells("demo"))
 ONE = layout.scores("pocket", "deu_Latn", "bpe8k", "mean", 0, "init")
 DVC = [str(Path(sys.executable).with_name("dvc"))]
 
@@ -34,7 +34,7 @@ def test_what_is_pushed_comes_back_whole_and_known_in_a_fresh_clone(checkout, cl
     done = push(load_cells(CELLS))
     made = [path.relative_to(checkout).as_posix() for path in artifacts.find(checkout / "results")]
     assert set(made) | {str(CELLS)} == set(done.recorded) and done.files and not done.unknown
-    assert set(done.absent) == {layout.tables(), layout.checked()}
+    assert set(done.absent) == {layout.tables("demo"), layout.checked("demo")}
     root = clone(checkout)
     tracked = call("git", "ls-files", cwd=root).split()
     assert {"dvc.yaml", "dvc.lock", "snakemake.lock", ".dvc/config"} <= set(tracked)
@@ -233,7 +233,7 @@ def test_inputs_are_dated_after_what_is_made_from_them_and_before_any_source(che
 def test_nothing_is_pushed_or_pulled_while_a_run_is_going_on(checkout, command, capsys):
     push(load_cells(CELLS))
     locks = Path(".snakemake/locks")
-    (locks / "0.input.lock").write_text("results/cells.json\n")
+    (locks / "0.input.lock").write_text("results/experiments/demo/cells.json\n")
     assert main(command) == 2
     message = capsys.readouterr().err
     assert "run of snakemake" in message and "snakemake --unlock" in message

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from tokgraft.config import layout
-from tokgraft.matrix import load_matrix
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import ConfigError, DataError
+from tokgraft.matrix import load_matrix
 from tokgraft.tokenizers.base import load_base, to_tokenizer
 from tokgraft.tokenizers.build import build_tokenizer
 from tokgraft.tokenizers.texts import EPOCHS, blend, paragraphs
@@ -93,7 +93,7 @@ def experiment(tokenizer: str) -> str:
 
 
 def test_the_workflow_prepares_the_corpora_of_all_languages() -> None:
-    workflow = Workflow(json.loads(experiment("germanic8k")))
+    workflow = Workflow(experiment("germanic8k"))
     place = SimpleNamespace(model="pocket", language="deu_Latn", tokenizer="germanic8k")
     inputs = workflow.inputs("tokenizer")(place)
     assert inputs["learn_nld_Latn"] == layout.manifest(layout.corpus("nld_Latn")) and "learn_deu_Latn" in inputs

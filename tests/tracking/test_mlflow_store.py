@@ -23,7 +23,7 @@ from tokgraft.tracking.mlflow_store import FINGERPRINT, LIVE, TrackingError, def
 from tokgraft.tracking.publishing import Published, Publisher, publish
 from tokgraft.tracking.record import fingerprint, record
 
-CELLS = Path("results/cells.json")
+CELLS = Path("results/experiments/demo/cells.json")
 MEAN = "pocket/deu_Latn/bpe8k/mean/pocket-demo/s0"
 
 

@@ -215,7 +215,12 @@ def test_a_language_nobody_has_configured(finished: Project) -> None:
 def test_the_readme_commands_run_as_printed(finished: Project, tmp_path: Path) -> None:
     """The section "Alone, too", with the small model's names in the place of the demo's."""
     text = (ROOT / "README.md").read_text().split("<!-- alone:begin -->")[1].split("<!-- alone:end -->")[0]
-    text = text.replace("models/pocket/", f"models/{BASE}/").replace("corpora/eng_Latn", f"corpora/{AT.language('eng_Latn')}").replace("bpe8k", "bpe2k").replace("/tmp/tokgraft", str(tmp_path))
+    text = (
+        text.replace("models/pocket/", f"models/{BASE}/")
+        .replace("corpora/eng_Latn", f"corpora/{AT.language('eng_Latn')}")
+        .replace("bpe8k", "bpe2k")
+        .replace("/tmp/tokgraft", str(tmp_path))
+    )
     shell, python = (block.split("\n", 1)[1] for block in text.split("```")[1::2])
     finished.run("bash", "-euc", shell)
     done = finished.run(sys.executable, "-c", python + "\nprint(model.config.vocab_size == len(tokenizer) == 2048)")
