@@ -41,16 +41,16 @@ def test_clip_by_hand() -> None:
     assert new[1].tolist() == [6, 8], "the rows that were given stay"
 
 
-def test_clip_is_a_guard_against_crafted_rows() -> None:
+def test_clip_shortens_an_overlong_row_and_leaves_the_others() -> None:
     task = toytasks.task("mean", toys.tokenizer("byte_level"), toys.tokenizer("sp_bpe", 600, "both"))
     rows = methods.apply("mean", task, {})
     made = [number for number, way in enumerate(rows.provenance) if way.how == "combined"]
-    crafted = rows.input.copy()
-    crafted[made[0]] *= 1e6
-    found = clip(task, replace(rows, input=crafted), Clip(quantile=1.0))
+    long = rows.input.copy()
+    long[made[0]] *= 1e6
+    found = clip(task, replace(rows, input=long), Clip(quantile=1.0))
     assert np.linalg.norm(found.input[made[0]]) == pytest.approx(np.linalg.norm(task.E, axis=1).max(), rel=1e-5)
-    others = np.delete(np.arange(len(crafted)), made[0])
-    assert np.array_equal(found.input[others], crafted[others])
+    others = np.delete(np.arange(len(long)), made[0])
+    assert np.array_equal(found.input[others], long[others])
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ HELP = "put a new tokenizer into a model: make its rows by a method and write a 
 EXAMPLES = """  tokgraft transplant --model BASE --tokenizer TOKENIZER --method mean --out ADAPTED
   tokgraft transplant --model BASE --tokenizer TOKENIZER --method multivariate --set eps=1e-9 --seed 1 --out ADAPTED
   tokgraft transplant --model BASE --tokenizer TOKENIZER --method focus --resource token_vectors=VECTORS --out ADAPTED
+  tokgraft transplant --model BASE --tokenizer TOKENIZER --method omp --resource donor=DONOR --corpus CORPUS --out ADAPTED
   tokgraft list methods
 """
 
@@ -26,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="one parameter; in a chain: PART.KEY=VALUE"
     )
     parser.add_argument("--resource", action="append", default=[], metavar="NAME=DIR", help="folder of a resource that the method requires")
+    parser.add_argument(
+        "--corpus",
+        type=Path,
+        metavar="DIR",
+        help="corpus of the language: see on its dev text which tokens the adapted model predicts most",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
     parser.add_argument("--pad-to-multiple", type=int, metavar="N", help="round the rows up to a multiple of N (default: no padded rows)")
     parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that the model folder brings")
@@ -42,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     logs.opening({"method": args.method, "params": params, "resources": resources, "seed": args.seed})
     transplant.run(
         model=args.model, tokenizer=args.tokenizer, method=args.method, out=args.out, params=params, resources=resources, seed=args.seed,
-        pad_to_multiple=args.pad_to_multiple, trust_remote_code=args.trust_remote_code,
+        pad_to_multiple=args.pad_to_multiple, trust_remote_code=args.trust_remote_code, corpus=args.corpus,
     )  # fmt: skip
     return 0
 

@@ -19,8 +19,8 @@ class Omp(Params):
     normalise: bool = Field(False, description="Choose by cosine. The reference chooses by product, which prefers long rows.")
     centre: bool = Field(False, description="Subtract the mean of the shared tokens in both spaces. The reference does not.")
     clip_norms: bool = Field(
-        False, description="Shorten new rows to the 99.9th percentile of the shared tokens' lengths: a donor could hold rows made to become "
-        "overlong in the base (arXiv:2601.00065).",
+        False, description="Shorten new rows to the 99.9th percentile of the shared tokens' lengths; a row of usual length that was crafted "
+        "in the donor stays (docs/methods/omp.md)."
     )  # fmt: skip
 
 

@@ -15,8 +15,10 @@ from tokgraft import artifacts, methods, resources
 from tokgraft.errors import ConfigError, ModelError, TokenizerError
 from tokgraft.logs import log, processor_seconds
 from tokgraft.methods import Floats, Rows, States, Transplant
+from tokgraft.methods._rows import made
 from tokgraft.segmenter import Segmenter
 from tokgraft.transplant._facts import facts, provenance_lines
+from tokgraft.transplant._predicted import most_predicted, warn
 from tokgraft.vocab import Vocabulary
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class _Base:
 def run(
     *, model: str | Path, tokenizer: str | Path | None = None, method: str = "mean", out: str | Path,
     params: Mapping[str, Any] | None = None, resources: Mapping[str, str | Path] | None = None, seed: int = 0,
-    pad_to_multiple: int | None = None, trust_remote_code: bool = False,
+    pad_to_multiple: int | None = None, trust_remote_code: bool = False, corpus: str | Path | None = None,
 ) -> Path:  # fmt: skip
     """Transplant a tokenizer into a model and write a complete model folder.
 
@@ -54,6 +56,8 @@ def run(
         pad_to_multiple: Round the number of rows up to a multiple of this. A plain model folder cannot keep padded rows out of the
             softmax (only a head with a bias can), so leave it off unless what loads the model masks them.
         trust_remote_code: Run Python code that the model folder brings.
+        corpus: A corpus artifact of the language: the adapted model is run on some of its dev text, the tokens that it predicts most are
+            written to `transplant.json`, and one that is predicted far too often is warned of. None: that is not looked at.
 
     Returns:
         The folder.
@@ -62,6 +66,7 @@ def run(
         ConfigError: The method, a parameter or a resource is wrong or missing.
         TokenizerError: A tokenizer cannot be used.
         ModelError: The model is damaged, does not fit its tokenizer, or cannot be treated by the method.
+        DataError: The corpus has no dev pages.
         ArtifactError: A folder is missing, or the output cannot be written.
     """
     base, new, out = Path(model), Path(tokenizer if tokenizer is not None else model), Path(out)
@@ -93,7 +98,8 @@ def run(
         "seed": seed,
         "pad_to_multiple": pad_to_multiple,
     }
-    inputs = {"model": base, "tokenizer": new, **{f"resource_{name}": given[name] for name in loaded}}
+    text = {} if corpus is None else {"corpus": Path(corpus)}
+    inputs = {"model": base, "tokenizer": new, **text, **{f"resource_{name}": given[name] for name in loaded}}
     with artifacts.create(out, "model", settings, inputs, LIBRARIES, volatile=[TIMING]) as folder:
         if chain.first.keeps_tokenizer:
             _keep(read.model, rows, changed=len(chain.parts) > 1)
@@ -102,7 +108,12 @@ def run(
         smoke(read.model, target_tokenizer, target)
         _save(read.model, target_tokenizer, folder)
         _write(folder / PROVENANCE, "".join(provenance_lines(target, rows)))
-        _write(folder / FACTS, _json(facts(method, task, rows, read.model.get_input_embeddings().weight.shape[0])))
+        told = facts(method, task, rows, read.model.get_input_embeddings().weight.shape[0])
+        if corpus is not None:
+            predicted = most_predicted(read.model, target_tokenizer, Path(corpus), made(rows).tolist())
+            warn(predicted, method)
+            told["most_predicted"] = [one.facts() for one in predicted]
+        _write(folder / FACTS, _json(told))
         timing = {
             "rows": round(built - started, 3), "model": round(time.monotonic() - built, 3), "processor": round(processor_seconds() - worked, 3),
             "flops": flops, "resources": {name: _seconds(given[name], "wall_seconds") for name in sorted(loaded)},
