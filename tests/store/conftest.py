@@ -57,17 +57,22 @@ def small(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def checkout(small, tmp_path, monkeypatch):
-    """A git repository with the project's own DVC settings and the three cells; the working directory."""
-    root = tmp_path / "checkout"
+def make_checkout(small: Path, root: Path) -> Path:
+    """A git repository with the project's own DVC settings and the three cells."""
     shutil.copytree(small, root)
     shutil.copytree(REPOSITORY / ".dvc", root / ".dvc", ignore=lambda folder, names: set(names) - {"config", ".gitignore"})
     for name in (".dvcignore", ".gitignore"):
         shutil.copy(REPOSITORY / name, root / name)
     know(root)
-    monkeypatch.chdir(root)
     call(*GIT, "init", "-q", ".", cwd=root)
+    return root
+
+
+@pytest.fixture
+def checkout(small, tmp_path, monkeypatch):
+    """A git repository with the project's own DVC settings and the three cells; the working directory."""
+    root = make_checkout(small, tmp_path / "checkout")
+    monkeypatch.chdir(root)
     return root
 
 

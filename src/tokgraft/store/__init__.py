@@ -6,7 +6,11 @@ No job of the workflow imports these modules: they are called after a run (`tokg
 from __future__ import annotations
 
 from tokgraft.errors import TokgraftError
+from tokgraft.masking import masked
 
 
 class StoreError(TokgraftError):
-    """Artifacts cannot be recorded, pushed or pulled."""
+    """Artifacts cannot be recorded, pushed or pulled. Passwords in the address of a remote are masked, whoever wrote the message."""
+
+    def __init__(self, what: str, do: str = "") -> None:
+        super().__init__(masked(what), masked(do))

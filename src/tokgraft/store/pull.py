@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,26 +75,24 @@ def _pull(chosen: dict[str, str], root: Path, known: Mapping[str, Record], done:
     absent = {name: path for name, path in chosen.items() if not _settled(root, path, known, done)}
     if not absent:
         return
-    trouble = cache.fetch(root, absent, remote, jobs)
-    damaged = []
-    for name, path in absent.items():
-        if not (root / path).exists():
-            done.missing.append(path)
-        elif problem := _problem(root, path, None):
+    got = cache.fetch(root, absent, remote, jobs)
+    for name in got.whole:
+        path = absent[name]
+        if problem := _problem(root, path, None):
             _put_aside(root, path, problem, done)
-            damaged.append(name)
-        elif trouble and _problem(root, path, known.get(stages.output(path))):
-            done.missing.append(path)  # an older version that was to be replaced
         else:
             done.fetched.append(path)
-    if done.missing:
+    done.missing += [absent[name] for name in got.missing]
+    done.damaged |= {absent[name]: f"damaged in the store: {', '.join(map(cache.in_store, found))}" for name, found in got.damaged.items()}
+    if got.missing:
         log.error("not in the store, or only in part: %s", ", ".join(done.missing))
-        log.error("-> %s", trouble or "dvc gives no reason")
+        log.error("-> %s", got.reason or "dvc.lock does not know them")
         log.error(
             "-> pull again; if it stays: another store (make remote URL=...), make push where they were made, or let snakemake build them"
         )
-    if damaged and (objects := cache.forget_damaged(root, damaged)):
-        log.error("damaged in the store: %s", ", ".join(f"files/md5/{name[:2]}/{name[2:]}" for name in objects))
+    if got.damaged:
+        for path in (absent[name] for name in got.damaged):
+            log.error("%s: %s", path, done.damaged[path])
         log.error("-> delete these in the remote, then push again from where they were made; or let snakemake build them")
 
 
@@ -133,8 +130,10 @@ def _problem(root: Path, path: str, record: Record | None) -> str:
 
 def _put_aside(root: Path, path: str, problem: str, done: Pulled) -> None:
     place = root / path
-    aside = place.with_name(f".{place.name}.damaged")
-    shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
+    if place.is_dir() and not artifacts.is_artifact(place) and artifacts.find(place):
+        raise StoreError(f"{path} holds artifacts, and is none itself", f"move it out of the way, or do not pull {path}")
+    names = (place.with_name(f".{place.name}{number}.damaged") for number in ("", *(f".{count}" for count in range(2, 10_000))))
+    aside = next(name for name in names if not name.exists())
     place.rename(aside)
     log.error("%s; put aside as %s", problem, aside.relative_to(root))
     done.damaged[path] = problem

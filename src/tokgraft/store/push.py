@@ -10,6 +10,7 @@ from tokgraft.cells import CellList
 from tokgraft.config import layout
 from tokgraft.logs import log
 from tokgraft.store import StoreError, cache, metrics, records, stages
+from tokgraft.store.paths import below_results, refuse_links
 from tokgraft.store.records import Record
 from tokgraft.store.turn import turn
 
@@ -43,12 +44,15 @@ def push(
     Raises:
         StoreError: A run is going on, an artifact is damaged, or DVC fails.
     """
+    for written in (stages.DVC_YAML, stages.DVC_LOCK, records.LOCK, stages.METRICS):
+        refuse_links(root, written)
     done, before, old = Pushed(), stages.stored(root), records.load(root)
     outputs = records.outputs(root)
     with turn(root, {*outputs, *map(stages.output, before.values())}, "push"):
         here = _trusted(root, records.collect(root, outputs))
         paths = stages.wanted(cells, {**old, **here})
         for path in paths:
+            below_results(root, path, f"the list of the cells of {cells.experiment}")
             _sort(root, path, here, done)
         kept = [] if prune else list(before.values())
         done.forgotten = sorted(set(before.values()) - set(paths)) if prune else []

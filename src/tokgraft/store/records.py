@@ -21,7 +21,9 @@ from typing import Any
 
 from tokgraft.artifacts import canonical_json, file_sha256
 from tokgraft.config import layout
+from tokgraft.config.base import Strict
 from tokgraft.store import StoreError
+from tokgraft.store.paths import below_results
 
 LOCK = Path("snakemake.lock")
 METADATA = Path(".snakemake/metadata")
@@ -147,10 +149,14 @@ def load(root: Path) -> dict[str, Record]:
             raise StoreError(
                 f"{path} has schema {data['schema']}, this version reads {SCHEMA}", "use the version that wrote it, or push again"
             )
-        return {name: record for job in data["jobs"] for name, record in _expand(job, data).items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        jobs = [_Job.model_validate(job) for job in data["jobs"]]
+        found = {name: record for job in jobs for name, record in _expand(job, data).items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         do = "take it from git again: git checkout snakemake.lock (after a merge conflict: one side, then tokgraft push)"
         raise StoreError(f"{path} is damaged: {error!r}", do) from None
+    for name in found:
+        below_results(root, name, str(LOCK))
+    return found
 
 
 def save(root: Path, records: Mapping[str, Record]) -> None:
@@ -169,6 +175,22 @@ def save(root: Path, records: Mapping[str, Record]) -> None:
     temporary.replace(root / LOCK)
 
 
+class _Job(Strict):
+    """A line of the lock file, as JSON holds it."""
+
+    rule: str
+    inputs: list[tuple[str, str | None]]
+    sources: str
+    log: list[str]
+    params: list[str]
+    code: str | None
+    format: int
+    stack: str | None
+    container: str | None
+    started: float
+    outputs: dict[str, tuple[str, float]]
+
+
 def _shrink(record: Record, shared: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """A job without what is shared. Inputs are a list of pairs: a file that has two roles stands in it twice."""
     metadata = record.metadata
@@ -182,16 +204,16 @@ def _shrink(record: Record, shared: dict[str, dict[str, Any]]) -> dict[str, Any]
     }  # fmt: skip
 
 
-def _expand(job: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Record]:
+def _expand(job: _Job, data: Mapping[str, Any]) -> dict[str, Record]:
     texts = data["texts"]
-    pairs = [*job["inputs"], *data["sources"][job["sources"]]]
+    pairs = [*job.inputs, *((str(path), checksum) for path, checksum in data["sources"][job.sources])]
     common = {
-        "rule": job["rule"], "input": sorted(path for path, _ in pairs), "log": job["log"], "params": [_long(texts, param) for param in job["params"]],
-        "code": _long(texts, job["code"]), "record_format_version": job["format"], "container_img_url": job["container"],
-        "software_stack_hash": job["stack"], "starttime": job["started"],
+        "rule": job.rule, "input": sorted(path for path, _ in pairs), "log": job.log, "params": [_long(texts, param) for param in job.params],
+        "code": _long(texts, job.code), "record_format_version": job.format, "container_img_url": job.container,
+        "software_stack_hash": job.stack, "starttime": job.started,
         "input_checksums": {path: checksum for path, checksum in pairs if checksum is not None},
     }  # fmt: skip
-    return {name: Record(sha256, {**common, "endtime": ended}) for name, (sha256, ended) in job["outputs"].items()}
+    return {name: Record(sha256, {**common, "endtime": ended}) for name, (sha256, ended) in job.outputs.items()}
 
 
 def _is_made(path: str) -> bool:

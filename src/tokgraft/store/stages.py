@@ -13,9 +13,10 @@ from tokgraft.cells import CellList
 from tokgraft.config import layout
 from tokgraft.errors import unknown
 from tokgraft.store import StoreError
+from tokgraft.store.paths import below_results
 from tokgraft.store.records import Record
 
-DVC_YAML = Path("dvc.yaml")
+DVC_YAML, DVC_LOCK = Path("dvc.yaml"), Path("dvc.lock")
 METRICS = Path("metrics.json")
 LISTS = "lists"  # the group of the single files beside the tables
 HEADER = """# Written by `tokgraft push` (make push); change the experiment, not this file. Commit it with dvc.lock, snakemake.lock and metrics.json.
@@ -115,16 +116,29 @@ def stored(root: Path) -> dict[str, str]:
     """Stage -> path of every artifact that dvc.yaml names.
 
     Raises:
-        StoreError: dvc.yaml is damaged or not written by tokgraft.
+        StoreError: dvc.yaml is damaged, was not written by tokgraft, or names what is no artifact.
     """
     try:
         data = yaml.load((root / DVC_YAML).read_text(encoding="utf-8"), Loader=_Loader) or {}
-        stages: dict[str, dict[str, Any]] = data.get("stages") or {}
-        return {f"{group}@{item}": path for group, stage in stages.items() for item, path in stage["foreach"].items()}
+        groups: dict[str, dict[str, Any]] = data.get("stages") or {}
+        found = {f"{group}@{item}": path for group, stage in groups.items() for item, path in stage["foreach"].items()}
+        # Whatever else DVC would take from the file (another output, a working directory, variables) is refused.
+        strange = data.keys() - {"stages", "metrics", "plots"} or {
+            group for group, stage in groups.items() if stage != _stage(group, stage["foreach"])
+        }
     except FileNotFoundError:
         return {}
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(f"{root / DVC_YAML} cannot be read: {error!r}", "take it from git again: git checkout dvc.yaml") from None
+    for path in found.values():
+        below_results(root, path, str(DVC_YAML))
+    strange |= {name for name, path in found.items() if stage_name(path) != name}
+    if strange:
+        raise StoreError(
+            f"{root / DVC_YAML} was not written by tokgraft: {', '.join(sorted(map(str, strange))[:3])}",
+            "do not trust it: take one from a commit that you know, or delete it and push again",
+        )
+    return found
 
 
 def write(root: Path, paths: Iterable[str]) -> dict[str, str]:

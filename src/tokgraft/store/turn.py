@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tokgraft.store import StoreError
+from tokgraft.store.paths import refuse_links
+from tokgraft.store.records import METADATA
 
 LOCKS = Path(".snakemake/locks")
 MINE = "0.output.lock"  # the name that Snakemake itself would give to its first one
@@ -26,6 +28,8 @@ def turn(root: Path, outputs: Iterable[str], what: str) -> Iterator[None]:
         StoreError: A run, a push or a pull is going on here, or was killed.
     """
     locks = root / LOCKS
+    refuse_links(root, LOCKS)
+    refuse_links(root, METADATA)
     busy = StoreError(
         f"cannot {what}: a run of snakemake, a push or a pull is at work in {root.resolve()} (it holds {LOCKS})",
         "wait for its end, then repeat; if it was killed, nothing runs any more: snakemake --unlock",
