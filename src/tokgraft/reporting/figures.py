@@ -10,13 +10,31 @@ from typing import Any
 from tokgraft.cells import STAGES, Stage
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting.evidence import curve
-from tokgraft.reporting.style import GRID, INK, MUTED, PAPER, at_edge, axes, axis_end, look, save, spread
+from tokgraft.reporting.style import (
+    GRID,
+    INK,
+    MUTED,
+    NAME_SIZE,
+    PAPER,
+    SERIES,
+    axes,
+    bits_axis,
+    legend,
+    look,
+    mark,
+    names_beside,
+    save,
+    stroke,
+    wrapped,
+)  # fmt: skip
 from tokgraft.reporting.summary import PlaceSummary, Summary
 from tokgraft.scoring.statistics import Interval
 
 WIDTH = 4.4
-FITS, LETTER = 20, 0.075  # letters of a name that fit beside a figure, and what each more makes it wider by
 NAMED = 8  # points of a figure that all have their names beside them
+UNTOUCHED: dict[str, Any] = {"color": INK, "lw": 1, "ls": (0, (4, 3))}
+BASELINE: dict[str, Any] = {"color": MUTED, "lw": 1.4, "ls": (0, (1, 1))}
+BASELINE_WORDS = "every token equally likely: log2 of the vocabulary x tokens per byte"
 Look = dict[str, tuple[str, str]]
 
 
@@ -43,60 +61,62 @@ def stage_name(stage: Stage) -> str:
 
 
 def before_and_after(on: Canvas, place: PlaceSummary) -> str:
-    """Bits per byte of every method from init (hollow) to trained (filled) with intervals, flat guess and untouched original."""
+    """Bits per byte of every method from init (hollow) to trained (filled), with intervals, uniform baseline and untouched original.
+
+    The numbers stand in columns beside the axes, where nothing can lie over them.
+    """
     rows = place.scored[::-1]
-    longest = max((len(row.label) for row in rows), default=0)
-    figure, ax = axes(WIDTH + LETTER * max(longest - FITS, 0), 1.1 + 0.42 * len(rows))
+    names = [wrapped(row.label) for row in rows]
+    figure, ax = axes(WIDTH, 1.5 + 0.15 * len(rows) * (1.6 + max((name.count("\n") for name in names), default=0)))
     tips: dict[str, str] = {}
-    found = [found for row in rows for found in row.bits.values()]
-    end = axis_end([one.mean for one in found], max(one.high for one in found))
+    baselines = [row.facts["flat_guess"] for row in rows if "flat_guess" in row.facts]
+    found = [one for row in rows for one in row.bits.values()]
+    scale = bits_axis(ax, "x", [*(end for one in found for end in (one.low, one.high, one.mean)), *baselines])
     for y, row in enumerate(rows):
-        _journey(ax, row, y, on.of(row), tips, end)
-        flat = row.facts.get("flat_guess")
-        if flat is not None:
-            (mark,) = ax.plot([flat, flat], [y - 0.3, y + 0.3], color=MUTED, lw=1.4, ls=(0, (1, 1)), gid=f"flat{y}")
-            tips[str(mark.get_gid())] = f"flat guess of {row.label}: {flat:.2f} bits per byte (log2 of the vocabulary x tokens per byte)"
+        _journey(ax, row, y, on.of(row), tips)
+        if (baseline := row.facts.get("flat_guess")) is not None:
+            (line,) = ax.plot([baseline] * 2, [y - 0.3, y + 0.3], gid=f"baseline{y}", **BASELINE)
+            tips[str(line.get_gid())] = f"uniform baseline of {row.label}: {baseline:.2f} bits per byte ({BASELINE_WORDS})"
     if place.untouched is not None:
-        ax.axvline(place.untouched.mean, color=INK, lw=1, ls=(0, (4, 3)), zorder=1)
-        left = place.untouched.mean > (min(one.mean for one in found) + min(end, max(one.mean for one in found))) / 2
-        ax.annotate(
-            f"untouched original {place.untouched.mean:.2f}", (place.untouched.mean, len(rows) - 0.42), xytext=(-4 if left else 4, 0),
-            textcoords="offset points", fontsize=8, va="bottom", ha="right" if left else "left",
-        )  # fmt: skip
-    ax.set_yticks(range(len(rows)), [row.label for row in rows])
-    ax.set_ylim(-0.6, len(rows) - 0.1)
-    ax.margins(x=0.2)  # room for the numbers beside the dots
-    if any(one.mean > end for one in found):
-        ax.set_xlim(right=end)
+        ax.axvline(place.untouched.mean, zorder=1, **UNTOUCHED)
+    for column, stage in enumerate(place.stages):
+        _numbers(ax, rows, stage, 34 + 36 * column, stage == place.final)
+    ax.set_yticks(range(len(rows)), names)
+    ax.set_ylim(-0.6, len(rows) - 0.4)
     ax.grid(axis="y", visible=False)
-    ax.set_xlabel(f"bits per byte, lower is better\n{_marks(place)}   ┊ flat guess")
+    ax.set_xlabel(f"bits per byte, lower is better{scale}")
+    untouched = [stroke(f"untouched original {place.untouched.mean:.2f}", **UNTOUCHED)] if place.untouched else []
+    baseline_line = [stroke("uniform baseline", **BASELINE)] if baselines else []
+    legend(figure, [*_stage_marks(place), stroke("95% interval", color=MUTED, lw=3.6, alpha=0.5), *baseline_line, *untouched])
     return save(figure, on.folder, f"bits-{place.slug}", tips, f"Bits per byte by method, {place.model}, {place.language}")
 
 
-def _marks(place: PlaceSummary) -> str:
-    return "   ".join(f"{'●' if stage == 'trained' else '○'} {stage_name(stage)}" for stage in place.stages)
+def _stage_marks(place: PlaceSummary) -> list[Any]:
+    return [mark(stage_name(stage), filled=stage == "trained") for stage in place.stages]
 
 
-def _journey(ax: Any, row: Summary, y: float, style: tuple[str, str], tips: dict[str, str], end: float) -> None:
+def _numbers(ax: Any, rows: Sequence[Summary], stage: Stage, offset: float, bold: bool) -> None:
+    """A column of numbers right of the axes, `offset` points from them to its right end."""
+    texts = [(y, f"{row.bits[stage].mean:.2f}" if stage in row.bits else "n/a") for y, row in enumerate(rows)]
+    for y, text in [*texts, (len(rows) - 0.4, stage)]:
+        heading = text == stage
+        ax.annotate(
+            text, (1, y), xycoords=ax.get_yaxis_transform(), xytext=(offset, 2 if heading else 0), textcoords="offset points", ha="right",
+            va="bottom" if heading else "center", fontsize=8 if heading else NAME_SIZE, color=MUTED if heading else INK,
+            weight="bold" if bold and not heading else "normal", annotation_clip=False,
+        )  # fmt: skip
+
+
+def _journey(ax: Any, row: Summary, y: float, style: tuple[str, str], tips: dict[str, str]) -> None:
     colour, marker = style
     if len(row.bits) == 2:
         ax.plot([row.bits[stage].mean for stage in STAGES], [y, y], color=colour, lw=2.2, alpha=0.35, solid_capstyle="round", zorder=2)
     for stage, found in row.bits.items():
         gid = f"dot-{stage}-{y:g}"
         tips[gid] = f"{row.label}, {stage_name(stage)}: {_words(found)} bits per byte"
-        if found.mean > end:
-            at_edge(ax, [found.mean], (end, y), gid)
-            continue
         ax.plot([found.low, found.high], [y, y], color=colour, lw=3.6, alpha=0.5, solid_capstyle="butt", zorder=3)
         face = colour if stage == "trained" else PAPER
-        ax.plot([found.mean], [y], marker, ms=7.5, mfc=face, mec=colour, mew=1.8, zorder=4, gid=gid, ls="none")
-        right = stage == "init" and (len(row.bits) == 1 or found.mean >= row.bits["trained"].mean)
-        right = right or (stage == "trained" and "init" in row.bits and row.bits["init"].mean < found.mean)
-        ax.annotate(
-            f"{found.mean:.2f}", (found.high if right else found.low, y), xytext=(7 if right else -7, 0), textcoords="offset points",
-            ha="left" if right else "right", va="center", fontsize=8.5, color=INK, weight="bold" if stage == "trained" else "normal", zorder=5,
-            bbox={"fc": PAPER, "ec": "none", "pad": 0.2},
-        )  # fmt: skip
+        ax.plot([found.mean], [y], marker, ms=7, mfc=face, mec=colour, mew=1.8, zorder=4, gid=gid, ls="none")
 
 
 def _words(found: Interval) -> str:
@@ -109,26 +129,43 @@ def learning_curves(on: Canvas, place: PlaceSummary, english: bool = False) -> s
     lines = [(row, points) for row in place.rows if len(points := _curve(row, key)) > 1]
     if not lines:
         return ""
-    figure, ax = axes(WIDTH, 3.0)
+    figure, ax = axes(WIDTH, 3.0 + _key_height([row for row, _ in lines]))
     tips = {}
-    top = max(y for _, points in lines for _, y in points)
-    bottom = min(y for _, points in lines for _, y in points)
-    ends = spread([points[-1][1] for _, points in lines], (top - bottom) * 0.066 or 0.1)
-    width = max(x for _, points in lines for x, _ in points)
-    for index, ((row, points), label_at) in enumerate(zip(lines, ends, strict=True)):
+    for index, (row, points) in enumerate(lines):
         colour, marker = on.of(row)
         xs, ys = zip(*points, strict=True)
         ax.plot(xs, ys, color=colour, lw=1.8, marker=marker, ms=3.4, clip_on=False, gid=f"line{index}")
         tips[f"line{index}"] = f"{row.label}: {ys[0]:.3f} to {ys[-1]:.3f} bits per byte on validation pages"
-        ax.plot([xs[-1], width * 1.025], [ys[-1], label_at], color=colour, lw=0.7, alpha=0.6, clip_on=False)
-        ax.text(width * 1.035, label_at, f"{row.label} {ys[-1]:.2f}", color=colour, fontsize=8.5, va="center", clip_on=False)
-    ax.set_xlim(0, width * 1.36)
-    ax.xaxis.set_major_formatter(lambda value, _: quantity(value) if value <= width * 1.05 else "")
+    scale = bits_axis(ax, "y", [y for _, points in lines for _, y in points])
+    ax.set_xlim(0, max(x for _, points in lines for x, _ in points))
+    ax.xaxis.set_major_locator(_few_ticks())
+    ax.xaxis.set_major_formatter(lambda value, _: quantity(value))
     what = "English" if english else place.language
     ax.set_xlabel("bytes of training text")
-    ax.set_ylabel(f"bits per byte, {what} validation pages")
+    ax.set_ylabel(f"bits per byte, {what} validation pages{scale}")
+    if len(lines) <= NAMED:
+        names_beside(ax, [(*points[-1], f"{wrapped(row.label)} {points[-1][1]:.2f}") for row, points in lines])
+    else:
+        _key(on, figure, [row for row, _ in lines])
     name = "english" if english else "curve"
     return save(figure, on.folder, f"{name}-{place.slug}", tips, f"Learning curves on {what}, {place.model}, {place.language}")
+
+
+def _few_ticks() -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(5)
+
+
+def _key(on: Canvas, figure: Any, rows: Sequence[Summary]) -> None:
+    """A legend of methods, for figures with too many for names beside their points."""
+    legend(figure, [mark(wrapped(row.label), *on.of(row)) for row in rows])
+
+
+def _key_height(rows: Sequence[Summary]) -> float:
+    """Inches that the legend takes; 0 where names stand beside the points."""
+    lines = sum(1 + wrapped(row.label).count("\n") for row in rows)
+    return 0.09 * lines + 0.2 if len(rows) > NAMED else 0.0
 
 
 def _curve(row: Summary, key: str) -> list[tuple[float, float]]:
@@ -142,39 +179,35 @@ def _curve(row: Summary, key: str) -> list[tuple[float, float]]:
 
 
 def against_cost(on: Canvas, place: PlaceSummary, cost: str) -> str:
-    """Bits per byte after training against what it costs: `flops` to train, or `tokens` per byte to run.
+    """Bits per byte at the last stage against what it costs: `flops` to train, or `tokens` per byte to run.
 
-    Of many points only those are named that nothing beats in both; the others tell their names to the pointer.
+    Of many points those that nothing beats in both have their names beside them, and all are in the legend.
     """
     points = [(x, row) for row in place.rows if place.final in row.bits and (x := _cost(row, cost)) is not None]
     if not points:
         return ""
-    figure, ax = axes(WIDTH, 2.9)
+    figure, ax = axes(WIDTH, 2.9 + _key_height([row for _, row in points]))
     tips = {}
-    values = [row.bits[place.final].mean for _, row in points]
-    end = axis_end(values, max(row.bits[place.final].high for _, row in points))
-    reach, left = max(x for x, _ in points), min(x for x, _ in points)
-    span = (reach - left) or reach
     for index, (x, row) in enumerate(points):
         colour, marker = on.of(row)
         found = row.bits[place.final]
-        beyond = found.mean > end
         ax.plot([x, x], [found.low, found.high], color=colour, lw=2.4, alpha=0.5)
-        ax.plot([x], [end if beyond else found.mean], "^" if beyond else marker, ms=7, color=colour, gid=f"point{index}", ls="none")
+        ax.plot([x], [found.mean], marker, ms=7, color=colour, gid=f"point{index}", ls="none")
         tips[f"point{index}"] = f"{row.label}: {_words(found)} bits per byte; {_cost_words(x, cost)}"
-    named = [(x, row) for x, row in points if len(points) <= NAMED or not any(_beats(other, (x, row), place.final) for other in points)]
-    heights = [row.bits[place.final].mean for _, row in named]
-    low = min(row.bits[place.final].low for _, row in points)
-    for (x, row), height, label_at in zip(named, heights, spread(heights, (end - low) * 0.075), strict=True):
-        ax.annotate(
-            row.label, (x, height), xytext=(x + span * 0.035, label_at), textcoords="data", fontsize=8.5, va="center", color=on.of(row)[0],
-        )  # fmt: skip
-    ax.set_ylim(low - 0.06 * (end - low), end + 0.03 * (end - low))
-    ax.set_xlim(left - span * 0.12, reach + span * 0.3)
+    scale = bits_axis(ax, "y", [end for _, row in points for end in (row.bits[place.final].low, row.bits[place.final].high)])
+    reach, left = max(x for x, _ in points), min(x for x, _ in points)
+    room = 0.12 * ((reach - left) or reach or 1.0)
+    ax.set_xlim(max(0.0, left - room), reach + room)
+    ax.xaxis.set_major_locator(_few_ticks())
     if cost == "flops":
         ax.xaxis.set_major_formatter(lambda value, _: quantity(value))
     ax.set_xlabel("FLOPs of the continual training" if cost == "flops" else "tokens per byte of text: the cost of every later use")
-    ax.set_ylabel(f"bits per byte {stage_name(place.final)}")
+    ax.set_ylabel(f"bits per byte {stage_name(place.final)}{scale}")
+    few = len(points) <= NAMED
+    named = [point for point in points if few or not any(_beats(other, point, place.final) for other in points)]
+    if not few:
+        _key(on, figure, [row for _, row in points])
+    names_beside(ax, [(x, row.bits[place.final].mean, wrapped(row.label).split("\n")[0] if not few else row.label) for x, row in named])
     label = f"Bits per byte against cost ({cost}), {place.model}, {place.language}"
     return save(figure, on.folder, f"cost-{cost}-{place.slug}", tips, label)
 
@@ -200,21 +233,28 @@ def tasks(on: Canvas, place: PlaceSummary) -> str:
     if not rows or not place.tasks:
         return ""
     block = len(rows) + 1.6
-    figure, ax = axes(WIDTH, 0.7 + 0.155 * block * len(place.tasks))
+    names = [wrapped(row.label) for row in rows]
+    figure, ax = axes(WIDTH, 0.9 + (0.17 + 0.1 * max(name.count("\n") for name in names)) * block * len(place.tasks))
     tips: dict[str, str] = {}
     ticks = []
     for number, task in enumerate(place.tasks):
         base = (len(place.tasks) - 1 - number) * block
-        ax.plot([task.chance, task.chance], [base - 0.6, base + len(rows) - 0.4], color=INK, lw=1, ls=(0, (4, 3)))
-        ax.text(task.chance, base + len(rows) - 0.35, "chance", fontsize=7.5, color=MUTED, ha="center", va="bottom")
-        ticks.append((base + (len(rows) - 1) / 2, f"{task.slug}\nn = {task.n}"))
+        ax.plot([task.chance, task.chance], [base - 0.5, base + len(rows) - 0.5], **UNTOUCHED)
+        heading = f"{task.slug}: {task.n} items, chance {task.chance:.0%}"
+        ax.text(0, base + len(rows) - 0.3, heading, transform=ax.get_yaxis_transform(), fontsize=8, weight="bold", va="bottom")
         for index, row in enumerate(rows):
             y = base + len(rows) - 1 - index
+            ticks.append((y, names[index]))
             _accuracies(ax, row, task.slug, y, on.of(row), tips)
-    ax.set_yticks([at for at, _ in ticks], [text for _, text in ticks])
+    ax.set_yticks([at for at, _ in ticks], [text for _, text in ticks], fontsize=7.5)
+    ax.set_ylim(-0.7, len(place.tasks) * block - 0.2)
     ax.grid(axis="y", visible=False)
+    ends = [end for row in rows for one in row.accuracy.values() for found in one.values() for end in (found.low, found.high, found.mean)]
+    ends += [task.chance for task in place.tasks]
+    ax.set_xlim(max(0.0, min(ends) - 0.03), min(1.0, max(ends) + 0.03))
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    ax.set_xlabel(f"accuracy   {_marks(place)}")
+    ax.set_xlabel("accuracy, higher is better")
+    legend(figure, [*_stage_marks(place), stroke("95% interval", color=MUTED, lw=2, alpha=0.55), stroke("chance", **UNTOUCHED)])
     return save(figure, on.folder, f"tasks-{place.slug}", tips, f"Accuracy against chance, {place.model}, {place.language}")
 
 
@@ -227,7 +267,6 @@ def _accuracies(ax: Any, row: Summary, task: str, y: float, style: tuple[str, st
         gid = f"{task}-{stage}-{y:g}"
         if stage == row.group.final:
             ax.plot([found.low, found.high], [y, y], color=colour, lw=2, alpha=0.55, zorder=2)
-            ax.annotate(row.label, (found.high, y), xytext=(5, 0), textcoords="offset points", fontsize=7.5, va="center", color=colour)
         face = colour if stage == "trained" else PAPER
         ax.plot([found.mean], [y], marker, ms=4.8, mfc=face, mec=colour, mew=1.2, ls="none", gid=gid, zorder=3)
         tips[gid] = (
@@ -256,14 +295,16 @@ def tokenizers(on: Canvas, places: Sequence[PlaceSummary]) -> str:
         ticks.append((y + (len(found) - 1) / 2, label))
         original = dict(found).get("original")
         for index, (name, value) in enumerate(reversed(found)):
-            colour = on.looks[CONTROL][0] if name == "original" else "#0072b2"
+            colour = on.looks[CONTROL][0] if name == "original" else SERIES[0][0]
             ax.barh(y, value, height=0.78, color=colour, alpha=0.85, zorder=2, gid=f"bar{len(tips)}")
             change = "" if name == "original" or not original else f" ({value / original - 1:+.0%})"
             tips[f"bar{len(tips)}"] = f"{label.replace(chr(10), ', ')}, {name}: {value:.3f} tokens per byte{change}"
-            ax.annotate(f"{name} {value:.3f}{change}", (value, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8.5)
+            ax.annotate(
+                f"{name} {value:.3f}{change}", (value, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=NAME_SIZE
+            )
             y += 1 if index < len(found) - 1 else 1.5
     ax.set_yticks([at for at, _ in ticks], [text for _, text in ticks])
-    ax.set_xlim(0, max(value for _, found in bars for _, value in found) * 1.38)
+    ax.set_xlim(0, max(value for _, found in bars for _, value in found) * 1.02)
     ax.grid(axis="y", visible=False)
     ax.spines["bottom"].set_color(GRID)
     ax.set_xlabel("tokens per byte of held-out text, fewer is cheaper")

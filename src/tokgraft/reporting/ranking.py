@@ -11,12 +11,13 @@ from tokgraft.config.layout import CONTROL, INIT
 from tokgraft.reporting.compare import compare, interval
 from tokgraft.reporting.evidence import Evidence, Group, training_cost, transplant_cost
 from tokgraft.reporting.figures import WIDTH, Canvas
-from tokgraft.reporting.style import INK, MUTED, PAPER, SERIES, at_edge, axes, axis_end, save
+from tokgraft.reporting.style import INK, PAPER, axes, bits_axis, legend, look, mark, save, stroke, wrapped
 from tokgraft.reporting.summary import bits_tasks, measured_by
 from tokgraft.reporting.tables import Table, Value
 from tokgraft.scoring.statistics import Difference, Interval
 
 PLAIN = "plain"
+ORIGINAL: dict[str, Any] = {"color": INK, "lw": 1, "ls": (0, (4, 3))}  # the stroke of the best original tokenizer
 
 
 @dataclass(frozen=True)
@@ -164,48 +165,31 @@ def figure(on: Canvas, ranking: Ranking) -> str:
     for entry in ranking.entries:
         rows.setdefault((entry.group.tokenizer, entry.initialiser), []).append(entry)
     kinds = sorted({entry.after for entry in ranking.entries}, key=lambda kind: (kind != PLAIN, kind.count("+"), kind))
-    colours = {kind: SERIES[index % len(SERIES)][0] for index, kind in enumerate(kinds)}
+    looks = look(kinds, PLAIN)
     several = len({tokenizer for tokenizer, name in rows if name != CONTROL}) > 1
-    drawn, ax = axes(1.5 * WIDTH, 1.3 + 0.26 * len(rows))
+    drawn, ax = axes(1.5 * WIDTH, 1.3 + 0.26 * len(rows) + 0.15 * len(kinds))
     tips: dict[str, str] = {}
-    end = _end(ranking)
     for y, entries in enumerate(reversed(rows.values())):
         for entry in entries:
-            if entry.bits.mean <= end:
-                _mark(ax, entry, y, colours[entry.after], tips)
-        _beyond(ax, [entry for entry in entries if entry.bits.mean > end], (end, y), tips)
-    ax.set_xlim(right=end)
-    if (original := ranking.original) is not None and original.bits.mean <= end:
-        ax.axvline(original.bits.mean, color=INK, lw=1, ls=(0, (4, 3)), zorder=1)
+            _mark(ax, entry, y, looks[entry.after], tips)
+    scale = bits_axis(ax, "x", [end for entry in ranking.entries for end in (entry.bits.low, entry.bits.high)])
     labels = [f"{name} · {tokenizer}" if several and name != CONTROL else name for tokenizer, name in reversed(rows)]
     ax.set_yticks(range(len(rows)), labels)
     ax.set_ylim(-0.7, len(rows) - 0.3)
-    for kind in kinds:
-        ax.plot([], [], "o", ms=6, color=colours[kind], label=kind)
-    drawn.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8, frameon=False, labelcolor=MUTED)
-    best = f"   ┆ best with the original tokenizer: {original.bits.mean:.2f}" if original else ""
-    ax.set_xlabel(f"bits per byte, lower is better{best}")
+    handles = [mark(wrapped(kind), *looks[kind]) for kind in kinds]
+    if (original := ranking.original) is not None:
+        ax.axvline(original.bits.mean, zorder=1, **ORIGINAL)
+        handles.append(stroke(f"best with the\noriginal tokenizer {original.bits.mean:.2f}", **ORIGINAL))
+    legend(drawn, handles)
+    ax.set_xlabel(f"bits per byte, lower is better{scale}")
     label = f"Ranking by bits per byte, {ranking.model}, {ranking.language}"
     return save(drawn, on.folder, ranking.slug, tips, label)
 
 
-def _end(ranking: Ranking) -> float:
-    return axis_end([entry.bits.mean for entry in ranking.entries], max(entry.bits.high for entry in ranking.entries))
-
-
-def _beyond(ax: Any, far: list[Entry], at: tuple[float, float], tips: dict[str, str]) -> None:
-    """Values beyond the end of the axis, written at its edge."""
-    if not far:
-        return
-    gid = f"rank{len(tips)}"
-    at_edge(ax, [entry.bits.mean for entry in far], at, gid)
-    tips[gid] = "beyond the axis: " + ", ".join(f"{entry.name} {entry.bits.mean:.3f}" for entry in far)
-
-
-def _mark(ax: Any, entry: Entry, y: int, colour: str, tips: dict[str, str]) -> None:
-    gid = f"rank{len(tips)}"
+def _mark(ax: Any, entry: Entry, y: int, style: tuple[str, str], tips: dict[str, str]) -> None:
+    gid, (colour, marker) = f"rank{len(tips)}", style
     ax.plot([entry.bits.low, entry.bits.high], [y, y], color=colour, lw=2.4, alpha=0.3, solid_capstyle="butt", zorder=2)
-    ax.plot([entry.bits.mean], [y], "o", ms=5.5, mfc=colour, mec=PAPER, mew=0.8, zorder=3, ls="none", gid=gid)
+    ax.plot([entry.bits.mean], [y], marker, ms=5.5, mfc=colour, mec=PAPER, mew=0.8, zorder=3, ls="none", gid=gid)
     behind = f", {_words(entry.behind)} behind the first" if entry.behind else ""
     tips[gid] = f"{entry.name}: {entry.bits.mean:.3f} (95% interval {entry.bits.low:.3f} to {entry.bits.high:.3f}){behind}"
 

@@ -9,14 +9,23 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-# Okabe and Ito's palette for colour vision deficiencies, black left out; the second value is for a dark ground.
+# Near Okabe and Ito's palette for colour vision deficiencies, black left out, each at least 3:1 against its ground (WCAG 1.4.11);
+# the second value is for a dark ground. Text is never in these colours.
 SERIES = (
     ("#0072b2", "#4aa8e0"), ("#d55e00", "#f0823a"), ("#009e73", "#2fc298"), ("#a64d8a", "#dd8fc0"),
-    ("#b58900", "#e6b94d"), ("#3aa0d8", "#8fd0f5"), ("#6a5acd", "#a89cf5"), ("#8c564b", "#c99486"),
+    ("#9a7400", "#e6b94d"), ("#1f8fc4", "#8fd0f5"), ("#6a5acd", "#a89cf5"), ("#8c564b", "#c99486"),
 )  # fmt: skip
 CONTROL_COLOUR = ("#5a6270", "#b4bcc9")
-GROUND = {"ink": ("#1b2230", "#e8ebf1"), "muted": ("#667085", "#9aa4b5"), "grid": ("#dfe3ea", "#333a46"), "paper": ("#fffffe", "#171b22")}
+GROUND = {
+    "ink": ("#1b2230", "#e8ebf1"), "muted": ("#5d6678", "#9aa4b5"), "grid": ("#dfe3ea", "#333a46"), "paper": ("#fffffe", "#171b22"),
+    "wash": ("#f4f6f9", "#1f242d"), "line": ("#dfe3eb", "#343a46"), "good": ("#00704f", "#5fd6ac"), "good-wash": ("#d9f2e8", "#143c30"),
+    "bad": ("#a63d00", "#ffab7d"), "bad-wash": ("#fde6d8", "#472614"),
+}  # fmt: skip
 MARKERS = "osD^vPX"
+NAME_SIZE = 8.5  # of names beside points, in points
+NAME_LETTERS = 22  # of a line of a name
+LOG_TICKS = tuple(2.0**power for power in range(-4, 8))
+BETWEEN = tuple(1.5 * tick for tick in LOG_TICKS)  # ticks more where the axis spans little
 INK, MUTED, GRID, PAPER = (GROUND[name][0] for name in ("ink", "muted", "grid", "paper"))
 
 
@@ -27,11 +36,9 @@ def variables(dark: bool) -> str:
 
 
 def look(methods: Sequence[str], control: str) -> dict[str, tuple[str, str]]:
-    """Method -> (colour, marker): the same in every figure of a report."""
-    found = {}
+    """Method -> (colour, marker): the same in every figure of a report, and no two alike up to 56 methods."""
     others = [name for name in sorted(set(methods)) if name != control]
-    for index, name in enumerate(others):
-        found[name] = (SERIES[index % len(SERIES)][0], MARKERS[(index // len(SERIES)) % len(MARKERS)])
+    found = {name: (SERIES[index % len(SERIES)][0], MARKERS[index % len(MARKERS)]) for index, name in enumerate(others)}
     return {**found, control: (CONTROL_COLOUR[0], "o")}
 
 
@@ -81,21 +88,82 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     return placed
 
 
-def axis_end(values: Sequence[float], high: float) -> float:
-    """Where an axis ends that reaches to `high`: a few models that know less than nothing must not squeeze all others."""
-    means = sorted(values)
-    far = means[int(0.85 * (len(means) - 1))]
-    end = far + 2 * (far - means[0])
-    return means[0] + 1.06 * (min(end, high) - means[0]) if end > means[0] else high + 0.1
+def bits_limits(ends: Sequence[float]) -> tuple[float, float, bool]:
+    """Ends of an axis of bits per byte that holds all values, never below 0, and whether it should be logarithmic.
+
+    Logarithmic where the values span more than a factor of 4: a model that knows nothing would squeeze all others.
+
+    Args:
+        ends: Everything that must be seen: means and both ends of their intervals.
+    """
+    low, high = min(ends), max(ends)
+    if low > 0 and high > 4 * low:
+        room = (high / low) ** 0.05
+        return low / room, high * room, True
+    room = 0.06 * (high - low) or 0.05 * high or 0.1
+    return max(0.0, low - room), high + room, False
 
 
-def at_edge(ax: Any, values: Sequence[float], at: tuple[float, float], gid: str) -> None:
-    """Values beyond the right end of the axis, written where it ends."""
-    text = ", ".join(f"{value:.2f}" for value in values) + " ▸"
-    ax.annotate(
-        text, at, xytext=(-6, 0), textcoords="offset points", ha="right", va="center", fontsize=8, color=MUTED, gid=gid, zorder=6,
-        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
+def bits_axis(ax: Any, which: str, ends: Sequence[float]) -> str:
+    """Limits, scale and ticks of an axis (`x` or `y`) of bits per byte; what its label has to add."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    low, high, logarithmic = bits_limits(ends)
+    axis = getattr(ax, f"{which}axis")
+    if logarithmic:
+        getattr(ax, f"set_{which}scale")("log")
+        steps = (*LOG_TICKS, *BETWEEN) if high < 8 * low else LOG_TICKS
+        axis.set_major_locator(FixedLocator([tick for tick in sorted(steps) if low <= tick <= high]))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    getattr(ax, f"set_{which}lim")(low, high)
+    return "\n(logarithmic axis)" if logarithmic else ""
+
+
+def names_beside(ax: Any, points: Sequence[tuple[float, float, str]]) -> None:
+    """Write a name right of each point (x, y, name), never one over another: moved names have a line to their point."""
+    figure = ax.figure
+    figure.draw_without_rendering()  # heights in pixels are known only when everything has its place
+    pixel = 72 / figure.dpi
+    heights = [float(ax.transData.transform((x, y))[1]) * pixel for x, y, _ in points]
+    for (x, y, name), height, placed in zip(points, heights, spread(heights, 1.3 * NAME_SIZE), strict=True):
+        line = {"arrowstyle": "-", "color": MUTED, "lw": 0.6, "alpha": 0.7, "shrinkA": 0, "shrinkB": 4}
+        ax.annotate(
+            name, (x, y), xytext=(9, placed - height), textcoords="offset points", fontsize=NAME_SIZE, va="center", annotation_clip=False,
+            arrowprops=line if abs(placed - height) > 3 else None,
+        )  # fmt: skip
+
+
+def wrapped(name: str) -> str:
+    """A long name in lines, broken where the parts of a chain meet, so that a figure on a telephone has room for its data."""
+    lines = [""]
+    for part in re.split(r"(?=\+)|(?<= · )|(?<=, )", name):
+        if lines[-1] and len(lines[-1]) + len(part) > NAME_LETTERS:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.strip() for line in lines)
+
+
+def legend(figure: Any, handles: Sequence[Any], columns: int = 2) -> None:
+    """What marks and strokes mean, below the axes."""
+    figure.legend(
+        handles=list(handles), loc="outside lower center", ncols=columns, fontsize=8, frameon=False, handlelength=1.6, columnspacing=1.4,
+        labelspacing=0.35, borderaxespad=0.2,
     )  # fmt: skip
+
+
+def mark(label: str, colour: str = CONTROL_COLOUR[0], marker: str = "o", filled: bool = True) -> Any:
+    """A legend entry for a marker."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], ls="none", marker=marker, ms=6, mfc=colour if filled else PAPER, mec=colour, mew=1.5, label=label)
+
+
+def stroke(label: str, **style: Any) -> Any:
+    """A legend entry for a line."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=label, **style)
 
 
 def save(figure: Any, folder: Path, name: str, tips: Mapping[str, str], label: str) -> str:
