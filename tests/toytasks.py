@@ -47,7 +47,8 @@ def write_corpus(folder: Path, lines: tuple[str, ...]) -> Path:
 
 
 @lru_cache
-def _shared() -> tuple[Path, Path]:
+def corpora() -> tuple[Path, Path]:
+    """An English and a German corpus folder, aligned; an encoder lies beside them."""
     root = Path(PLACE.name)
     english = write_corpus(root / "english", toys.english())
     german = write_corpus(root / "german", toys.german() * 8 + toys.english()[:400])
@@ -77,7 +78,7 @@ def made(names: set[str], tokenizer: PreTrainedTokenizerFast, source: PreTrained
 
     The base has the tokenizer `source`, by default a byte-level one.
     """
-    english, german = _shared()
+    english, german = corpora()
     vocabulary = Vocabulary.from_tokenizer(tokenizer)
     own = Path(PLACE.name) / vocabulary.fingerprint[:16]
     base = base_of(source or toys.tokenizer("byte_level"))

@@ -31,8 +31,8 @@ ENTRIES = {
     "publish": "tracking.publishing",
     "cells": "places",
 }
-# These report, find and dispatch; they cannot change what is written in the hashed part of an artifact.
-SILENT = frozenset(f"{NAME}.{name}" for name in ("errors", "logs", "masking", "processor", "registry"))
+# These start, find and report; they cannot change what is written into the hashed part of an artifact.
+SILENT = ("cli", "errors", "gpus", "launch", "logs", "masking", "processor", "registry", "skipping")
 
 
 def digest(stage: str, parts: Iterable[str] = (), more: Iterable[Path] = ()) -> str:
@@ -66,13 +66,18 @@ def closure(modules: tuple[str, ...]) -> list[str]:
     graph, found, queue = _graph(), set(), list(modules)
     while queue:
         module = queue.pop()
-        if module in found or module in SILENT:
+        if module in found or silent(module):
             continue
         found.add(module)
         queue += graph.find_modules_directly_imported_by(module)
         if "." in module:
             queue.append(module.rpartition(".")[0])
     return sorted(found)
+
+
+def silent(module: str) -> bool:
+    """Whether a module cannot change a result."""
+    return module.partition(".")[2].partition(".")[0] in SILENT
 
 
 @cache

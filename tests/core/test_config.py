@@ -83,7 +83,11 @@ def test_unknown_slug_is_named_with_near_matches(key: str, bad: str, near: str) 
 
 def test_unknown_parameters_are_refused_before_the_graph_is_built() -> None:
     with pytest.raises(ConfigError, match="epsilom"):
-        Workflow(json.dumps({"name": "x", "grids": [{**GRID, "methods": ["multivariate"]}], "methods": {"multivariate": {"params": {"epsilom": 1}}}}))
+        Workflow(
+            json.dumps(
+                {"name": "x", "grids": [{**GRID, "methods": ["multivariate"]}], "methods": {"multivariate": {"params": {"epsilom": 1}}}}
+            )
+        )
     with pytest.raises(ConfigError, match="epohcs"):
         Workflow(json.dumps({"name": "x", "grids": [GRID], "resources": {"token_vectors": {"epohcs": 1}}}))
     with pytest.raises(ConfigError, match="no grid uses it"):

@@ -333,7 +333,9 @@ def test_a_run_whose_server_is_down_finishes_all_else_and_the_next_one_publishes
     assert done.returncode != 0
     said = done.stdout + done.stderr
     assert f"the tracking store {server.uri} cannot be used" in said and "publish again; nothing is lost" in said
-    assert (run.root / "results/experiments/smoke/tables/report.html").is_file() and (run.root / "results/experiments/smoke/checked.txt").is_file()
+    assert (run.root / "results/experiments/smoke/tables/report.html").is_file() and (
+        run.root / "results/experiments/smoke/checked.txt"
+    ).is_file()
     assert not (run.root / "results/experiments/smoke/published.json").exists()
     server.start()
     run.run("snakemake", *SMOKE, env=where)

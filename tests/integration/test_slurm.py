@@ -123,7 +123,9 @@ def ran(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 def test_the_experiment_comes_to_its_end(ran: Checkout) -> None:
     assert (ran.root / "results/experiments/smoke/checked.txt").read_text().strip()
-    assert {"focus", "mean", "none", "random"} <= set(re.findall(r"[a-z]+", (ran.root / "results/experiments/smoke/tables/leaderboard.csv").read_text()))
+    assert {"focus", "mean", "none", "random"} <= set(
+        re.findall(r"[a-z]+", (ran.root / "results/experiments/smoke/tables/leaderboard.csv").read_text())
+    )
     assert ran.listed() == Counter()  # the workstation's profile sees nothing left to do
 
 
