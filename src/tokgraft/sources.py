@@ -52,12 +52,26 @@ def digest(stage: str, parts: Iterable[str] = (), more: Iterable[Path] = ()) -> 
 
 
 def files(stage: str, parts: Iterable[str] = ()) -> list[Path]:
-    """The package's files that decide what a job of a stage writes: modules, and the data files that lie beside them."""
-    modules = closure((f"{NAME}.{ENTRIES[stage]}", *parts))
-    found = [_file(module) for module in modules]
-    folders = {path.parent for path in found if path.parent != PACKAGE}
-    data = [path for folder in folders for path in folder.iterdir() if path.is_file() and path.suffix not in {".py", ".pyc", ".pyi"}]
-    return sorted({*found, *data})
+    """The package's files that decide what a job of a stage writes: modules, and the data files beside them whose names they mention."""
+    found = {_file(module) for module in closure((f"{NAME}.{ENTRIES[stage]}", *parts))}
+    queue = sorted(found)
+    while queue:
+        path = queue.pop()
+        new = {data for data in _data(path.parent) - found if data.name in _text(path)}
+        found |= new
+        queue += sorted(new)
+    return sorted(found)
+
+
+@cache
+def _data(folder: Path) -> frozenset[Path]:
+    """Files of a folder that are no modules (style sheets, templates)."""
+    return frozenset(path for path in folder.iterdir() if path.is_file() and path.suffix not in {".py", ".pyc", ".pyi"})
+
+
+@cache
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 @cache

@@ -171,7 +171,14 @@ class Workflow:
         return [resources.module(self.matrix.resource(at.resource)[0])]
 
     def _transplant_parts(self, at: Slugs) -> list[str]:
-        chain = self.matrix.method(at.method)[0]
+        return self._chain_parts(at.method)
+
+    def _cells_parts(self, at: Slugs) -> list[str]:
+        # What a method requires decides where its artifacts lie.
+        return [part for name in {cell.method for cell in self.matrix.cells} for part in self._chain_parts(name)]
+
+    def _chain_parts(self, name: str) -> list[str]:
+        chain = self.matrix.method(name)[0]
         return [*methods.modules(chain), *map(resources.module, methods.requirements(chain))]
 
     def _score_parts(self, at: Slugs) -> list[str]:

@@ -136,7 +136,9 @@ def _cases(place: Path) -> Any:
     yield Case("train", (), ("train", "--model", model, *texts, "--settings", json.dumps(recipe), "--out", trained))
     for name in TASKS.names():
         # Bits per byte beside it: of the invented pages no headings can be guessed.
-        tasks = {key: {"builder": builder, "max_items": 4, "item_bytes": 100} for key, builder in (("own", name), ("text", "bits_per_byte"))}
+        tasks = {
+            key: {"builder": builder, "max_items": 4, "item_bytes": 100} for key, builder in (("own", name), ("text", "bits_per_byte"))
+        }
         out = str(place / f"scores-{name}")
         command = ("score", "--model", model, *texts, "--settings", json.dumps(tasks), "--config", str(ROOT / "config"), "--out", out)
         if name not in ONLINE:
@@ -208,7 +210,9 @@ def _reports(place: Path) -> Any:
     yield Case("check", (), ("report", "--cells", cells, "--check"))
     yield Case("publish", (), ("publish", "--cells", cells))
     settings, config = str(ROOT / "config" / "config.yaml"), str(ROOT / "config")
-    yield Case("cells", (), ("list", "cells", "--settings", settings, "--config", config))
+    named = tuple(part for method in ("none", "random", "mean", "multivariate", "focus") for part in methods.modules(method))
+    command = ("list", "cells", "--settings", settings, "--config", config)
+    yield Case("cells", (*named, RESOURCES.module("token_vectors")), command)
 
 
 # --- narrowly -----------------------------------------------------------------------------------------------------------
@@ -257,7 +261,9 @@ def test_a_changed_file_changes_the_code_of_its_stages(place: str, changes: set[
 
 
 CODES = """
-import json, sys
+import json
+from types import SimpleNamespace
+from tokgraft.workflow import Workflow
 w = Workflow()
 job = SimpleNamespace(model="pocket", language="deu_Latn", tokenizer="bpe8k", method="mean", recipe="pocket-demo", seed="0", stage="init~0",
                       resource="token_vectors")
