@@ -37,12 +37,18 @@ class Project:
 
     def run(self, *command: str, check: bool = True, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command in the copy, with the copy's package first on the path."""
-        paths = {"PYTHONPATH": str(self.root / "src"), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        inherited = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-        everything = {**inherited, **paths, "TOKGRAFT_CACHE": str(cache()), **(env or {})}
-        done = subprocess.run(command, cwd=self.root, env=everything, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=self.root, env={**self._env(), **(env or {})}, capture_output=True, text=True, check=False)
         assert not check or done.returncode == 0, f"{command}\n{done.stdout[-5000:]}\n{done.stderr[-5000:]}"
         return done
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command in the copy, without waiting for its end."""
+        return subprocess.Popen(command, cwd=self.root, env=self._env(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def _env(self) -> dict[str, str]:
+        paths = {"PYTHONPATH": str(self.root / "src"), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        inherited = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+        return {**inherited, **paths, "TOKGRAFT_CACHE": str(cache())}
 
     def snakemake(self, *flags: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake in the copy."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import sys
 from collections import Counter
 from pathlib import Path
@@ -174,7 +176,8 @@ def test_a_variant_of_a_resource_is_built_beside_the_plain_one(project: Project)
     listed = project.snakemake("--dry-run", "--printshellcmds", "--configfile", "config/experiments/trial.yaml").stdout
     wide = Places(load_matrix(str(project.root / "config/experiments/trial.yaml"))).resource("wide_vectors", "pocket", "deu_Latn", "bpe8k")
     assert re.fullmatch(r"results/resources/wide_vectors~[0-9a-f]{8}/pocket/deu_Latn/bpe8k", wide)
-    assert "--name token_vectors" in listed and f"--out {wide}" in listed and f"--resource token_vectors={wide}" in listed.replace("'", "")
+    listed = listed.replace("'", "")
+    assert "--name token_vectors" in listed and f"--out {wide}" in listed and f"--resource token_vectors={wide}" in listed
 
 
 @pytest.mark.parametrize(
@@ -239,3 +242,77 @@ def test_a_users_own_files_are_inputs(project: Project) -> None:
     assert project.run(sys.executable, "-c", code).stdout.strip() == "['texts/a.txt'] ['my/model/config.json']"
     assert "texts=W.local_texts" in (ROOT / "workflow/rules/corpus.smk").read_text()
     assert "files=W.local_weights" in (ROOT / "workflow/rules/model.smk").read_text()
+
+
+def test_the_default_experiment_does_not_leak_into_another(project: Project) -> None:
+    """A file without a name or a description takes neither from config/config.yaml, and a key of the default stays there."""
+    project.write("config/config.yaml", {**load("config/config.yaml"), "max_corpus_bytes": 1000, "refiners": {"readout": {"states": 5}}})
+    project.write("config/experiments/trial.yaml", config_of(GRID))
+    listed = project.run("tokgraft", "list", "cells", "--settings", "config/experiments/trial.yaml").stdout
+    shown = project.snakemake("--dry-run", "--printshellcmds", "--configfile", "config/experiments/trial.yaml").stdout
+    assert "~" not in json.loads(listed)["cells"][0]["paths"]["corpus"] and json.loads(listed)["description"] == ""
+    words = shlex.split(next(line for line in shown.splitlines() if "list cells" in line))
+    settings = json.loads(words[words.index("--settings") + 1])
+    assert (settings["name"], settings["description"], settings["max_corpus_bytes"], settings["refiners"]) == ("trial", "", None, {})
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"grids": [GRID]}, "name: Field required"),
+        ({"name": "demo", "grids": [GRID]}, "both have `name: demo`"),
+        ({"name": "trial", "grids": [{**GRID, "methods": ["mean"]}], "methods": {"multivariate": {}}}, "no grid uses it"),
+        ({"name": "trial", "grids": [GRID], "methods": {"mean": {"params": {"alpha": 1}}}}, "unknown key"),
+        ({"name": "trial", "grids": [GRID], "resources": {"token_vectors": {"params": {"dims": 1}}}}, "dim"),
+        ("name: trial\nname: again\n", "name"),
+        ("name: [", "YAML"),
+    ],
+)
+def test_snakemake_and_list_cells_refuse_the_same_files(project: Project, data: Any, message: str) -> None:
+    project.write("config/experiments/trial.yaml", data)
+    planned = project.snakemake("--dry-run", "--configfile", "config/experiments/trial.yaml", check=False)
+    listed = project.run("tokgraft", "list", "cells", "--settings", "config/experiments/trial.yaml", check=False)
+    assert planned.returncode != 0 and listed.returncode == 2
+    assert message in listed.stderr
+    assert message in planned.stdout + planned.stderr or "YAML" in planned.stdout + planned.stderr
+
+
+def test_an_experiment_is_one_file_and_no_flag_changes_it(project: Project) -> None:
+    changed = project.snakemake("--dry-run", "--config", "max_corpus_bytes=1000", check=False)
+    assert changed.returncode != 0 and "--config would change max_corpus_bytes" in changed.stdout + changed.stderr
+    both = ("config/experiments/smoke.yaml", "config/config.yaml")
+    several = project.snakemake("--dry-run", "--configfile", *both, check=False)
+    assert several.returncode != 0 and "--configfile names 2" in several.stdout + several.stderr
+
+
+def test_what_an_experiment_changes_is_in_the_path(project: Project) -> None:
+    """And what it does not change is shared: nothing lies in one place with two contents."""
+    variants: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "short": {"max_corpus_bytes": 1000},
+        "split": {"splits": {"test": 0.2}},
+        "weak": {"resources": {"token_vectors": {"params": {"dim": 7}}}},
+        "fuzzy": {"methods": {"focus": {"params": {"fuzzy_match_all": True}}}},
+        "tasks": {"grids": [{**GRID, "tasks": ["bpb", "heading"]}]},
+        "draws": {"bootstrap_draws": 500},
+        "cards": {"tokenizer_evaluation": {"draws": 300}},
+    }
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for name, more in variants.items():
+        project.write(f"config/experiments/{name}.yaml", {"name": name, "grids": [GRID], **more})
+        places = Places(load_matrix(str(project.root / f"config/experiments/{name}.yaml"), project.root / "config"))
+        found[name] = {cell.method: {**places.cell(cell), "tables": places.tables()} for cell in places.matrix.cells}
+
+    def moved(name: str, method: str) -> set[str]:
+        return {role for role, folder in found[name][method].items() if folder != found["plain"][method][role]}
+
+    all_made = {"corpus", "english", "base", "tokenizer", "evaluation", "init", "trained", "score_init", "score_trained", "tables"}
+    assert moved("short", "mean") == moved("split", "mean") == all_made
+    assert len({found[name]["mean"]["corpus"] for name in ("plain", "short", "split")}) == 3
+    adapted = {"init", "trained", "score_init", "score_trained", "tables"}
+    assert moved("weak", "focus") == moved("fuzzy", "focus") == adapted and moved("weak", "mean") == moved("fuzzy", "mean") == {"tables"}
+    assert moved("tasks", "mean") == {"score_init", "score_trained", "tables"}
+    assert moved("draws", "mean") == {"tables"} and moved("cards", "mean") == {"evaluation", "tables"}
+    for name, cells in found.items():
+        folders = [folder for cell in cells.values() for role, folder in cell.items() if role.startswith(("init", "trained", "score"))]
+        assert len(folders) == len(set(folders)), name

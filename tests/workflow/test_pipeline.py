@@ -117,6 +117,46 @@ def test_a_second_run_has_nothing_to_do(finished: Project) -> None:
     assert "Nothing to be done" in finished.snakemake("--configfile", SMOKE).stderr
 
 
+def test_the_plan_does_not_depend_on_where_one_stands(finished: Project, tmp_path: Path) -> None:
+    """Started from another folder, or with the same package installed in another place."""
+    root = finished.root
+    flags = ("--dry-run", "--snakefile", f"{root}/Snakefile", "--directory", str(root), "--configfile", str(root / SMOKE))
+    away = Project(tmp_path).run("snakemake", *flags, env={"PYTHONPATH": str(root / "src")})
+    assert "Nothing to be done" in away.stdout + away.stderr
+    copy = copy_project(tmp_path / "elsewhere")
+    other = finished.run("snakemake", "--dry-run", "--configfile", SMOKE, env={"PYTHONPATH": str(copy.root / "src")})
+    assert "Nothing to be done" in other.stdout + other.stderr
+
+
+def test_experiments_leave_each_others_results_valid(finished: Project) -> None:
+    """Two more with other slices of the corpora, tasks and parameters, at once; then all three have nothing to do."""
+    smoke = yaml.safe_load((finished.root / SMOKE).read_text())
+    grid = {**smoke["grids"][0], "methods": ["random"], "recipes": ["init"]}
+    more = {
+        "half": {"max_corpus_bytes": 150_000, "grids": [grid]},
+        "third": {
+            "max_corpus_bytes": 300_000,
+            "grids": [{**grid, "tasks": ["bpb-small"]}],
+            "methods": {"random": {"params": {"copy_overlap": True}}},
+        },
+    }
+    before = manifests(finished)
+    own = {path.name: path.read_bytes() for path in (finished.root / OWN).glob("*.*")}
+    for name, settings in more.items():
+        finished.write(f"config/experiments/{name}.yaml", {"name": name, "bootstrap_draws": 500, **settings})
+    running = [finished.start("snakemake", "--configfile", f"config/experiments/{name}.yaml", "--cores", "1") for name in more]
+    for one in running:
+        said, _ = one.communicate(timeout=1200)
+        assert one.returncode == 0, said[-5000:]
+    for name in ("smoke", *more):
+        done = finished.snakemake("--dry-run", "--configfile", f"config/experiments/{name}.yaml")
+        assert "Nothing to be done" in done.stdout + done.stderr, name
+        assert (finished.root / f"results/experiments/{name}/tables/report.html").is_file()
+    after = manifests(finished)
+    assert {place: after[place] for place in before} == before
+    assert own == {path.name: path.read_bytes() for path in (finished.root / OWN).glob("*.*")}
+
+
 def test_a_changed_parameter_reruns_that_method_only(finished: Project) -> None:
     config = yaml.safe_load((finished.root / SMOKE).read_text())
     config |= {"name": "changed", "methods": {"random": {"params": {"copy_overlap": True}}}}
