@@ -135,7 +135,7 @@ def store(root: Path, count: int) -> dict[str, Cost]:
 def start(root: Path, repeats: int = 3) -> dict[str, list[Cost]]:
     """What a job costs before it works: Python, the package, torch, and the Snakemake around a job on a cluster."""
     project = copy_project(root / "start")
-    remote = ["snakemake", "results/cells.json", "--dry-run", "--quiet", "all", "--configfile", experiment(project.root, 10)]
+    remote = ["snakemake", "report_cells", "--dry-run", "--quiet", "all", "--configfile", experiment(project.root, 10)]
     commands = {
         "python": [sys.executable, "-c", ""],
         "tokgraft --version": ["tokgraft", "--version"],
