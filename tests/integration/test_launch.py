@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import Checkout, copy_run
+from tests.workflow.conftest import places
 
-CELL = "results/models/pocket-smoke/deu_Latn/bpe2k/mean/s0/smoke"
+CELL = places("config/experiments/smoke.yaml").adapted("pocket-smoke", "deu_Latn", "bpe2k", "mean", 0, "smoke")
 
 
 def curve(checkout: Checkout) -> list[dict[str, float]]:

@@ -19,7 +19,7 @@ import pytest
 from tests.integration.conftest import SMOKE, Checkout, new_checkout
 from tests.integration.slurm_cluster import CannotStart, Cluster
 from tests.integration.test_launch import CELL, curve
-from tests.workflow.conftest import cache
+from tests.workflow.conftest import cache, places
 
 pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(5400)]
 
@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(5400)]
 SLURM = ("--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "3", "--slurm-keep-successful-logs")
 # Four threads on two cores, as the profile has it, would be slower than one.
 THREADS = ("--set-threads", *(f"{rule}=1" for rule in ("model_pretrain", "train_continue", "score_model")))
+PRETRAINING = f"logs/model_pretrain/{places('config/experiments/smoke.yaml').model('pocket-smoke')}.log"
 GPU_RULES = {"model_pretrain", "train_continue", "score_model"}
 
 
@@ -109,7 +110,7 @@ def ran(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     checkout = new_checkout(tmp_path_factory.mktemp("run") / "tokgraft")
     run = start(checkout, cluster, *THREADS)
     try:
-        log = checkout.root / "logs/model_pretrain/pocket-smoke.log"
+        log = checkout.root / PRETRAINING
         until(lambda: contains(log, "validation at step 0"), run)
         victims = [number for number, (comment, _) in cluster.running().items() if "model_pretrain" in comment]
         assert len(victims) == 1
@@ -135,7 +136,7 @@ def test_the_cancelled_job_went_on_where_it_was_stopped(ran: Checkout, cluster: 
     assert states[cancelled] == "CANCELLED"
     tries = [number for number, rule in sent(ran).items() if rule == "model_pretrain"]
     assert len(tries) == 2 and {states[number] for number in tries} == {"CANCELLED", "COMPLETED"}
-    assert contains(ran.root / "logs/model_pretrain/pocket-smoke.log", "going on from the checkpoint")
+    assert contains(ran.root / PRETRAINING, "going on from the checkpoint")
     assert {states[number] for number, rule in sent(ran).items() if rule != "model_pretrain"} == {"COMPLETED"}
 
 
@@ -162,7 +163,7 @@ def test_short_jobs_share_a_slurm_job(ran: Checkout) -> None:
 def test_a_lost_node_costs_one_more_try(ran: Checkout, cluster: Cluster) -> None:
     """n1 takes nothing new, so the job goes to n2; n2 is gone; n1 is back and gets the job."""
     (ran.root / "results/experiments/smoke/checked.txt").unlink()
-    log = ran.root / "logs/report_check.log"
+    log = ran.root / "logs/report_check/smoke.log"
     log.unlink()
     before = {job.id for job in cluster.finished()}
     cluster.run("scontrol", "update", "nodename=n1", "state=drain", "reason=test")
