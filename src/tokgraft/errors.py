@@ -64,9 +64,13 @@ def near_matches(name: str, choices: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(name, list(choices), n=3, cutoff=0.5)
 
 
-def unknown(kind: str, name: str, choices: Iterable[str], where: str = "") -> ConfigError:
-    """A ConfigError for a name that is not among `choices`, with its near matches."""
+def hint(name: str, choices: Iterable[str]) -> str:
+    """What a name that is not among `choices` may have been meant to be; where nothing is near, all that there is."""
     known = sorted(choices)
     near = near_matches(name, known)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known) or 'none'}"
-    return ConfigError(f"unknown {kind} {name!r}{f' in {where}' if where else ''}", hint)
+    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known) or 'none'}"
+
+
+def unknown(kind: str, name: str, choices: Iterable[str], where: str = "") -> ConfigError:
+    """A ConfigError for a name that is not among `choices`, with its near matches."""
+    return ConfigError(f"unknown {kind} {name!r}{f' in {where}' if where else ''}", hint(name, choices))

@@ -5,7 +5,6 @@ The profile says how many (resources `gpu`, `processes`, `nodes` of a rule); a r
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -63,18 +62,6 @@ class Request:
     def threads_each(self) -> int | None:
         """Threads of one process."""
         return None if self.threads is None else max(1, self.threads // self.per_node)
-
-
-def add_arguments(parser: argparse.ArgumentParser, several: bool = False) -> None:
-    """Flags of a command that may compute on GPUs; `several`: also with several processes."""
-    parser.add_argument(
-        "--gpus", type=int, default=0, metavar="N", help="wait for N free GPUs and use only them (default: 0, share what --device finds)"
-    )
-    if several:
-        parser.add_argument(
-            "--processes", type=int, default=0, metavar="N", help="processes that train together, over all nodes (default: one a GPU)"
-        )
-        parser.add_argument("--nodes", type=int, default=1, metavar="N", help="nodes of the Slurm job to train on (default: 1)")
 
 
 def begin(request: Request, environment: Mapping[str, str] = os.environ) -> int | None:

@@ -46,7 +46,4 @@ def run(args: argparse.Namespace) -> int:
 def _inputs(given: dict[str, Any]) -> list[tuple[str, Path]]:
     """Role and folder of each artifact on the command line."""
     found = [(role, value) for role, value in given.items() if isinstance(value, Path) and role != "out"]
-    for pair in given.get("resource") or []:
-        name, _, folder = pair.partition("=")
-        found.append((f"resource_{name}", Path(folder)))
-    return found
+    return [*found, *((f"resource_{name}", folder) for name, folder in (given.get("resource") or {}).items())]

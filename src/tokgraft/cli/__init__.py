@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
+import os
 import pkgutil
+import select
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import TextIO
 
 from tokgraft import __version__, skipping
+from tokgraft.cli._arguments import Parser
 from tokgraft.errors import TokgraftError
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with one sub-command for each module of this package."""
-    parser = argparse.ArgumentParser(
-        prog="tokgraft", description="Move a language model onto a new vocabulary, and measure what it costs and brings."
-    )
+    parser = Parser(prog="tokgraft", description="Move a language model onto a new vocabulary, and measure what it costs and brings.")
     parser.add_argument("--version", action="version", version=f"tokgraft {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for module_info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
         if module_info.name.startswith("_"):
             continue
@@ -40,20 +43,47 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 on success, 2 on an error the user can mend."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help(sys.stderr)
+        return 2
     from tokgraft import logs
     from tokgraft.masking import masked
 
     logs.setup(args.verbose)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        return skipping.run(args)
+        status = skipping.run(args)
+        sys.stdout.flush()
+        return status
     except TokgraftError as error:
         print(masked(f"tokgraft {args.command}: error: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"tokgraft {args.command}: interrupted; nothing half-written is left", file=sys.stderr)
         return 130
-    except Exception:
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return 141
         # A defect: with its traceback, but without a password that an argument or a message of a library may hold.
         print(masked(traceback.format_exc()), file=sys.stderr)
         return 1
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of the output has closed its pipe (`| head`); if so, what is left to write goes nowhere."""
+    closed = [stream for stream in (sys.stdout, sys.stderr) if _is_closed_pipe(stream)]
+    for stream in closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return bool(closed)
+
+
+def _is_closed_pipe(stream: TextIO) -> bool:
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)
+        return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+    except (OSError, ValueError):  # it is no file, but what a test or a notebook has put there
+        return False

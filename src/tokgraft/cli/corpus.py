@@ -6,6 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
+from tokgraft.cli import _arguments as arguments
+
 HELP = "prepare the text of a language: fetch, clean, deduplicate, split, align with English"
 EXAMPLES = """  tokgraft corpus --language eng_Latn --out results/corpora/eng_Latn
   tokgraft corpus --language deu_Latn --english results/corpora/eng_Latn --out results/corpora/deu_Latn
@@ -18,16 +20,35 @@ EXAMPLES = """  tokgraft corpus --language eng_Latn --out results/corpora/eng_La
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--language", metavar="SLUG|FILE", help="slug of a file in config/languages/, or a language file")
-    what.add_argument("--settings", metavar="JSON", help="full settings of the stage, as the workflow gives them (JSON text or file)")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the corpus")
-    parser.add_argument("--english", type=Path, metavar="DIR", help="the English corpus (needed for help pages in another language)")
+    what.add_argument(
+        "--language", type=arguments.text, metavar="SLUG|FILE", help="slug of a file in config/languages/, or a language file"
+    )
+    what.add_argument(
+        "--settings",
+        type=arguments.settings,
+        metavar="JSON",
+        help="full settings of the stage, as the workflow gives them (JSON text or file)",
+    )
+    parser.add_argument("--out", required=True, type=arguments.place, metavar="DIR", help="folder of the corpus")
+    parser.add_argument(
+        "--english", type=arguments.folder, metavar="DIR", help="the English corpus (needed for help pages in another language)"
+    )
     step = parser.add_mutually_exclusive_group()
-    step.add_argument("--shard", type=int, metavar="N", help="prepare only this shard of the language's `shards`, numbered from 0")
-    step.add_argument("--shards", type=Path, nargs="+", metavar="DIR", help="make the corpus of these shards, which must be all")
-    parser.add_argument("--max-bytes", type=int, metavar="N", help="keep at most so many bytes of text (with --language)")
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="folder for downloads (default: $TOKGRAFT_CACHE, else .cache/downloads)")
-    parser.add_argument("--config", type=Path, default=Path("config"), metavar="DIR", help="configuration folder (default: config)")
+    step.add_argument(
+        "--shard", type=arguments.shard, metavar="N", help="prepare only this shard of the language's `shards`, numbered from 0"
+    )
+    step.add_argument(
+        "--shards", type=arguments.folder, nargs="+", metavar="DIR", help="make the corpus of these shards, which must be all"
+    )
+    parser.add_argument(
+        "--max-bytes", type=arguments.size_in_bytes, metavar="N", help="keep at most so many bytes of text (with --language)"
+    )
+    parser.add_argument(
+        "--cache", type=arguments.place, metavar="DIR", help="folder for downloads (default: $TOKGRAFT_CACHE, else .cache/downloads)"
+    )
+    parser.add_argument(
+        "--config", type=arguments.folder, default=Path("config"), metavar="DIR", help="configuration folder (default: config)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
     from tokgraft.config.language import CorpusSettings, Language
     from tokgraft.corpus.build import build_corpus, build_shard, merge_corpus
 
-    if args.settings:
-        settings = CorpusSettings.load(args.settings, args.config)
+    if args.settings is not None:
+        settings = CorpusSettings.parse(args.settings, "--settings")
     else:
         language = Language.load(args.language, args.config)
         facts = {"slug": Path(args.language).stem, "language": language.canonical(), "max_bytes": args.max_bytes}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from tokgraft.cli import _arguments as arguments
+
 HELP = "say what is missing on this machine for an experiment, and how to get it"
 EXAMPLES = """  tokgraft doctor
   tokgraft doctor --settings config/experiments/smoke.yaml
@@ -13,8 +15,8 @@ EXAMPLES = """  tokgraft doctor
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument("--settings", default="config/config.yaml", help="experiment as YAML file, slug or JSON text")
-    parser.add_argument("--config", type=Path, default=Path("config"), help="the config folder (default: config)")
+    parser.add_argument("--settings", type=arguments.text, default="config/config.yaml", help="experiment as YAML file, slug or JSON text")
+    parser.add_argument("--config", type=arguments.folder, default=Path("config"), help="the config folder (default: config)")
     parser.add_argument("--brief", action="store_true", help="print only what is wrong")
 
 

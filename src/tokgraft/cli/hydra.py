@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from tokgraft.cli import _arguments as arguments
 
 HELP = "export a hydra: one body that reads the old and the new vocabulary and writes the new one (for translation)"
 EXAMPLES = """  tokgraft hydra --adapted results/models/smollm2-135m/deu_Latn/bpe8k/trans_tokenization/s0/init \\
@@ -14,9 +15,11 @@ EXAMPLES = """  tokgraft hydra --adapted results/models/smollm2-135m/deu_Latn/bp
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument("--adapted", type=Path, required=True, metavar="DIR", help="model with the new tokenizer, trained or not")
-    parser.add_argument("--base", type=Path, required=True, metavar="DIR", help="model that it was made from")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--adapted", type=arguments.model, required=True, metavar="DIR", help="model with the new tokenizer, trained or not"
+    )
+    parser.add_argument("--base", type=arguments.model, required=True, metavar="DIR", help="model that it was made from")
+    parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="folder to write")
 
 
 def run(args: argparse.Namespace) -> int:

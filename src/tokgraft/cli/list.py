@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from tokgraft.cli import _arguments as arguments
+
 HELP = "list methods, languages, models, tokenizers, recipes, tasks, experiments, resources, or the cells of an experiment"
 EXAMPLES = """  tokgraft list methods
   tokgraft list languages
@@ -16,8 +18,10 @@ EXAMPLES = """  tokgraft list methods
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     parser.add_argument("what", help="what to list", metavar="WHAT", choices=sorted(_LISTINGS))
-    parser.add_argument("--settings", default="config/config.yaml", help="experiment as YAML file, slug or JSON text (cells)")
-    parser.add_argument("--config", type=Path, default=Path("config"), help="the config folder (default: config)")
+    parser.add_argument(
+        "--settings", type=arguments.text, default="config/config.yaml", help="experiment as YAML file, slug or JSON text (cells)"
+    )
+    parser.add_argument("--config", type=arguments.folder, default=Path("config"), help="the config folder (default: config)")
 
 
 def run(args: argparse.Namespace) -> int:

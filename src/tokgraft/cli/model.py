@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from tokgraft.cli import _arguments as arguments
 
 HELP = "fetch a base model, or create one from scratch, as a complete model folder"
 EXAMPLES = """  tokgraft model --model smollm2-135m --out results/models/smollm2-135m/base
@@ -15,13 +16,18 @@ EXAMPLES = """  tokgraft model --model smollm2-135m --out results/models/smollm2
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--model", metavar="SLUG|FILE", help="a file of config/models/, by name or path")
-    source.add_argument("--settings", metavar="JSON", help="the same settings as JSON text")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    source.add_argument("--model", type=arguments.text, metavar="SLUG|FILE", help="a file of config/models/, by name or path")
+    source.add_argument("--settings", type=arguments.settings, metavar="JSON", help="the same settings as JSON text")
+    parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
-        "--tokenizer", type=Path, metavar="DIR", help="tokenizer to use instead of the source's own; required for scratch models"
+        "--tokenizer",
+        type=arguments.folder,
+        metavar="DIR",
+        help="tokenizer to use instead of the source's own; required for scratch models",
     )
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="folder for downloads (default: TOKGRAFT_CACHE, or .cache/downloads)")
+    parser.add_argument(
+        "--cache", type=arguments.place, metavar="DIR", help="folder for downloads (default: TOKGRAFT_CACHE, or .cache/downloads)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from tokgraft.config.model import BaseModelConfig
     from tokgraft.models.build import build_model
 
-    config = BaseModelConfig.load(args.settings or args.model)
+    config = BaseModelConfig.load(args.model) if args.settings is None else BaseModelConfig.parse(args.settings, "--settings")
     logs.opening(config.canonical())
     if config.source.kind != "hub":
         os.environ["HF_HUB_OFFLINE"] = "1"  # nothing else may ask the Hub for anything; read when its client is imported

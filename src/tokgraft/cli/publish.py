@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
+
+from tokgraft.cli import _arguments as arguments
 
 HELP = "show every cell in MLflow"
 EXAMPLES = """  tokgraft publish --cells results/experiments/demo/cells.json
@@ -16,9 +17,11 @@ EXAMPLES = """  tokgraft publish --cells results/experiments/demo/cells.json
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     parser.add_argument(
-        "--cells", type=Path, required=True, metavar="FILE", help="the cells of the experiment (JSON, from `tokgraft list cells`)"
+        "--cells", type=arguments.file, required=True, metavar="FILE", help="the cells of the experiment (JSON, from `tokgraft list cells`)"
     )
-    parser.add_argument("--uri", help="MLflow tracking store (default: MLFLOW_TRACKING_URI, else the file mlflow.db here)")
+    parser.add_argument(
+        "--uri", type=arguments.text, help="MLflow tracking store (default: MLFLOW_TRACKING_URI, else the file mlflow.db here)"
+    )
     parser.add_argument(
         "--register",
         choices=["best", "all"],

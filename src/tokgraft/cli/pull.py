@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from tokgraft.cli import _arguments as arguments
+
 HELP = "fetch stored artifacts, verify them, and tell Snakemake what is current"
 EXAMPLES = """  tokgraft pull                                               # everything
   tokgraft pull --stage models                                # a kind, and what a run then needs so as not to make it again
@@ -17,12 +19,17 @@ EXAMPLES = """  tokgraft pull                                               # ev
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument("folders", nargs="*", metavar="FOLDER", help="artifacts, or folders that hold some")
+    parser.add_argument("folders", type=arguments.text, nargs="*", metavar="FOLDER", help="artifacts, or folders that hold some")
     parser.add_argument(
-        "--stage", nargs="+", default=[], metavar="KIND", help="corpora, tokenizers, resources, models, scores, tables, lists"
+        "--stage",
+        type=arguments.text,
+        nargs="+",
+        default=[],
+        metavar="KIND",
+        help="corpora, tokenizers, resources, models, scores, tables, lists",
     )
     for name in ("language", "method", "model", "tokenizer"):
-        parser.add_argument(f"--{name}", nargs="+", default=[], metavar="SLUG", help=f"only artifacts of this {name}")
+        parser.add_argument(f"--{name}", type=arguments.text, nargs="+", default=[], metavar="SLUG", help=f"only artifacts of this {name}")
     parser.add_argument("--only", action="store_true", help="nothing but the choice, even if a run would then make parts of it again")
     parser.add_argument("--needed", action="store_true", help="nothing but what a run of snakemake needs; comes instead of a choice")
     parser.add_argument(
@@ -33,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="...",
         help="last: targets and flags of the run to come (default: those of a plain `snakemake`)",
     )
-    parser.add_argument("--remote", help="name of a DVC remote (default: DVC's default)")
-    parser.add_argument("--jobs", type=int, metavar="N", help="downloads at once")
+    parser.add_argument("--remote", type=arguments.text, help="name of a DVC remote (default: DVC's default)")
+    parser.add_argument("--jobs", type=arguments.jobs, metavar="N", help="downloads at once")
 
 
 def run(args: argparse.Namespace) -> int:

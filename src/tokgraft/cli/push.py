@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from tokgraft.cli import _arguments as arguments
+
 HELP = "record the finished artifacts of a run in dvc.lock and snakemake.lock, and push them"
 EXAMPLES = """  tokgraft push                       # the experiment that was run here, to the default remote
   tokgraft push --experiment demo     # one of several
@@ -15,9 +17,11 @@ EXAMPLES = """  tokgraft push                       # the experiment that was ru
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument("--experiment", metavar="NAME", help="name of the experiment (default: the only one that was run here)")
-    parser.add_argument("--remote", help="name of a DVC remote (default: DVC's default)")
-    parser.add_argument("--jobs", type=int, metavar="N", help="uploads at once")
+    parser.add_argument(
+        "--experiment", type=arguments.text, metavar="NAME", help="name of the experiment (default: the only one that was run here)"
+    )
+    parser.add_argument("--remote", type=arguments.text, help="name of a DVC remote (default: DVC's default)")
+    parser.add_argument("--jobs", type=arguments.jobs, metavar="N", help="uploads at once")
     parser.add_argument(
         "--record-only", action="store_true", help="write dvc.yaml, dvc.lock, snakemake.lock and metrics.json, push nothing"
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+
+from tokgraft.cli import _arguments as arguments
 
 HELP = "tables, figures and the HTML report of an experiment; --check: do its products make sense"
 EXAMPLES = """  tokgraft list cells > cells.json
@@ -16,10 +17,10 @@ EXAMPLES = """  tokgraft list cells > cells.json
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     parser.add_argument(
-        "--cells", type=Path, required=True, metavar="FILE", help="the cells of the experiment (JSON, from `tokgraft list cells`)"
+        "--cells", type=arguments.file, required=True, metavar="FILE", help="the cells of the experiment (JSON, from `tokgraft list cells`)"
     )
     action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--out", type=Path, metavar="DIR", help="folder of the tables")
+    action.add_argument("--out", type=arguments.place, metavar="DIR", help="folder of the tables")
     action.add_argument(
         "--check", action="store_true", help="check the products instead: exit 1 and one line for each that does not make sense"
     )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tokgraft import launch, skipping
+from tokgraft.cli import _arguments as arguments
+
+if TYPE_CHECKING:
+    from tokgraft.config.task import Task
 
 HELP = "score a model: bits per byte, choice tasks and generation speed on held-out pages"
 EXAMPLES = """  tokgraft score --model results/models/pocket/base --corpus results/corpora/deu_Latn --english results/corpora/eng_Latn \\
@@ -17,20 +21,24 @@ EXAMPLES = """  tokgraft score --model results/models/pocket/base --corpus resul
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder with its tokenizer")
-    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="corpus artifact of the language")
-    parser.add_argument("--english", type=Path, metavar="DIR", help="English corpus, for tasks that measure forgetting")
+    parser.add_argument("--model", type=arguments.model, required=True, metavar="DIR", help="model folder with its tokenizer")
+    parser.add_argument("--corpus", type=arguments.folder, required=True, metavar="DIR", help="corpus artifact of the language")
+    parser.add_argument("--english", type=arguments.folder, metavar="DIR", help="English corpus, for tasks that measure forgetting")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--tasks", nargs="+", metavar="TASK", help="slugs of config/tasks/, or YAML files")
-    what.add_argument("--settings", metavar="JSON", help='tasks as JSON: {"name": {settings}, ...}')
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    what.add_argument("--tasks", type=arguments.text, nargs="+", metavar="TASK", help="slugs of config/tasks/, or YAML files")
+    what.add_argument("--settings", type=arguments.settings, metavar="JSON", help='tasks as JSON: {"name": {settings}, ...}')
+    parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="folder to write")
     skipping.add_arguments(parser)
-    parser.add_argument("--config", type=Path, default=Path("config"), metavar="DIR", help="configuration folder (default: config)")
-    parser.add_argument("--templates", type=Path, metavar="DIR", help="folder of harness templates (default: config/lm_eval)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads")
-    launch.add_arguments(parser)
-    parser.add_argument("--batch-tokens", type=int, metavar="N", help="tokens of one forward pass (default: 1024 on CPU, 32768 on a GPU)")
+    parser.add_argument(
+        "--config", type=arguments.folder, default=Path("config"), metavar="DIR", help="configuration folder (default: config)"
+    )
+    parser.add_argument("--templates", type=arguments.folder, metavar="DIR", help="folder of harness templates (default: config/lm_eval)")
+    parser.add_argument("--device", type=arguments.device, default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    parser.add_argument("--threads", type=arguments.threads, metavar="N", help="CPU threads")
+    arguments.add_devices(parser)
+    parser.add_argument(
+        "--batch-tokens", type=arguments.batch, metavar="N", help="tokens of one forward pass (default: 1024 on CPU, 32768 on a GPU)"
+    )
     parser.add_argument("--online", action="store_true", help="let harness tasks reach the Hub; otherwise they are skipped")
     parser.add_argument("--no-speed", action="store_true", help="do not measure generation speed")
     parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that the model folder brings")
@@ -40,19 +48,12 @@ def run(args: argparse.Namespace) -> int:
     """Score."""
     from tokgraft import logs
     from tokgraft.config.task import Task
-    from tokgraft.errors import ConfigError
     from tokgraft.scoring.run import score
 
-    if args.settings:
-        try:
-            given = json.loads(args.settings)
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"--settings is not JSON: {error}", 'give {"name": {settings}, ...}') from None
-        if not isinstance(given, dict):
-            raise ConfigError("--settings must map names to settings", 'give {"name": {settings}, ...}')
-        tasks = {name: Task.parse(values, f"task {name}") for name, values in given.items()}
+    if args.settings is not None:
+        tasks = {name: Task.parse(values, f"task {name}") for name, values in args.settings.items()}
     else:
-        tasks = {Path(name).stem: Task.load(name, args.config) for name in args.tasks}
+        tasks = _load(args.tasks, args.config)
     templates = args.templates or (args.config / "lm_eval" if (args.config / "lm_eval").is_dir() else None)
     launch.begin(launch.Request(gpus=args.gpus))
     logs.opening({"tasks": {name: task.canonical() for name, task in tasks.items()}, "device": args.device, "threads": args.threads})
@@ -68,3 +69,20 @@ def run(args: argparse.Namespace) -> int:
     for name, reason in sorted(result["skipped"].items()):
         print(f"{name}: skipped, {reason}")
     return 0
+
+
+def _load(names: list[str], root: Path) -> dict[str, Task]:
+    """The tasks by the names of their files.
+
+    Raises:
+        ConfigError: One is unknown, or two have one name.
+    """
+    from tokgraft.config.task import Task
+    from tokgraft.errors import ConfigError
+
+    found: dict[str, Task] = {}
+    for name in names:
+        if (slug := Path(name).stem) in found:
+            raise ConfigError(f"two tasks are called {slug}", "name each once, or rename a file")
+        found[slug] = Task.load(name, root)
+    return found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from tokgraft.cli import _arguments as arguments
 
 HELP = "train, extend or copy a tokenizer; evaluate it, compare several, infer its training mixture"
 EXAMPLES = """  tokgraft tokenizer --recipe bpe8k --corpus results/corpora/deu_Latn --english results/corpora/eng_Latn \\
@@ -19,14 +20,26 @@ EXAMPLES = """  tokgraft tokenizer --recipe bpe8k --corpus results/corpora/deu_L
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command and of its actions; without an action a tokenizer is built."""
     recipe = parser.add_mutually_exclusive_group()
-    recipe.add_argument("--recipe", metavar="SLUG|FILE", help="recipe: a slug of config/tokenizers/ or a YAML file (this or --settings)")
-    recipe.add_argument("--settings", metavar="JSON", help="the recipe as JSON")
-    parser.add_argument("--corpus", type=Path, metavar="DIR", help="corpus artifact of the target language (required)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the new artifact (required)")
-    parser.add_argument("--base", type=Path, metavar="DIR", help="model folder whose tokenizer is extended or replaced")
-    parser.add_argument("--english", type=Path, metavar="DIR", help="English corpus artifact, for the English side of the metrics")
+    recipe.add_argument(
+        "--recipe",
+        type=arguments.text,
+        metavar="SLUG|FILE",
+        help="recipe: a slug of config/tokenizers/ or a YAML file (this or --settings)",
+    )
+    recipe.add_argument("--settings", type=arguments.settings, metavar="JSON", help="the recipe as JSON")
+    parser.add_argument("--corpus", type=arguments.folder, metavar="DIR", help="corpus artifact of the target language (required)")
+    parser.add_argument("--out", type=arguments.place, metavar="DIR", help="folder of the new artifact (required)")
+    parser.add_argument("--base", type=arguments.folder, metavar="DIR", help="model folder whose tokenizer is extended or replaced")
     parser.add_argument(
-        "--learn", action="append", default=[], metavar="SLUG=DIR", help="corpus of a language that the recipe's `languages` names (repeat)"
+        "--english", type=arguments.folder, metavar="DIR", help="English corpus artifact, for the English side of the metrics"
+    )
+    parser.add_argument(
+        "--learn",
+        type=arguments.named_folder,
+        action=arguments.Pairs,
+        default={},
+        metavar="SLUG=DIR",
+        help="corpus of a language that the recipe's `languages` names (repeat)",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions (none: build a tokenizer)")
     for name, add in (("evaluate", _evaluate), ("compare", _compare), ("mixture", _mixture), ("adversarial", _adversarial)):
@@ -43,40 +56,54 @@ _HELP = {
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--tokenizer", type=Path, required=True, metavar="DIR", help="folder with a tokenizer.json (an artifact or any model)"
+        "--tokenizer", type=arguments.folder, required=True, metavar="DIR", help="folder with a tokenizer.json (an artifact or any model)"
     )
-    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="corpus artifact of the language")
-    parser.add_argument("--english", type=Path, metavar="DIR", help="English corpus artifact")
-    parser.add_argument("--base", type=Path, metavar="DIR", help="tokenizer to compare with (usually the base model's)")
-    parser.add_argument("--settings", metavar="JSON|FILE", default="{}", help="settings (docs/configuration.md, TokenizerEvaluation)")
-    parser.add_argument("--name", default="", help="what the tokenizer is called in the card (default: its folder)")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the new artifact")
+    parser.add_argument("--corpus", type=arguments.folder, required=True, metavar="DIR", help="corpus artifact of the language")
+    parser.add_argument("--english", type=arguments.folder, metavar="DIR", help="English corpus artifact")
+    parser.add_argument("--base", type=arguments.folder, metavar="DIR", help="tokenizer to compare with (usually the base model's)")
+    parser.add_argument(
+        "--settings",
+        type=arguments.settings,
+        metavar="JSON|FILE",
+        default="{}",
+        help="settings (docs/configuration.md, TokenizerEvaluation)",
+    )
+    parser.add_argument("--name", type=arguments.text, default="", help="what the tokenizer is called in the card (default: its folder)")
+    parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="folder of the new artifact")
 
 
 def _compare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("tokenizers", nargs="+", metavar="[NAME=]DIR", help="folders with a tokenizer.json")
-    parser.add_argument("--corpus", type=Path, metavar="DIR", help="corpus artifact whose test pages the texts come from")
-    parser.add_argument("--text", action="append", default=[], help="a text (may be repeated)")
-    parser.add_argument("--file", type=Path, metavar="FILE", help="UTF-8 file with one text a line")
-    parser.add_argument("--samples", type=int, default=6, help="texts taken from the corpus (default: 6)")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="page to write (.html); a .json lies beside it")
+    parser.add_argument("tokenizers", type=arguments.text, nargs="+", metavar="[NAME=]DIR", help="folders with a tokenizer.json")
+    parser.add_argument("--corpus", type=arguments.folder, metavar="DIR", help="corpus artifact whose test pages the texts come from")
+    parser.add_argument("--text", type=arguments.text, action="append", default=[], help="a text (may be repeated)")
+    parser.add_argument("--file", type=arguments.file, metavar="FILE", help="UTF-8 file with one text a line")
+    parser.add_argument("--samples", type=arguments.items, default=6, help="texts taken from the corpus (default: 6)")
+    parser.add_argument("--out", type=arguments.place, required=True, metavar="FILE", help="page to write (.html); a .json lies beside it")
 
 
 def _mixture(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tokenizer", type=Path, required=True, metavar="DIR", help="folder with the tokenizer.json of a BPE tokenizer")
-    parser.add_argument("--corpora", type=Path, nargs="+", required=True, metavar="DIR", help="corpus artifacts of the candidate languages")
-    parser.add_argument("--merges", type=int, default=1000, help="merges that are looked at, from the first (default: 1000)")
-    parser.add_argument("--max-bytes", type=int, default=4_000_000, help="text read of each language (default: 4000000)")
+    parser.add_argument(
+        "--tokenizer", type=arguments.folder, required=True, metavar="DIR", help="folder with the tokenizer.json of a BPE tokenizer"
+    )
+    parser.add_argument(
+        "--corpora", type=arguments.folder, nargs="+", required=True, metavar="DIR", help="corpus artifacts of the candidate languages"
+    )
+    parser.add_argument("--merges", type=arguments.items, default=1000, help="merges that are looked at, from the first (default: 1000)")
+    parser.add_argument(
+        "--max-bytes", type=arguments.size_in_bytes, default=4_000_000, help="text read of each language (default: 4000000)"
+    )
     parser.add_argument("--per", choices=["bytes", "pairs"], default="bytes", help="what the proportions count (default: bytes)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the result as JSON, too")
+    parser.add_argument("--out", type=arguments.place, metavar="FILE", help="write the result as JSON, too")
 
 
 def _adversarial(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tokenizer", type=Path, required=True, metavar="DIR", help="folder with a tokenizer.json")
-    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="corpus artifact of the language")
-    parser.add_argument("--items", type=int, default=500, help="items of the challenge set at most (default: 500)")
-    parser.add_argument("--max-bytes", type=int, default=4_000_000, help="text that words are taken from (default: 4000000)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the challenge set (JSON lines)")
+    parser.add_argument("--tokenizer", type=arguments.folder, required=True, metavar="DIR", help="folder with a tokenizer.json")
+    parser.add_argument("--corpus", type=arguments.folder, required=True, metavar="DIR", help="corpus artifact of the language")
+    parser.add_argument("--items", type=arguments.items, default=500, help="items of the challenge set at most (default: 500)")
+    parser.add_argument(
+        "--max-bytes", type=arguments.size_in_bytes, default=4_000_000, help="text that words are taken from (default: 4000000)"
+    )
+    parser.add_argument("--out", type=arguments.place, metavar="FILE", help="write the challenge set (JSON lines)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -90,22 +117,13 @@ def run(args: argparse.Namespace) -> int:
     from tokgraft.errors import ConfigError
     from tokgraft.tokenizers.build import build_tokenizer
 
-    missing = [flag for flag, value in (("--recipe or --settings", args.recipe or args.settings), ("--corpus", args.corpus), ("--out", args.out)) if not value]  # fmt: skip
+    missing = [flag for flag, value in (("--recipe or --settings", args.recipe or args.settings is not None), ("--corpus", args.corpus), ("--out", args.out)) if not value]  # fmt: skip
     if missing:
         raise ConfigError(f"missing: {', '.join(missing)}", "tokgraft tokenizer --help")
-    recipe = TokenizerRecipe.load(args.settings or args.recipe)
+    recipe = TokenizerRecipe.load(args.recipe) if args.settings is None else TokenizerRecipe.parse(args.settings, "--settings")
     logs.opening(recipe.canonical())
-    build_tokenizer(recipe, args.corpus, args.out, args.base, args.english, {slug: Path(folder) for slug, folder in map(_pair, args.learn)})
+    build_tokenizer(recipe, args.corpus, args.out, args.base, args.english, args.learn)
     return 0
-
-
-def _pair(text: str) -> tuple[str, str]:
-    from tokgraft.errors import ConfigError
-
-    slug, equals, folder = text.partition("=")
-    if not (slug and equals and folder):
-        raise ConfigError(f"--learn {text!r} is not of the form SLUG=DIR")
-    return slug, folder
 
 
 def _run_evaluate(args: argparse.Namespace) -> int:
@@ -113,7 +131,7 @@ def _run_evaluate(args: argparse.Namespace) -> int:
     from tokgraft.config.evaluation import TokenizerEvaluation
     from tokgraft.intrinsic.build import evaluate_tokenizer
 
-    settings = TokenizerEvaluation.load(args.settings)
+    settings = TokenizerEvaluation.parse(args.settings, "--settings")
     logs.opening(settings.canonical())
     evaluate_tokenizer(args.tokenizer, args.corpus, args.out, args.base, args.english, settings, args.name)
     return 0

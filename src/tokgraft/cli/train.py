@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from tokgraft import launch, skipping
+from tokgraft.cli import _arguments as arguments
 
 HELP = "train a model folder on a corpus by a recipe"
 EXAMPLES = """  tokgraft train --model MODEL --corpus results/corpora/deu_Latn --english results/corpora/eng_Latn --recipe pocket-demo --out TRAINED
@@ -16,21 +16,27 @@ EXAMPLES = """  tokgraft train --model MODEL --corpus results/corpora/deu_Latn -
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder to start from")
-    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="corpus of the language")
+    parser.add_argument("--model", type=arguments.model, required=True, metavar="DIR", help="model folder to start from")
+    parser.add_argument("--corpus", type=arguments.folder, required=True, metavar="DIR", help="corpus of the language")
     recipe = parser.add_mutually_exclusive_group(required=True)
-    recipe.add_argument("--recipe", metavar="SLUG|FILE", help="recipe: a slug of config/recipes/ or a YAML file")
-    recipe.add_argument("--settings", metavar="JSON", help="recipe as JSON")
-    parser.add_argument("--english", type=Path, metavar="DIR", help="English corpus: replay, and validation of what is forgotten")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the document order (default: 0)")
-    parser.add_argument("--checkpoints", type=Path, metavar="DIR", help="folder of checkpoints (default: a hidden folder beside OUT)")
+    recipe.add_argument("--recipe", type=arguments.text, metavar="SLUG|FILE", help="recipe: a slug of config/recipes/ or a YAML file")
+    recipe.add_argument("--settings", type=arguments.settings, metavar="JSON", help="recipe as JSON")
+    parser.add_argument(
+        "--english", type=arguments.folder, metavar="DIR", help="English corpus: replay, and validation of what is forgotten"
+    )
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of the document order (default: 0)")
+    parser.add_argument(
+        "--checkpoints", type=arguments.place, metavar="DIR", help="folder of checkpoints (default: a hidden folder beside OUT)"
+    )
     parser.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: CUDA if there is one)"
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="threads on the processor (default: OMP_NUM_THREADS, else all cores)")
-    launch.add_arguments(parser, several=True)
+    parser.add_argument(
+        "--threads", type=arguments.threads, metavar="N", help="threads on the processor (default: OMP_NUM_THREADS, else all cores)"
+    )
+    arguments.add_devices(parser, several=True)
     parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that the model folder brings")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the trained model")
+    parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="folder of the trained model")
     skipping.add_arguments(parser)
 
 
@@ -39,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from tokgraft import logs
     from tokgraft.config.recipe import TrainingRecipe
 
-    recipe = TrainingRecipe.load(args.settings or args.recipe)
+    recipe = TrainingRecipe.load(args.recipe) if args.settings is None else TrainingRecipe.parse(args.settings, "--settings")
     threads = launch.begin(launch.Request(args.gpus, args.processes, args.nodes, args.threads))
     logs.opening({"recipe": recipe.canonical(), "seed": args.seed, "threads": threads, "device": args.device})
     from tokgraft.training.run import train

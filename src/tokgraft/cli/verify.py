@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from tokgraft.cli import _arguments as arguments
 
 HELP = "recompute the hashes of artifacts and name what does not match"
 EXAMPLES = """  tokgraft verify results
@@ -13,7 +14,7 @@ EXAMPLES = """  tokgraft verify results
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="artifact, or a folder that holds artifacts")
+    parser.add_argument("folders", nargs="+", type=arguments.folder, metavar="FOLDER", help="artifact, or a folder that holds artifacts")
 
 
 def run(args: argparse.Namespace) -> int:
