@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class TokgraftError(Exception):
@@ -64,13 +65,24 @@ def near_matches(name: str, choices: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(name, list(choices), n=3, cutoff=0.5)
 
 
-def hint(name: str, choices: Iterable[str]) -> str:
-    """What a name that is not among `choices` may have been meant to be; where nothing is near, all that there is."""
-    known = sorted(choices)
-    near = near_matches(name, known)
+def hint(name: str, choices: Iterable[str], aliases: Mapping[str, Sequence[str]] | None = None) -> str:
+    """What a name that is not among `choices` may have been meant to be; where nothing is near, all that there is.
+
+    Args:
+        name: The name.
+        choices: The names that there are.
+        aliases: Other words for them, in small letters -> the names they stand for.
+    """
+    known, other = sorted(choices), aliases or {}
+    folded = name.casefold()
+    near = list(other.get(folded) or other.get(re.split("[-_]", folded)[0]) or near_matches(name, known))
+    if len(name) > 3:  # two codes of two or three letters are always alike
+        near = near or list(dict.fromkeys(meant for alias in near_matches(folded, other) for meant in other[alias]))
     return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known) or 'none'}"
 
 
-def unknown(kind: str, name: str, choices: Iterable[str], where: str = "") -> ConfigError:
-    """A ConfigError for a name that is not among `choices`, with its near matches."""
-    return ConfigError(f"unknown {kind} {name!r}{f' in {where}' if where else ''}", hint(name, choices))
+def unknown(
+    kind: str, name: str, choices: Iterable[str], where: str = "", aliases: Mapping[str, Sequence[str]] | None = None
+) -> ConfigError:  # fmt: skip
+    """A ConfigError for a name that is not among `choices`, with its near matches (arguments as for `hint`)."""
+    return ConfigError(f"unknown {kind} {name!r}{f' in {where}' if where else ''}", hint(name, choices, aliases))

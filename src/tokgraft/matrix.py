@@ -81,7 +81,7 @@ class Matrix:
                 known = [*known, layout.INIT]
             for name in named:
                 if name not in known:
-                    raise unknown(kind, name, known, where)
+                    raise unknown(kind, name, known, where, Language.aliases(self.root) if kind == "language" else None)
         for method in _methods(grid):
             if not SLUG.match(method):
                 raise ConfigError(f"{where}: {method!r} cannot be part of a path", "use letters, digits, _, - and + only")

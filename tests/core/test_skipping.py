@@ -48,7 +48,7 @@ def test_the_reason_travels_to_the_table(place: Path) -> None:
     texts = ["--corpus", "corpus"]
     assert main(["resource", "--name", "dictionary", *texts, "--or-skip", "--out", "dictionary"]) == 0
     assert REASON in str(artifacts.skipped(place / "dictionary")) and artifacts.verify(place / "dictionary") == []
-    given = ["--resource", "dictionary=dictionary", "--resource", "word_vectors=elsewhere"]
+    given = ["--resource", "dictionary=dictionary", "--resource", "word_vectors=corpus"]
     new = ["--model", "base", "--tokenizer", "new", "--method", "wechsel"]
     assert main(["transplant", *new, *given, "--or-skip", "--out", cell["init"]]) == 0
     assert main(["train", "--model", cell["init"], *texts, "--recipe", "x", "--or-skip", "--out", cell["trained"]]) == 0

@@ -102,7 +102,7 @@ def model(text: str) -> Path:
     """A model folder; the name of a model on the Hub, or of a file in config/models/, is no folder yet."""
     if not os.path.exists(text):
         named = re.sub(r"[^a-z0-9]+", "-", text.rpartition("/")[2].lower()).strip("-")
-        if (Path("config") / "models" / f"{text}.yaml").is_file():
+        if os.path.isfile(f"config/models/{text}.yaml"):
             made = Path("results") / "models" / text / "base"
             raise _wrong(
                 f"{text} is a model of config/models/, not a folder",

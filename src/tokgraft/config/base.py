@@ -15,6 +15,7 @@ from tokgraft.errors import ConfigError, near_matches, unknown
 SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*\Z")
 """A name that can stand in paths, wildcards and commands as it is; use it with `match`. (`$` would let a line feed end it.)"""
 SUFFIXES = {".yaml", ".yml", ".json"}
+NO_CHECKOUT = "run in a copy of the project: the folder that holds config/ and the Snakefile"
 
 
 def as_slug(name: str, kind: str = "name") -> str:
@@ -80,9 +81,16 @@ class ConfigFile(Strict):
         path = Path(source)
         if path.suffix not in SUFFIXES:
             if source not in (known := slugs(cls.folder, root)):
-                raise unknown(cls.kind, source, known, f"{Path(root) / cls.folder}/")
+                raise unknown(cls.kind, source, known, f"{Path(root) / cls.folder}/", cls.aliases(root))
             path = Path(root) / cls.folder / f"{source}.yaml"
+        elif not path.exists():
+            raise _missing(path)
         return cls.parse(read_yaml(path), str(path))
+
+    @classmethod
+    def aliases(cls, root: Path = Path("config")) -> dict[str, list[str]]:
+        """Other words by which somebody may ask for a file, in small letters -> the slugs that they stand for."""
+        return {}
 
     def canonical(self) -> dict[str, Any]:
         """The resolved settings as JSON values, defaults included; a description is for people and decides nothing."""
@@ -93,8 +101,10 @@ def slugs(folder: str, root: Path = Path("config")) -> list[str]:
     """The slugs that exist as files in `config/<folder>/`; hidden files (an editor's) are none.
 
     Raises:
-        ConfigError: The name of a file there is no slug: it would become part of paths and of commands.
+        ConfigError: There is no such folder `config`, or the name of a file there is no slug: it would become part of paths and of commands.
     """
+    if not Path(root).is_dir():
+        raise ConfigError(f"there is no folder {root} in {Path.cwd()}", NO_CHECKOUT)
     found = sorted(path for path in (Path(root) / folder).glob("*.yaml") if not path.name.startswith("."))
     for path in found:
         if not SLUG.match(path.stem):
@@ -103,6 +113,15 @@ def slugs(folder: str, root: Path = Path("config")) -> list[str]:
                 "rename it: letters, digits, _, - and + only, beginning with a letter or a digit",
             )
     return [path.stem for path in found]
+
+
+def _missing(path: Path) -> ConfigError:
+    """What to do about a file that does not exist: its near matches, or the way to a checkout."""
+    if path.parts[0] == "config" and not Path("config").is_dir():
+        return ConfigError(f"there is no folder config in {Path.cwd()}", NO_CHECKOUT)
+    there = {other.stem: str(other) for folder in ("config", "config/experiments", path.parent) for other in Path(folder).glob("*.yaml")}
+    near = [there[stem] for stem in near_matches(path.stem, there)]
+    return ConfigError(f"{path} does not exist", f"did you mean {' or '.join(near)}?" if near else "see config/ for what there is")
 
 
 def read_yaml(path: Path) -> Any:

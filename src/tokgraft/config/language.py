@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from tokgraft.config import bounds
-from tokgraft.config.base import ConfigFile, HarnessName, Slug, Strict
+from tokgraft.config.base import ConfigFile, HarnessName, Slug, Strict, slugs
+from tokgraft.errors import ConfigError
 
 
 class AptHelp(Strict):
@@ -79,6 +82,18 @@ class Language(ConfigFile):
         default_factory=list, description="lm-eval tasks by name, scored only when the Hub can be reached."
     )
     licence: str = Field("", description="Licence of the text.")
+
+    @classmethod
+    def aliases(cls, root: Path = Path("config")) -> dict[str, list[str]]:
+        """Names and codes of every language -> its slugs: `vi`, `vie` and `vietnamese` for vie_Latn."""
+        found: dict[str, list[str]] = {}
+        for slug in slugs(cls.folder, root):
+            with suppress(ConfigError):  # a file that is wrong has no names
+                language = cls.load(slug, root)
+                words = {language.name, language.native_name, language.bcp47, language.bcp47.split("-")[0], language.iso639_3, slug}
+                for word in words - {""}:
+                    found.setdefault(word.casefold(), []).append(slug)
+        return found
 
 
 class Splits(Strict):

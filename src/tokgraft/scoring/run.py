@@ -14,6 +14,7 @@ import yaml
 from tokgraft import artifacts
 from tokgraft.config import layout
 from tokgraft.config.base import as_slug
+from tokgraft.config.bounds import THREADS
 from tokgraft.config.task import Task
 from tokgraft.errors import ConfigError, ModelError, unknown
 from tokgraft.logs import log
@@ -86,6 +87,8 @@ def score(
         DataError: The corpus has no test page; something tried to reach the network.
         ModelError: The folder is not a whole causal model that fits its tokenizer; its context is shorter than a document; NaN.
     """
+    if threads is not None:
+        THREADS.check(threads, "threads")
     plans, skipped = plan(tasks, corpus, english, find_templates(templates), online)
     if not plans:
         reasons = "; ".join(f"{slug}: {reason}" for slug, reason in skipped.items())

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from tokgraft.config.bounds import THREADS
 from tokgraft.config.recipe import TrainingRecipe
 from tokgraft.errors import ConfigError
 from tokgraft.logs import log
@@ -63,7 +64,7 @@ def place(recipe: TrainingRecipe, device: str = "auto", threads: int | None = No
             "device cuda is asked for, but torch sees no CUDA device", "install the CUDA build of torch, or leave out --device"
         )
     cuda = device != "cpu" and torch.cuda.is_available()
-    count = threads or int(os.environ.get("OMP_NUM_THREADS", "0") or 0) or (os.cpu_count() or 1)
+    count = threads or _omp_threads() or (os.cpu_count() or 1)
     torch.set_num_threads(count)
     rank, world = _join(cuda)
     found = torch.device("cuda", torch.cuda.current_device()) if cuda else torch.device("cpu")
@@ -72,6 +73,12 @@ def place(recipe: TrainingRecipe, device: str = "auto", threads: int | None = No
         if recipe.dtype == "bfloat16" or recipe.compile:
             log.warning("on the processor the run is in float32 and not compiled, whatever the recipe says")
     return Place(found, count, rank, world, cuda and recipe.dtype != "float32", cuda and recipe.compile is not False)
+
+
+def _omp_threads() -> int | None:
+    """Threads that OMP_NUM_THREADS asks for (`4`, or `4,2` for nested loops); None where it asks for nothing that can be."""
+    found = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(found) if found.isdecimal() and int(found) in range(THREADS.low, THREADS.high + 1) else None
 
 
 def _join(cuda: bool) -> tuple[int, int]:

@@ -13,6 +13,7 @@ import torch
 
 from tokgraft import artifacts
 from tokgraft.artifacts import canonical_json
+from tokgraft.config.bounds import SEEDS, THREADS
 from tokgraft.config.recipe import TrainingRecipe
 from tokgraft.errors import DataError, ModelError
 from tokgraft.logs import log
@@ -68,6 +69,9 @@ def train(
         ModelError: The weights cannot be used, or the loss stops being a number.
         ProcessError: One of several processes is gone.
     """
+    SEEDS.check(seed, "seed")
+    if threads is not None:
+        THREADS.check(threads, "threads")
     where = devices.place(recipe, device, threads)
     if not where.main:
         log.setLevel(logging.WARNING)  # what the first process says holds for all

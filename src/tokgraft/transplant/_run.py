@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tokgraft import artifacts, methods, resources
+from tokgraft.config.bounds import MULTIPLES, SEEDS
 from tokgraft.errors import ConfigError, ModelError, TokenizerError
 from tokgraft.logs import log, processor_seconds
 from tokgraft.methods import Floats, Rows, States, Transplant
@@ -73,6 +74,11 @@ def run(
     chain = methods.parse(method)
     resolved = methods.validate(method, params or {})
     given = {name: Path(folder) for name, folder in (resources or {}).items()}
+    SEEDS.check(seed, "seed")
+    if pad_to_multiple is not None:
+        MULTIPLES.check(pad_to_multiple, "pad_to_multiple")
+    if tokenizer is None and not chain.first.keeps_tokenizer:
+        raise ConfigError(f"{chain.first.name} makes rows for a new tokenizer, and none is given", "give --tokenizer DIR")
     _check_call(chain, method, given, base, new, out)
     started, worked = time.monotonic(), processor_seconds()
     source_tokenizer, target_tokenizer = _tokenizers(base, new, trust_remote_code)
