@@ -54,4 +54,6 @@ def _claim(ranking: Ranking) -> str:
     apart = sum(entry.behind is not None and entry.behind.excludes_zero for entry in others)
     if not apart:
         return "      No order can be claimed: no difference to the first excludes 0."
-    return f"      {apart} of {len(others)} are behind the first beyond their interval; the others cannot be told apart from it."
+    rest = len(others) - apart
+    told = f"; {rest} cannot be told apart from it" if rest else ""
+    return f"      {apart} of {len(others)} are behind the first beyond their interval{told}."
