@@ -342,3 +342,12 @@ def test_python_calls_refuse_the_same(subjects: Path) -> None:
     with pytest.raises(ConfigError):
         score(Path("base"), Path("corpus"), {}, Path("out"), threads=-2)
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("target", ["run", "demo"])
+def test_make_looks_at_the_experiment_before_snakemake_does(target: str) -> None:
+    """Snakemake itself shows a traceback when the file of --configfile is not there."""
+    call = ["make", "-o", "setup", target, f"BIN={Path(sys.executable).parent}", "CONFIG=config/experiments/smok.yaml"]
+    done = subprocess.run(call, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 2 and "did you mean config/experiments/smoke.yaml?" in done.stderr
+    assert "snakemake" not in done.stdout and "Traceback" not in done.stderr
