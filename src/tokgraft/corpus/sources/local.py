@@ -147,12 +147,16 @@ def _parquet(path: Path, column: str) -> Iterator[tuple[str, str]]:
     import pyarrow.parquet
 
     try:
+        metadata = pyarrow.parquet.read_metadata(path)
+        schema = metadata.schema.to_arrow_schema()
+        if column not in schema.names:
+            raise DataError(
+                f"{path} has no column {column!r} (found: {', '.join(schema.names)})", "name the column as `text` of the source"
+            )
+        _check_groups(path, metadata, column)
         # Values that a file holds once and repeats stay so, and are unfolded one at a time, so that `max_bytes` bounds what is taken.
-        with pyarrow.parquet.ParquetFile(path, read_dictionary=[column]) as table:
-            names = table.schema_arrow.names
-            if column not in names:
-                raise DataError(f"{path} has no column {column!r} (found: {', '.join(names)})", "name the column as `text` of the source")
-            _check_groups(path, table.metadata, column)
+        repeated = [column] if pyarrow.types.is_string(schema.field(column).type) else []
+        with pyarrow.parquet.ParquetFile(path, metadata=metadata, read_dictionary=repeated) as table:
             row = 0
             for batch in table.iter_batches(batch_size=1024, columns=[column]):
                 for scalar in batch.column(0):
