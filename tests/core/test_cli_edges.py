@@ -22,7 +22,7 @@ from tokgraft.models.io import save_model
 ROOT = Path(__file__).parents[2]
 FOLDERS = (arguments.folder, arguments.model)
 OWN = {
-    arguments.device, arguments.file, arguments.folder, arguments.model, arguments.named_folder, arguments.place, arguments.setting,
+    arguments.address, arguments.maybe_named_folder, arguments.device, arguments.file, arguments.folder, arguments.model, arguments.named_folder, arguments.place, arguments.setting,
     arguments.settings, arguments.text,
 }  # fmt: skip
 
@@ -146,6 +146,20 @@ def test_single_settings(words: tuple[str, ...], action: Any, value: str, here: 
 def test_named_folders(words: tuple[str, ...], action: Any, value: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refused(capsys, *given(words, action, value))
     assert "twice" in refused(capsys, *given(words, action, "x=config"), *given((), action, "x=config"))
+
+
+@pytest.mark.parametrize("value", ["", "missing", "x=", "=config", "x=missing", "x=file", "x=empty", "file", "empty"])
+@pytest.mark.parametrize(("words", "action"), of(arguments.maybe_named_folder))
+def test_folders_with_or_without_a_name(
+    words: tuple[str, ...], action: Any, value: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused(capsys, *given(words, action, value))
+
+
+@pytest.mark.parametrize("value", ["", "mlflow.db", "localhost:5000", "/folder/mlflow.db", "http://", "nonsense"])
+@pytest.mark.parametrize(("words", "action"), of(arguments.address))
+def test_addresses(words: tuple[str, ...], action: Any, value: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(capsys, *given(words, action, value))
 
 
 @pytest.mark.parametrize("value", ["", " "])
@@ -313,7 +327,7 @@ def test_a_model_of_the_hub_is_not_a_folder(here: Path, capsys: pytest.CaptureFi
         "hydra --adapted corpus --base base --out out",
         "report --cells config/schema.json --out out",
         "report --cells file --out out",
-        "publish --cells file --uri nonsense",
+        "publish --cells file --uri sqlite:///mlflow.db",
         "push --cells file",
         "verify corpus/..",
         "list cells --settings config/schema.json",
