@@ -12,6 +12,8 @@ import pytest
 
 from tests.integration.conftest import SMOKE, Checkout, copy_run
 from tests.integration.stores import Remote, s3, ssh
+from tokgraft.cells import CellPaths, load_cells
+from tokgraft.config import layout
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -23,7 +25,6 @@ ALL = Counter(
 # The MLflow store belongs to a folder, so a clone always has to fill its own.
 PUBLISH = Counter(publish_mlflow=1)
 TABLES = Counter(report_build=1, report_check=1, publish_mlflow=1)
-FOCUS = "results/models/pocket-smoke/deu_Latn/bpe2k/focus/s0/smoke"
 TABLE = "results/experiments/smoke/tables/manifest.json"
 
 
@@ -36,6 +37,11 @@ def make(checkout: Checkout, *words: str, check: bool = True, env: dict[str, str
 def result(text: str) -> dict:
     """What `tokgraft pull` or `push` printed as JSON."""
     return json.loads(text[text.index("\n{\n") : text.rindex("\n}") + 2])
+
+
+def kinds(paths: list[str]) -> Counter[str]:
+    """Artifacts by the first folder below results/."""
+    return Counter(path.split("/")[1] for path in paths)
 
 
 class Store:
@@ -51,6 +57,12 @@ class Store:
         self.origin.git("clone", "--quiet", str(self.origin.root), str(root))
         self.private(root)
         return Checkout(root)
+
+    @property
+    def focus(self) -> CellPaths:
+        """Folders of the cell of `focus`; they hold the keys of what the experiment changes."""
+        listed = load_cells(self.origin.root / layout.cells("smoke"))
+        return next(cell.paths for cell in listed.cells if cell.method == "focus")
 
     def private(self, root: Path) -> None:
         """Settings of this user's that are not for git."""
@@ -132,14 +144,12 @@ def test_an_edit_makes_exactly_the_affected_cells_run(full: Checkout, path: str,
 def test_after_the_pull_of_a_stage_only_mlflow_is_to_be_filled(store: Store, stage: str) -> None:
     clone = store.clone()
     done = store.pull(clone, f"STAGE={stage}", f"CONFIG={SMOKE[1]}")
-    kinds = Counter(path.split("/")[1] for path in done["fetched"])
-    assert (
-        set(kinds) <= {stage, "scores", "tokenizers", "tables", "cells.json", "checked.txt"}
-        and kinds[stage] == {"corpora": 2, "models": 10, "scores": 8}[stage]
-    )
+    found = kinds(done["fetched"])
+    assert set(found) <= {stage, "scores", "tokenizers", layout.EXPERIMENTS}
+    assert found[stage] == {"corpora": 2, "models": 10, "scores": 8}[stage]
     assert clone.listed() == PUBLISH
     if stage == "models":  # an edit below what was pulled: that, and not the models
-        edit(clone, "src/tokgraft/scoring/speed.py", '"""', '"""Edited. ')
+        edit(clone, "src/tokgraft/scoring/run.py", '"""', '"""Edited. ')
         store.pull(clone, f"STAGE={stage}", f"CONFIG={SMOKE[1]}")
         assert clone.listed() == Counter(score_model=8) + TABLES
 
@@ -169,19 +179,19 @@ def test_the_table_is_rebuilt_from_pulled_scores_without_a_model(store: Store) -
 def test_one_cell(store: Store) -> None:
     clone = store.clone()
     done = store.pull(clone, "ONLY=1", "METHOD=focus", "LANGUAGE=deu_Latn", "MODEL=pocket-smoke")
-    assert sorted(path.split("/")[1] for path in done["fetched"]) == ["models", "models", "scores", "scores"]
-    assert clone.listed(f"{FOCUS}/manifest.json") == Counter()
+    assert kinds(done["fetched"]) == {"models": 2, "scores": 2}
+    assert clone.listed(f"{store.focus.trained}/manifest.json") == Counter()
     # What is missing above it would be made again, and it with it, if a pull did not bring what a run needs.
     done = store.pull(clone, "METHOD=focus", "LANGUAGE=deu_Latn", "MODEL=pocket-smoke", f"CONFIG={SMOKE[1]}")
     assert len(done["here"]) == 4 and done["fetched"]
     assert not [path for path in done["fetched"] if path.startswith(("results/models", "results/corpora"))]
     assert clone.listed() == PUBLISH
     # Scoring changes: every score is made again, from models and texts that are pulled, and nothing above them is.
-    edit(clone, "src/tokgraft/scoring/speed.py", '"""', '"""Edited. ')
+    edit(clone, "src/tokgraft/scoring/run.py", '"""', '"""Edited. ')
     done = store.pull(clone, "NEEDED=1", f"CONFIG={SMOKE[1]}")
-    assert {path.split("/")[1] for path in done["fetched"]} == {"models", "corpora"} and len(done["fetched"]) == 6 + 2
+    assert kinds(done["fetched"]) == {"models": 6, "corpora": 2}
     assert clone.listed() == Counter(score_model=8) + TABLES
-    assert not (clone.root / "results/models/pocket-smoke/base").exists()
+    assert not (clone.root / store.focus.base).exists()
 
 
 def test_needed_is_nothing_when_everything_is_here(store: Store, full: Checkout) -> None:
@@ -214,8 +224,8 @@ def test_a_far_store_gives_back_one_cell_and_all(far: Store) -> None:
 
 def test_a_damaged_object_in_the_store_and_one_that_is_lost(finished: Checkout, tmp_path: Path) -> None:
     store = pushed(finished, Remote(str(tmp_path / "shared")), tmp_path)
-    weights = store.origin.root / FOCUS / "model.safetensors"
-    scores = store.origin.root / FOCUS.replace("models", "scores") / "scores.json"
+    model, score = str(store.focus.trained), str(store.focus.score_trained)
+    weights, scores = store.origin.root / model / "model.safetensors", store.origin.root / score / "scores.json"
     objects = []
     for file in (weights, scores):
         digest = store.origin.run("md5sum", str(file)).stdout[:32]
@@ -227,8 +237,8 @@ def test_a_damaged_object_in_the_store_and_one_that_is_lost(finished: Checkout, 
     clone = store.clone()
     text = make(clone, "pull", check=False)
     done = result(text)
-    assert list(done["damaged"]) == [FOCUS] and done["missing"] == [FOCUS.replace("models", "scores")] and len(done["fetched"]) == 25
-    assert "put aside" in text and "pull again" in text and objects[0].name in text
+    assert list(done["damaged"]) == [model] and done["missing"] == [score] and len(done["fetched"]) == 25
+    assert "damaged in the store" in text and "pull again" in text and objects[0].name in text and not (clone.root / model).exists()
     # The damaged model is absent, not stale: a score is missing, so both are made again, and what hangs on them; nothing else is.
     assert clone.listed() == Counter(train_continue=1, score_model=1) + TABLES
 
@@ -237,8 +247,8 @@ def test_a_store_that_is_not_reached(store: Store) -> None:
     clone = store.clone()
     edit(clone, ".dvc/config", str(store.remote.url), "ssh://127.0.0.1:1/nowhere")
     text = make(clone, "pull", check=False)
-    assert len(result(text)["missing"]) == 27 and not result(text)["fetched"]
-    assert "ssh://127.0.0.1:1/nowhere" in text and "make remote" in text
+    assert "ssh://127.0.0.1:1/nowhere cannot be read" in text and "pull again" in text
+    assert not list((clone.root / "results").glob("**/manifest.json"))
     assert clone.listed() == ALL
 
 
@@ -269,9 +279,9 @@ def test_snakemake_waits_outside_while_a_pull_is_at_work(store: Store) -> None:
 def test_metrics_and_plots_show_the_tables(store: Store) -> None:
     clone = store.clone()
     metrics = json.loads((clone.root / "metrics.json").read_text())
-    assert {name.split("/")[3] for name in metrics} == {"none", "random", "mean", "focus"}
+    assert {name.split("/")[3] for name in metrics["smoke"]} == {"none", "random", "mean", "focus"}
     cell = "pocket-smoke/deu_Latn/bpe2k/focus/smoke/0"
-    metrics[cell]["trained"]["bits_per_byte"] += 0.5
+    metrics["smoke"][cell]["trained"]["bits_per_byte"] += 0.5
     (clone.root / "metrics.json").write_text(json.dumps(metrics))
     shown = json.loads(clone.run("dvc", "metrics", "diff", "--json").stdout)["metrics.json"]
     assert [round(change["diff"], 6) for change in shown.values()] == [0.5] and cell in next(iter(shown))

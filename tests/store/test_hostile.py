@@ -20,7 +20,7 @@ from tokgraft.store import StoreError, records, stages
 from tokgraft.store.pull import pull
 from tokgraft.store.push import push
 
-CELLS = Path(layout.cells())
+CELLS = Path(layout.cells("demo"))
 ONE = layout.scores("pocket", "deu_Latn", "bpe8k", "mean", 0, "init")
 EVIL = "#!/bin/sh\ntouch /tmp/owned\n"
 
@@ -124,7 +124,7 @@ def test_a_list_of_files_cannot_name_a_place_of_the_cache(pushed, clone, checkou
     assert not (root / "victim").exists()
 
 
-@pytest.mark.parametrize("file", ["results/cells.json", f"{ONE}/scores.json"])
+@pytest.mark.parametrize("file", [str(CELLS), f"{ONE}/scores.json"])
 def test_what_a_remote_gives_under_another_name_is_thrown_away(pushed, clone, checkout, file):
     """A single file has no manifest that would tell: its cells would name any folder to push."""
     put(pushed, md5(Path(file).read_bytes()), b"{}")
@@ -148,7 +148,7 @@ def victim(checkout):
 def test_dvc_yaml_moves_no_folder_outside_results(pushed, checkout, victim, capsys):
     true = stages.DVC_YAML.read_text()
     for path in ("../victim", str(victim), "thesis", "results/../../victim", "results/../thesis", "results/./thesis", "results", "results/",
-                 "results//x", "results/.git", "${vars}", "results/${x}", 7, ["results/x"], "results/a\n../victim"):  # fmt: skip
+                 "results//x", "results/x", "results/experiments", "results/.git", "${vars}", "results/${x}", 7, ["results/x"], "results/a\n../victim"):  # fmt: skip
         data = yaml.safe_load(true)
         data["stages"]["corpora"]["foreach"]["deu_Latn"] = path
         stages.DVC_YAML.write_text(yaml.safe_dump(data))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.store.conftest import GIT, REPOSITORY, call, know
+from tests.store.conftest import GIT, REPOSITORY, call, know, metadata
 from tokgraft import artifacts
 from tokgraft.cells import load_cells
 from tokgraft.cli import main
@@ -81,6 +81,43 @@ def test_another_experiment_adds_and_prune_forgets(checkout):
     assert stages.stage_name(ONE) in everything()
     done = push(one, send=False, prune=True)
     assert ONE in done.forgotten and stages.stage_name(ONE) not in everything() and layout.manifest(ONE) not in records.load(Path())
+
+
+@pytest.mark.parametrize("first", ["demo", "other"])
+def test_two_experiments_side_by_side_in_any_order(checkout, clone, first):
+    """The second one has a corpus of its own, whose path holds a key, and shares the rest."""
+    other = Path(layout.cells("other"))
+    keyed = layout.corpus(layout.keyed("deu_Latn", {"max_bytes": 7}))
+    plain = artifacts.read(Path(layout.corpus("deu_Latn")))
+    with artifacts.create(Path(keyed), plain["kind"], {**plain["settings"], "max_bytes": 7}, {}) as out:
+        shutil.copy(Path(layout.corpus("deu_Latn"), "card.json"), out)
+    listing = json.loads(CELLS.read_text())
+    cell = {**listing["cells"][1], "paths": {**listing["cells"][1]["paths"], "corpus": keyed}}
+    other.parent.mkdir(parents=True)
+    other.write_text(json.dumps({**listing, "experiment": "other", "cells": [cell]}))
+    for name, bits in (("demo", 0.5), ("other", 0.7)):
+        with artifacts.create(Path(layout.tables(name)), "tables", {}, {}) as out:
+            rows = ["model,language,tokenizer,method,recipe,seed,stage,bits_per_byte", f"a,b,c,d,e,0,init,{bits}"]
+            (out / "leaderboard.csv").write_text("\n".join(rows) + "\n")
+    know(checkout)
+    records.write_metadata(checkout, str(other), metadata(checkout, str(other), ["stage.py"]))
+    order = sorted(["demo", "other"], key=lambda name: name != first)
+    pushed = {name: push(load_cells(Path(layout.cells(name)))) for name in order}
+    assert keyed in pushed["other"].recorded and keyed not in pushed["demo"].recorded
+    assert set(everything().values()) == {*pushed["demo"].recorded, *pushed["other"].recorded}
+    shown = json.loads(Path("metrics.json").read_text())
+    assert {name: shown[name]["a/b/c/d/e/0"]["init"]["bits_per_byte"] for name in shown} == {"demo": 0.5, "other": 0.7}
+    before = {name: Path(name).read_bytes() for name in ("snakemake.lock", "dvc.lock", "dvc.yaml", "metrics.json")}
+    for name in order[::-1]:
+        push(load_cells(Path(layout.cells(name))), send=False)
+    assert {name: Path(name).read_bytes() for name in before} == before, "what the other one pushed stays as it is"
+
+    root = clone(checkout)
+    got = pull(stages.Choice(language=("deu_Latn",), kind=("corpora",)).of(everything()))
+    assert sorted(got.fetched) == sorted([keyed, layout.corpus("deu_Latn")])
+    got = pull(everything())
+    assert got.well and {str(CELLS), str(other)} <= set(got.fetched)
+    assert not [problem for folder in artifacts.find(root / "results") for problem in artifacts.verify(folder)]
 
 
 def test_half_an_artifact_is_refused(checkout):

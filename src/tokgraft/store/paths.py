@@ -34,7 +34,7 @@ def below_results(root: Path, path: object, source: str) -> str:
         StoreError: It is not a normalised path below results/, or leads through a symbolic link.
     """
     parts = path.split("/") if isinstance(path, str) else []
-    if not isinstance(path, str) or len(parts) < 2 or parts[0] != str(layout.RESULTS) or not all(map(_PART.fullmatch, parts)):
+    if not isinstance(path, str) or len(parts) < 3 or parts[0] != str(layout.RESULTS) or not all(map(_PART.fullmatch, parts)):
         raise StoreError(
             f"{source} names {path!r}, which is no path of an artifact below {layout.RESULTS}/",
             f"do not trust this {source}: take one from a commit that you know, or write it anew (tokgraft push)",
