@@ -43,13 +43,12 @@ $(VENV)/.ready: envs/lock.txt pyproject.toml
 	@touch $@
 
 demo: setup  ## The default experiment, end to end: two languages, two base models (no GPU, no hub needed)
-	@$(BIN)/tokgraft doctor --brief $(if $(CONFIG),--settings $(CONFIG))
+	$(BIN)/tokgraft doctor --brief
 	snakemake $(FLAGS)
 	@echo; echo "Leaderboard: results/experiments/demo/tables/leaderboard.csv"
 	@echo "Report:      results/experiments/demo/tables/report.html"; echo "MLflow:      make ui"
 
 run: setup  ## Another experiment: make run CONFIG=config/experiments/smoke.yaml [ARGS="--cores 8"]
-	@$(BIN)/tokgraft doctor --brief $(if $(CONFIG),--settings $(CONFIG))
 	snakemake $(FLAGS)
 
 report: setup  ## Tables and report from the scores at hand: results/experiments/<name>/tables/report.html
@@ -71,8 +70,8 @@ remote: setup  ## Name the team's store: make remote URL=/shared/folder | s3://b
 	$(if $(ENDPOINT),dvc remote modify --quiet store endpointurl $(ENDPOINT))
 	@echo "The store is $(URL). For the team: git add .dvc/config && git commit. Credentials go to .dvc/config.local or the environment."
 
-ui: setup  ## Compare the runs in the MLflow UI (http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning)
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --host 127.0.0.1 --port 5000
+ui: setup  ## Compare the runs in the MLflow UI: prints (and opens) a table of bits per byte for each model and language
+	$(BIN)/tokgraft ui $(if $(PORT),--port $(PORT))
 
 test: setup  ## All checks and tests: style, types, layers, unit, contract, dry runs, the whole pipeline on a tiny real sample
 	$(MAKE) --no-print-directory checks

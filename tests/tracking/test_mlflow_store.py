@@ -3,12 +3,14 @@ from __future__ import annotations
 import calendar
 import json
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
 import urllib.parse
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -17,14 +19,16 @@ from tokgraft import artifacts
 from tokgraft.cells import load_cells
 from tokgraft.cli import main
 from tokgraft.config import layout
-from tokgraft.tracking import mlflow_store
+from tokgraft.tracking import mlflow_store, ui
 from tokgraft.tracking.lock import LockError, alone
 from tokgraft.tracking.mlflow_store import FINGERPRINT, LIVE, TrackingError, default_uri
 from tokgraft.tracking.publishing import Published, Publisher, publish
 from tokgraft.tracking.record import fingerprint, record
+from tokgraft.tracking.views import METRICS, PARAMETERS, TAG
 
 CELLS = Path("results/experiments/demo/cells.json")
 MEAN = "pocket/deu_Latn/bpe8k/mean/pocket-demo/s0"
+NAME = "mean/bpe8k/pocket/deu_Latn/pocket-demo/s0"
 
 
 @pytest.fixture(scope="session")
@@ -59,13 +63,18 @@ def test_every_cell_becomes_one_flat_run_with_all_that_is_known(store):
     assert "MLFLOW_TRACKING_URI" not in os.environ, "publishing leaves the process's own MLflow settings alone"
     assert len(done.created) == 3 and done.uri == f"sqlite:///{Path('mlflow.db').resolve()}"
     found = {run.info.run_name: run for run in runs()}
-    assert set(found) == {"deu_Latn/none", "deu_Latn/random", "deu_Latn/mean"}
-    run = found["deu_Latn/mean"]
+    assert set(found) == {
+        f"{method}/{tokenizer}/pocket/deu_Latn/pocket-demo/s0"
+        for method, tokenizer in (("none", "original"), ("random", "bpe8k"), ("mean", "bpe8k"))
+    }
+    run = found[NAME]
     assert run.info.status == "FINISHED"
     scores = json.loads(Path(layout.scores("pocket", "deu_Latn", "bpe8k", "mean", 0, "init"), "scores.json").read_text())
-    assert run.data.metrics["bits_per_byte/init"] == pytest.approx(scores["tasks"]["bpb"]["metrics"]["bits_per_byte"])
+    assert run.data.metrics["init_bits_per_byte"] == pytest.approx(scores["tasks"]["bpb"]["metrics"]["bits_per_byte"])
     assert run.data.metrics["trained/heading/acc_bytes"] >= 0 and run.data.metrics["training/bytes"] == 300_000
-    assert run.data.params["method"] == "mean" and "settings/score/tasks" in run.data.params
+    assert run.data.params == dict(zip(PARAMETERS, ("pocket", "deu_Latn", "bpe8k", "mean", "pocket-demo", "0")))
+    settings = json.loads(Path(client.download_artifacts(run.info.run_id, "settings.json")).read_text())
+    assert settings["score_init"]["tasks"] == sorted(scores["tasks"]) and set(settings) >= {"base", "corpus", "init", "trained"}
     trained = layout.adapted("pocket", "deu_Latn", "bpe8k", "mean", 0, "pocket-demo")
     assert run.data.tags["artifact.trained"] == trained
     assert run.data.tags["manifest.trained"] == artifacts.fingerprint(Path(trained))
@@ -107,8 +116,8 @@ def test_scores_alone_are_published_as_the_same_runs(store):
     done = publish(load_cells(CELLS), f"sqlite:///{Path('other.db').resolve()}")
     assert len(done.created) == 3 and not done.skipped
     again = record(load_cells(CELLS), load_cells(CELLS).cells[2])
-    assert again.metrics.items() <= whole["deu_Latn/mean"].metrics.items() and again.metrics["training/bytes"] == 300_000
-    assert again.tags.items() <= whole["deu_Latn/mean"].tags.items()
+    assert again.metrics.items() <= whole[NAME].metrics.items() and again.metrics["training/bytes"] == 300_000
+    assert again.tags.items() <= whole[NAME].tags.items()
     assert len([point for point in again.curve if point.name == "curve/val_bpb"]) == 6
 
 
@@ -121,7 +130,7 @@ def test_zero_shot_cells_are_published_and_registered(store):
     done = publish(load_cells(CELLS), which="best")
     assert len(done.created) == 2
     run = next(run for run in runs() if run.data.tags["method"] == "mean")
-    assert "bits_per_byte/init" in run.data.metrics and "bits_per_byte/trained" not in run.data.metrics
+    assert run.data.metrics["init_bits_per_byte"] == run.data.metrics["bits_per_byte"]
     assert list(done.registered["demo-deu_Latn"].versions) == ["pocket/deu_Latn/bpe8k/mean/init/s0"]
 
 
@@ -256,7 +265,7 @@ def test_a_lock_that_is_never_free_is_an_error_and_a_dead_holder_frees_it(tmp_pa
     code = f"from pathlib import Path; from tokgraft.tracking.lock import alone\nwith alone(Path({str(path)!r})): print('held', flush=True); input()"
     holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout and holder.stdout.readline() == "held\n"
-    with pytest.raises(LockError, match=f"held by process {holder.pid} on "), alone(path, wait=0.3):
+    with pytest.raises(LockError, match="held by another process"), alone(path, wait=0.3):
         pass
     holder.kill()
     holder.wait()
@@ -264,7 +273,7 @@ def test_a_lock_that_is_never_free_is_an_error_and_a_dead_holder_frees_it(tmp_pa
         pass
 
 
-@pytest.mark.parametrize(("name", "times"), [("log_inputs", 3), ("set_experiment_tag", 3), ("set_registered_model_alias", 2)])
+@pytest.mark.parametrize(("name", "times"), [("log_inputs", 3), ("set_experiment_tag", 5), ("set_registered_model_alias", 2)])
 def test_what_somebody_else_is_just_adding_is_tried_again(store, monkeypatch, name, times):
     """As a server answers that two publishers ask for the same new row."""
     from mlflow.exceptions import MlflowException
@@ -285,17 +294,111 @@ def test_what_somebody_else_is_just_adding_is_tried_again(store, monkeypatch, na
     assert all(len(run.inputs.dataset_inputs) == 2 for run in runs())
 
 
-def test_comparisons_are_saved_with_the_experiment(store):
-    client, runs = store
+def shown(client, address):
+    """(the view that an address opens, the runs that it finds, in order)."""
+    query = urllib.parse.parse_qs(urllib.parse.urlparse(address.replace("/#", "")).query)
+    number = re.search(r"/experiments/(\d+)/", address)[1]
+    view = json.loads(client.get_experiment(number).tags[f"{TAG}{query['viewStateShareKey'][0]}"])
+    order = f"{view['orderByKey']} {'ASC' if view['orderByAsc'] else 'DESC'}"
+    return view, list(client.search_runs([number], view["searchFilter"], order_by=[order]))
+
+
+def test_a_comparison_shows_what_can_be_compared_with_its_bits_per_byte(project, empty_store):
+    """Two languages, two base models, two of whose runs were scored on another task: four tables, each with all its runs."""
+    from mlflow.tracking import MlflowClient
+    from synthetic_cells import DEMO, build
+
+    shutil.copy(empty_store, project / "mlflow.db")
+    shutil.rmtree("results")
+    build(project, DEMO, pages=5)
+    other = layout.scores("pocket", "ell_Grek", "bpe8k", "focus", 0, "")
+    for stage in (layout.INIT, "pocket-demo"):
+        rename_task(Path(other) / stage, "bpb", "bpb-small")
     done = publish(load_cells(CELLS))
-    experiment = client.get_experiment_by_name("demo")
-    assert experiment.tags["pipeline.comparison"] == done.comparison and done.comparison[22:] in experiment.tags["mlflow.note.content"]
-    address = urllib.parse.urlparse(done.comparison.replace("/#", ""))
-    assert urllib.parse.parse_qs(address.query)["searchFilter"] == ["tags.`pipeline.live` = 'true'"]
-    query = urllib.parse.parse_qs(urllib.parse.urlparse(done.comparisons["all"].replace("/#", "")).query)
-    assert set(json.loads(query["runs"][0])) == {run.info.run_id for run in runs()}
-    assert done.comparisons["deu_Latn"] == done.comparisons["all"]
-    assert json.loads(query["experiments"][0]) == [experiment.experiment_id]
+    client = MlflowClient(tracking_uri=default_uri())
+    assert [(one.model, one.language, one.task, len(one.runs)) for one in done.comparisons] == [
+        ("pocket", "deu_Latn", "bpb", 5), ("pocket", "ell_Grek", "bpb", 4), ("pocket", "ell_Grek", "bpb-small", 1),
+        ("smollm2-135m", "deu_Latn", "bpb", 3),
+    ]  # fmt: skip
+    for one in done.comparisons:
+        view, runs = shown(client, one.table)
+        assert [run.data.tags["pipeline.key"] for run in runs] == [run["cell"] for run in one.runs]
+        assert {(run.data.params["model"], run.data.params["language"]) for run in runs} == {(one.model, one.language)}
+        assert {run.data.tags["task.bits_per_byte"] for run in runs} == {one.task}
+        bits = [run.data.metrics["bits_per_byte"] for run in runs]
+        assert bits == sorted(bits) == [run["bits_per_byte"] for run in one.runs]
+        assert {f"metrics.`{name}`" for name in METRICS} <= set(view["selectedColumns"]) and "params.`method`" in view["selectedColumns"]
+        assert view["runsHiddenMode"] == "SHOW_ALL", "the UI draws ten runs and hides the rest, if it is not told"
+        assert shown(client, one.charts)[0] == view and one.charts.endswith("compareRunsMode=CHART")
+    view, runs = shown(client, done.page)
+    assert len(runs) == 13 and {"params.`model`", "params.`language`"} <= set(view["selectedColumns"])
+    tags = client.get_experiment_by_name("demo").tags
+    assert tags["pipeline.comparison"] == done.page and done.comparisons[0].table[22:] in tags["mlflow.note.content"]
+    assert max(map(len, tags.values())) < 5000, "a tag that is cut is no JSON"
+
+
+def rename_task(folder, old, new):
+    """Scores on another task."""
+    manifest, data = artifacts.read(folder), json.loads((folder / "scores.json").read_text())
+    data["tasks"][new] = data["tasks"].pop(old)
+    copy = folder.with_name(f"{folder.name}-copy")
+    shutil.copytree(folder, copy)
+    (copy / "scores.json").write_text(json.dumps(data))
+    files = {path.relative_to(copy): path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    shutil.rmtree(copy)
+    shutil.rmtree(folder)
+    with artifacts.create(folder, manifest["kind"], manifest["settings"], {}) as out:
+        for path, content in files.items():
+            if path.name not in {"manifest.json", "run.json"} or path.parent != Path():
+                (out / path).parent.mkdir(parents=True, exist_ok=True)
+                (out / path).write_bytes(content)
+
+
+def test_two_experiments_in_one_store_at_once_and_in_any_order(store):
+    """They share artifacts; each has its own runs, views and record, whoever came first."""
+    client, _ = store
+    listing = json.loads(CELLS.read_text())
+    files = []
+    for name, cells in (("one", listing["cells"]), ("two", listing["cells"][1:])):
+        path = Path(layout.cells(name))
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({**listing, "experiment": name, "cells": cells}))
+        files.append(path)
+    command = [sys.executable, "-m", "tokgraft", "publish", "--cells"]
+    started = [subprocess.Popen([*command, str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for file in files]
+    told = [one.communicate(timeout=300) for one in started]
+    assert all(one.returncode == 0 for one in started), told
+    done = {found["experiment"]: found for found in (json.loads(out) for out, _ in told)}
+    counts = {name: len(found["created"]) for name, found in done.items()}
+    assert counts == {"one": 3, "two": 2}
+    for file in files[::-1]:
+        again = publish(load_cells(file))
+        assert not (again.created or again.retired or again.superseded), "the other one's runs are none of its own"
+    for name, count in counts.items():
+        _, runs = shown(client, done[name]["comparisons"][0]["table"])
+        assert len(runs) == count and {run.info.experiment_id for run in runs} == {client.get_experiment_by_name(name).experiment_id}
+
+
+def test_the_ui_prints_each_comparison_with_its_bits_per_byte(store):
+    done = publish(load_cells(CELLS))
+    Path(layout.published("demo")).write_text(json.dumps(asdict(done)))
+    found = ui.published(default_uri())
+    text = "\n".join(ui.comparisons(found, "http://127.0.0.1:7"))
+    assert "demo: pocket, deu_Latn (bits per byte on bpb)" in text and "http://127.0.0.1:7/#/experiments/" in text
+    rows = [line.split() for line in text.splitlines() if line.endswith("/s0")]
+    assert [row[-1].split("/")[3] for row in rows] == ["none", "mean", "random"] and rows == sorted(rows)
+    assert ui.first(found, "http://127.0.0.1:7") == done.comparisons[0].table.replace(":5000", ":7")
+    assert ui.published("sqlite:////another.db") == [] and ui.first([], "http://127.0.0.1:7") == "http://127.0.0.1:7"
+
+
+def test_the_ui_says_what_is_wrong_before_it_starts(project, monkeypatch, capsys):
+    assert main(["ui"]) == 2 and "there is no tracking store" in capsys.readouterr().err
+    (project / "mlflow.db").touch()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert main(["ui", "--port", str(taken.getsockname()[1])]) == 2
+    assert "is taken" in capsys.readouterr().err
 
 
 def test_models_are_registered_once_with_their_card_and_the_best_has_a_name(store):
@@ -344,9 +447,42 @@ def test_a_server_that_is_down_is_a_clear_error(project, monkeypatch):
     assert "nothing is lost" in error.value.do
 
 
-def test_a_store_in_a_folder_that_is_not_there(project):
-    with pytest.raises(TrackingError, match="cannot be written"):
-        publish(load_cells(CELLS), f"sqlite:///{project}/nowhere/mlflow.db")
+def test_what_is_no_store_is_said_at_once(project, capsys):
+    """MLflow tries again for a minute, makes a folder of that name, or keeps nothing."""
+    Path("folder").mkdir()
+    Path("text").write_text("no database")
+    os.mkfifo("pipe")
+    Path("link").symlink_to("folder")
+    for uri, reason in {
+        f"sqlite:///{project}/nowhere/mlflow.db": "cannot be written",
+        f"sqlite:///{project}/folder": "is no file",
+        f"sqlite:///{project}/link": "is no file",
+        f"sqlite:///{project}/pipe": "is no file",
+        "sqlite:////dev/null": "is no file",
+        f"sqlite:///{project}/text": "is no SQLite file",
+        "sqlite://": "names no file",
+        "sqlite:///": "names no file",
+        "sqlite:///:memory:": "names no file",
+        "mlflow.db": "is no address",
+        f"file://{project}/mlruns": "is no address",
+        "postgres://me:s3cr3t@host/x": "is no address",
+        "postgresql://me:s3cr3t@127.0.0.1:1/x": "cannot be used",
+        "postgresql+nodriver://me:s3cr3t@127.0.0.1:1/x": "cannot be used",
+        "http://127.0.0.1:port": "cannot be used",
+        "http://me:s3cr3t@127.0.0.1:1": "cannot be used",
+        "http://s3cr3t@127.0.0.1:1": "cannot be used",
+    }.items():
+        assert main(["publish", "--cells", str(CELLS), "--uri", uri]) == 2, uri
+        said = capsys.readouterr()
+        assert reason in said.err and "s3cr3t" not in said.out + said.err, (uri, said.err)
+    assert {path.name for path in project.iterdir()} == {"results", "folder", "text", "pipe", "link"}
+
+
+def test_a_store_that_is_a_folder_is_said_before_anything_is_locked(project):
+    Path("mlflow.db").mkdir()
+    with pytest.raises(TrackingError, match=r"mlflow\.db is no file"):
+        publish(load_cells(CELLS))
+    assert not Path("mlflow.db.lock").exists()
 
 
 def test_only_the_tracking_modules_know_the_stores():

@@ -79,6 +79,7 @@ batch = Whole(Range(1, SIZE))
 jobs = Whole(Range(1, 1024))  # at once
 devices = Whole(Range(0, 4096))  # GPUs, processes; 0 leaves the choice to the program
 nodes = Whole(Range(1, 4096))
+port = Whole(Range(1, 65535))
 shard = Whole(Range(0, 499))
 
 
@@ -140,22 +141,6 @@ def named_folder(text: str) -> tuple[str, Path]:
     if not (name and equals and given):
         raise _wrong(f"{_shortened(text)} is not of the form NAME=DIR", "for example token_vectors=my-vectors")
     return name, folder(given)
-
-
-def maybe_named_folder(text: str) -> str:
-    """DIR or NAME=DIR, a folder that is there; the text as it was given."""
-    if "=" in text and not os.path.exists(text):
-        named_folder(text)
-    else:
-        folder(text)
-    return text
-
-
-def address(text: str) -> str:
-    """Address of a tracking store. A bare word would become a folder of that name, in which nobody looks."""
-    if not re.match(r"[a-z][a-z0-9+.-]*://.|databricks", text):
-        raise _wrong(f"{_shortened(text)} is no address", "give sqlite:////folder/mlflow.db or http://host:5000")
-    return text
 
 
 def settings(text: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from tokgraft.tracking.record import Record
 LIVE, KEY, FINGERPRINT = "pipeline.live", "pipeline.key", "pipeline.fingerprint"
 GENERATION, BEGUN = "pipeline.generation", "pipeline.begun"
 PENDING = "pending"
+SETTINGS = "settings.json"  # all resolved settings, among the files of a run: as parameters a hundred would bury the six that matter
 OLD = 3600.0  # seconds after which a run that is still pending was left by a publisher that is gone
 PAGE = 100  # runs in one answer: each comes with all its metrics and settings, and a busy server is slow
 # Limits of one log_batch request, and of names and values, as MLflow states them.
@@ -40,6 +41,9 @@ ENVIRONMENT = {
 
 ATTEMPTS = 4
 REACH = 5.0  # seconds to wait for a server to take the connection
+SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
+WHERE = "give a file (--uri sqlite:////path/mlflow.db), a server (http://host:5000) or a database (postgresql://user:password@host/name)"
+UNTOUCHED = "nothing is lost, every run is rebuilt from the artifacts"
 PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 
 T = TypeVar("T")
@@ -93,19 +97,29 @@ def default_uri() -> str:
 
 
 def file_of(uri: str) -> Path | None:
-    """The file of a SQLite store; None for any other.
+    """The file of a SQLite store; None for a server or a database.
 
     Raises:
-        TrackingError: Its folder is missing or read-only (SQLAlchemy would say `unable to open database file`).
+        TrackingError: The address is of another kind, or the file cannot be such a store. MLflow would try again for a minute and then say
+            `unable to open database file`.
     """
-    if not uri.startswith("sqlite:///"):
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if "://" not in uri or scheme not in SCHEMES:
+        raise TrackingError(f"{masked(uri)!r} is no address of a tracking store", WHERE)
+    if scheme != "sqlite":
         return None
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise TrackingError(
-            f"the tracking store {path} cannot be written",
-            "choose another with --uri sqlite:////path/mlflow.db; the artifacts are untouched",
-        )
+    name = uri.partition("://")[2].partition("?")[0]
+    path = Path(name.removeprefix("/"))
+    if not name.startswith("/") or str(path) in {".", ":memory:"}:
+        raise TrackingError(f"{uri!r} names no file, so nothing would be kept", WHERE)
+    if path.exists() and not path.is_file():
+        raise TrackingError(f"the tracking store {path} is no file", f"{WHERE}; {UNTOUCHED}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK) or not os.access(path.parent, os.W_OK):
+        raise TrackingError(f"the tracking store {path} cannot be written", f"{WHERE}; {UNTOUCHED}")
+    if path.exists() and path.stat().st_size:
+        with path.open("rb") as file:
+            if not file.read(16).startswith(b"SQLite format 3"):
+                raise TrackingError(f"{path} is no SQLite file", f"{WHERE}; {UNTOUCHED}")
     return path
 
 
@@ -151,14 +165,20 @@ def connect(uri: str, name: str) -> Store:
 
 
 def _reach(uri: str) -> None:
-    """Try the address of a server: a host that swallows packets would else cost the long time that a busy server may take to answer.
+    """Try a store once: MLflow tries a database ten times, and waits as long for a host that swallows packets as for a busy server.
 
     Raises:
-        OSError: Nobody listens there.
+        Exception: Nobody listens there, or the database refuses.
     """
     address = urlsplit(uri)
-    if address.scheme in {"http", "https"} and address.hostname and not any(os.environ.get(name) for name in PROXIES):
-        socket.create_connection((address.hostname, address.port or (443 if address.scheme == "https" else 80)), timeout=REACH).close()
+    if address.scheme in {"http", "https"}:
+        if address.hostname and not any(os.environ.get(name) for name in PROXIES):
+            socket.create_connection((address.hostname, address.port or (443 if address.scheme == "https" else 80)), timeout=REACH).close()
+        return
+    from sqlalchemy import NullPool, create_engine
+
+    patience = {"connect_timeout": int(REACH)} if address.scheme.startswith(("postgresql", "mysql")) else {}
+    create_engine(uri, poolclass=NullPool, connect_args=patience).connect().close()
 
 
 @dataclass(frozen=True)
@@ -231,6 +251,7 @@ class Store:
         for some, more in zip_longest(_chunks(params, BATCH_PARAMS), _chunks(metrics, BATCH_METRICS), fillvalue=()):
             self.client.log_batch(run_id, params=some, metrics=more)
         self._texts(run_id, content)
+        self.client.log_dict(run_id, content.settings, SETTINGS)
         for file, folder in content.files:
             self.client.log_artifact(run_id, str(file), folder)
         self.client.set_terminated(run_id, "FINISHED", end_time=content.span[1] if content.span else None)

@@ -7,8 +7,10 @@ the end: where nothing moves any more it is written here. Whenever a publisher d
 
 from __future__ import annotations
 
+import math
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -19,10 +21,31 @@ from tokgraft.masking import masked
 from tokgraft.tracking import links, register
 from tokgraft.tracking.lock import alone
 from tokgraft.tracking.mlflow_store import LIVE, PENDING, Run, Store, connect, default_uri, file_of, named_errors
-from tokgraft.tracking.record import fingerprint, record, why_not
+from tokgraft.tracking.record import fingerprint, headline, read_scores, record, why_not
+from tokgraft.tracking.views import View, equal
 
 PATIENCE = 20.0  # seconds in which another publisher must finish something, before its work is taken over
-SIDE_BY_SIDE, ALL = 200, "all"  # the page asks the server for each run
+ALL = "all"
+
+
+@dataclass
+class Comparison:
+    """The runs of a base model in a language, scored on the same text: what can be compared.
+
+    Attributes:
+        model: Slug of the base model.
+        language: Slug of the language.
+        task: The task that says their bits per byte.
+        table, charts: Addresses in the UI; they hold whichever runs are current then.
+        runs: Its cells, fewest bits per byte first: `cell` and the metrics of the headline.
+    """
+
+    model: str
+    language: str
+    task: str
+    table: str
+    charts: str
+    runs: list[dict[str, str | float]]
 
 
 @dataclass
@@ -32,9 +55,8 @@ class Published:
     Attributes:
         uri: The store, without password.
         experiment: Its experiment.
-        page: Where the UI (`make ui`) shows the runs.
-        comparison: Address of the charts over all current runs.
-        comparisons: Language -> address of its current runs side by side; `all`: those of all languages, where they are not too many.
+        page: Where the UI (`make ui`) shows all current runs.
+        comparisons: For each base model and language: addresses, and the bits per byte of its runs.
         created, unchanged: Cells whose run was written, or is current already.
         superseded: Cells of which an older run was hidden.
         retired: Cells that the experiment no longer has.
@@ -45,8 +67,7 @@ class Published:
     uri: str
     experiment: str
     page: str = ""
-    comparison: str = ""
-    comparisons: dict[str, str] = field(default_factory=dict)
+    comparisons: list[Comparison] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     superseded: list[str] = field(default_factory=list)
@@ -74,42 +95,56 @@ def publish(cells: CellList, uri: str | None = None, which: register.Which | Non
     file = file_of(uri)
     with alone(file.with_name(f"{file.name}.lock")) if file else nullcontext(), named_errors(uri):
         store = connect(uri, cells.experiment)
-        done = Published(masked(uri), cells.experiment, links.runs(store.experiment))
+        done = Published(masked(uri), cells.experiment)
         Publisher(store, cells, done, shared=file is None).work()
         live = {run.key: run for run in sorted(store.runs(), key=lambda run: run.rank, reverse=True) if run.whole}
         _describe(store, cells, live, done, links.home(uri))
         if which:
             done.registered = register.register(store, cells, {key: run.id for key, run in live.items()}, which)
     log.info("%d runs written, %d unchanged, %d cells skipped in %s", len(done.created), len(done.unchanged), len(done.skipped), done.uri)
-    log.info("to compare them%s: %s", "" if file is None else " (make ui)", done.comparison)
+    for one in done.comparisons:
+        log.info(
+            "%s, %s%s: %s",
+            cells.name("models", one.model),
+            cells.name("languages", one.language),
+            "" if file is None else " (make ui)",
+            one.table,
+        )
     return done
 
 
 def _describe(store: Store, cells: CellList, live: dict[str, Run], done: Published, home: str) -> None:
-    """Save the addresses of the comparisons, here and in the store."""
-    by_language: dict[str, list[str]] = {}
-    for cell in cells.cells:
-        if cell.key in live:
-            by_language.setdefault(cell.language, []).append(live[cell.key].id)
-    everything = [run for found in by_language.values() for run in found]
-    if len(everything) <= SIDE_BY_SIDE:
-        by_language[ALL] = everything
+    """Save a view of each comparison with the experiment, and its address here and in the description."""
     current = f"tags.`{LIVE}` = 'true'"
-    comparison = links.charts(store.experiment, current)
-    done.comparison = home + comparison
-    done.comparisons = {language: home + links.compare(store.experiment, found) for language, found in by_language.items()}
-    note = [
-        cells.description,
-        f"One run a cell. `{current}` finds the current ones; `bits_per_byte/init` and `bits_per_byte/trained` are the headline,"
-        " `curve/...` the learning curves, `system/...` the use of the machine, tags `artifact.*` and `manifest.*` the sources.",
-        f"[Charts of all current runs]({comparison[1:]})",
-        *(
-            f"- [{cells.name('languages', language)}]({links.charts(store.experiment, current, f'tags.language = {language!r}')[1:]})"
-            for language in by_language
-            if language != ALL
-        ),
-    ]
-    store.describe("\n\n".join(note), {"pipeline.comparison": done.comparison})
+    everything = View(ALL, (current,))
+    found = _compared(cell for cell in cells.cells if cell.key in live)
+    saved, note = [everything], [cells.description, f"[All current runs]({links.view(store.experiment, ALL)[1:]})"]
+    tasks = Counter((model, language) for model, language, _ in found)
+    for (model, language, task), runs in found.items():
+        place = {"model": model, "language": language}
+        key = ".".join([*place.values(), *([task] if tasks[model, language] > 1 else [])])
+        conditions = (current, *equal("tags", **place), *equal("tags", **{"task.bits_per_byte": task}))
+        saved.append(View(key, conditions, tuple(place)))
+        table, charts = links.view(store.experiment, key), links.charts(store.experiment, key)
+        done.comparisons.append(Comparison(model, language, task, home + table, home + charts, runs))
+        name = f"{cells.name('models', model)}, {cells.name('languages', language)} ({task})"
+        note.append(f"- {name}: [table]({table[1:]}), [charts]({charts[1:]})")
+    done.page = home + links.view(store.experiment, ALL)
+    note.append(
+        "`bits_per_byte` is the headline, of the last stage; `init_...` is right after the transplant. `settings.json` has all settings."
+    )
+    store.describe("\n\n".join(note), {"pipeline.comparison": done.page, **{view.tag: view.state() for view in saved}})
+
+
+def _compared(cells: Iterable[RunCell]) -> dict[tuple[str, str, str], list[dict[str, str | float]]]:
+    """(model, language, task) -> its cells with their headline, the fewest bits per byte first."""
+    found: dict[tuple[str, str, str], list[dict[str, str | float]]] = {}
+    for cell in cells:
+        head = headline(read_scores(cell))
+        found.setdefault((cell.model, cell.language, head.task), []).append({"cell": cell.key, **head.values})
+    for runs in found.values():
+        runs.sort(key=lambda run: (run.get("bits_per_byte", math.inf), run["cell"]))
+    return found
 
 
 @dataclass

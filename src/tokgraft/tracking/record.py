@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,9 +12,10 @@ from typing import Any
 
 from tokgraft import artifacts
 from tokgraft.artifacts import canonical_json
-from tokgraft.cells import CellList, RunCell, Score, flatten, identities, missing, read_jsonl, read_score
+from tokgraft.cells import CellList, RunCell, Score, Stage, bits_task, flatten, identities, missing, read_jsonl, read_score
+from tokgraft.tracking.views import PARAMETERS
 
-FORM = 2  # raised when records of the same artifacts change, so that they are published again
+FORM = 3  # raised when records of the same artifacts change, so that they are published again
 USAGE = "system.jsonl"  # of the training job; what it holds differs from run to run, so it counts for no fingerprint
 SETTINGS = ("base", "corpus", "tokenizer", "init", "trained", "score_init", "score_trained")
 SMALL_FILES = {
@@ -59,8 +60,9 @@ class Record:
     Attributes:
         key: Which cell of the matrix it is.
         fingerprint: Hash of everything it was made from; two records with the same one show the same content.
-        name: Name for people, `deu_Latn/focus`.
-        params: All resolved settings, flat.
+        name: Name for people, `focus/bpe8k/pocket/deu_Latn/pocket-demo/s0`: what differs within a comparison comes first, since the UI cuts names.
+        params: What tells the cells of an experiment apart.
+        settings: Role of an artifact -> all its resolved settings.
         tags: What runs are filtered by, and the folder and manifest hash of every artifact.
         metrics: Final scores and costs.
         curve: Learning curve, and the use of the machine while training.
@@ -73,6 +75,7 @@ class Record:
     fingerprint: str
     name: str
     params: dict[str, str]
+    settings: dict[str, Any]
     tags: dict[str, str]
     metrics: dict[str, float]
     curve: list[Point]
@@ -102,10 +105,10 @@ def record(cells: CellList, cell: RunCell) -> Record:
     Raises:
         ArtifactError, DataError: One of them is damaged.
     """
-    scores: dict[str, Score] = {stage: read_score(cell.score_folder(stage)) for stage in cell.stages}
+    scores = read_scores(cell)
     training = artifacts.read(cell.records(cell.final))
     return Record(
-        cell.key, fingerprint(cell), _name(cells, cell), _params(cell), _tags(cells, cell), dict(_metrics(cell, scores)),
+        cell.key, fingerprint(cell), _name(cell), params(cell), _settings(cell), _tags(cells, cell, scores), dict(_metrics(cell, scores)),
         [*_curve(cell, set(training["volatile"])), *_usage(cell)], _texts(cell), _files(cell), _span(cell),
     )  # fmt: skip
 
@@ -123,36 +126,69 @@ def _roles(cell: RunCell, roles: Iterable[str]) -> list[str]:
     return [role for role in roles if getattr(cell.paths, role) is not None]
 
 
-def _name(cells: CellList, cell: RunCell) -> str:
-    """Language and method; model, tokenizer, recipe and seed only where these two do not tell the cell from others."""
-    parts = [cell.language, cell.method]
-    rivals = [one for one in cells.cells if (one.language, one.method) == (cell.language, cell.method)]
-    for name in ("model", "tokenizer", "recipe", "seed"):
-        value = getattr(cell, name)
-        if len({getattr(one, name) for one in rivals}) > 1:
-            parts.append(f"s{value}" if name == "seed" else str(value))
-            rivals = [one for one in rivals if getattr(one, name) == value]
-    return "/".join(parts)
+def params(cell: RunCell) -> dict[str, str]:
+    """What tells the cells of an experiment apart."""
+    return {name: str(getattr(cell, name)) for name in PARAMETERS}
 
 
-def _params(cell: RunCell) -> dict[str, str]:
-    found = {
-        "model": cell.model, "language": cell.language, "tokenizer": cell.tokenizer, "method": cell.method, "recipe": cell.recipe,
-        "seed": str(cell.seed),
-    }  # fmt: skip
+def _name(cell: RunCell) -> str:
+    return f"{cell.method}/{cell.tokenizer}/{cell.model}/{cell.language}/{cell.recipe}/s{cell.seed}"
+
+
+def _settings(cell: RunCell) -> dict[str, Any]:
+    found = {}
     for role in _roles(cell, SETTINGS):
         folder = place(cell, role)
         if artifacts.is_artifact(folder):
-            # The comparison page takes the first parameters that differ as its axes, by name: those of the cell come before these.
-            label = "settings/" + role.removesuffix("_trained").removesuffix("_init")
-            found.update({f"{label}/{name}": str(value) for name, value in flatten(artifacts.read(folder)["settings"]).items()})
+            found[role] = artifacts.read(folder)["settings"]
     return found
 
 
-def _tags(cells: CellList, cell: RunCell) -> dict[str, str]:
+@dataclass(frozen=True)
+class Headline:
+    """The bits per byte of a cell.
+
+    Attributes:
+        task: The task that says them; those of another task are of another text.
+        english: The same of the English text.
+        values: Name of a metric (`views.METRICS`) -> value. `bits_per_byte` is that of the last stage, `init_...` that right after the transplant.
+    """
+
+    task: str
+    english: str
+    values: dict[str, float]
+
+
+def headline(scores: Mapping[Stage, Score]) -> Headline:
+    """The bits per byte of a cell, both stages by the same task.
+
+    Args:
+        scores: Stage -> its scores, in order.
+    """
+    tasks = {english: bits_task(scores.values(), english) for english in (False, True)}
+    values = {}
+    for name, english, stage in (
+        ("bits_per_byte", False, list(scores)[-1]), ("init_bits_per_byte", False, "init"),
+        ("english_bits_per_byte", True, list(scores)[-1]), ("english_init_bits_per_byte", True, "init"),
+    ):  # fmt: skip
+        if task := scores[stage].task(tasks[english]):
+            values[name] = task.value
+    return Headline(tasks[False], tasks[True], values)
+
+
+def read_scores(cell: RunCell) -> dict[Stage, Score]:
+    """Stage -> its scores.
+
+    Raises:
+        ArtifactError, DataError: One of them is damaged.
+    """
+    return {stage: read_score(cell.score_folder(stage)) for stage in cell.stages}
+
+
+def _tags(cells: CellList, cell: RunCell, scores: Mapping[Stage, Score]) -> dict[str, str]:
+    head = headline(scores)
     tags = {
-        "model": cell.model, "language": cell.language, "tokenizer": cell.tokenizer, "method": cell.method, "recipe": cell.recipe,
-        "seed": str(cell.seed), "language.name": cells.name("languages", cell.language), "model.name": cells.name("models", cell.model),
+        **params(cell), "task.bits_per_byte": head.task, "task.english_bits_per_byte": head.english, "language.name": cells.name("languages", cell.language), "model.name": cells.name("models", cell.model),
         "plain": cell.method.partition("+")[0], "pipeline.key": cell.key, "pipeline.fingerprint": fingerprint(cell),
     }  # fmt: skip
     for role, manifest in identities(cell).items():
@@ -161,11 +197,9 @@ def _tags(cells: CellList, cell: RunCell) -> dict[str, str]:
     return tags
 
 
-def _metrics(cell: RunCell, scores: dict[str, Score]) -> Iterator[tuple[str, float]]:
+def _metrics(cell: RunCell, scores: Mapping[Stage, Score]) -> Iterator[tuple[str, float]]:
+    yield from headline(scores).values.items()
     for stage, score in scores.items():
-        for english, name in ((False, "bits_per_byte"), (True, "bits_per_byte_english")):
-            if task := score.bits_per_byte(english):
-                yield f"{name}/{stage}", task.value
         for task in score.tasks:
             for metric, value in sorted(task.metrics.items()):
                 yield f"{stage}/{task.slug}/{metric}", value
