@@ -43,12 +43,13 @@ $(VENV)/.ready: envs/lock.txt pyproject.toml
 	@touch $@
 
 demo: setup  ## The default experiment, end to end: two languages, two base models (no GPU, no hub needed)
-	$(BIN)/tokgraft doctor --brief
+	@$(BIN)/tokgraft doctor --brief $(if $(CONFIG),--settings $(CONFIG))
 	snakemake $(FLAGS)
 	@echo; echo "Leaderboard: results/experiments/demo/tables/leaderboard.csv"
 	@echo "Report:      results/experiments/demo/tables/report.html"; echo "MLflow:      make ui"
 
 run: setup  ## Another experiment: make run CONFIG=config/experiments/smoke.yaml [ARGS="--cores 8"]
+	@$(BIN)/tokgraft doctor --brief $(if $(CONFIG),--settings $(CONFIG))
 	snakemake $(FLAGS)
 
 report: setup  ## Tables and report from the scores at hand: results/experiments/<name>/tables/report.html

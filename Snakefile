@@ -9,6 +9,7 @@ The naming of rules, wildcards, logs and folders is written down in workflow/REA
 
 from snakemake.utils import min_version
 
+from tokgraft import console
 from tokgraft.workflow import Workflow, experiment_file
 
 min_version("9.0")
@@ -28,6 +29,7 @@ onstart:
         # To limit job starts, Snakemake 9.27 looks through its queue once a second for every job that has ended, which takes
         # a core after some hundred jobs. Here the cores are the limit; on a cluster the limiter spares the queue, and stays.
         workflow.scheduler.job_rate_limiter = None
+    console.attach(workflow, W.cells(), W.at.ranking())
 
 
 include: "workflow/rules/common.smk"

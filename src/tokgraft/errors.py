@@ -75,9 +75,11 @@ def hint(name: str, choices: Iterable[str], aliases: Mapping[str, Sequence[str]]
     """
     known, other = sorted(choices), aliases or {}
     folded = name.casefold()
-    near = list(other.get(folded) or other.get(re.split("[-_]", folded)[0]) or near_matches(name, known))
-    if len(name) > 3:  # two codes of two or three letters are always alike
-        near = near or list(dict.fromkeys(meant for alias in near_matches(folded, other) for meant in other[alias]))
+    near = list(other.get(folded) or other.get(re.split("[-_]", folded)[0]) or [])
+    if not near and len(name) > 2:  # two codes of two letters are always alike
+        near = near_matches(name, known)
+    if not near and len(name) > 3:
+        near = list(dict.fromkeys(meant for alias in near_matches(folded, other) for meant in other[alias]))
     return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known) or 'none'}"
 
 

@@ -140,13 +140,13 @@ def _lock(folder: Path, name: str) -> int | None:
 def _open(path: Path) -> int:
     """Open the file, or make it so that every user can: a lock needs no right to write."""
     try:
-        return os.open(path, os.O_RDONLY)
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)  # the folder is shared: a link could lead anywhere
     except FileNotFoundError:
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(OSError):
                 path.parent.chmod(0o1777)
-        file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+        file = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         with contextlib.suppress(OSError):
             os.fchmod(file, 0o644)
         return file

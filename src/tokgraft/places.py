@@ -139,6 +139,10 @@ class Places:
         """Tables and report."""
         return layout.tables(self.matrix.experiment.name)
 
+    def ranking(self) -> str:
+        """What the tables rank, as a text."""
+        return layout.ranking(self.matrix.experiment.name)
+
     def cells(self) -> str:
         """The cells of the experiment, for the report and the tracking stage."""
         return layout.cells(self.matrix.experiment.name)

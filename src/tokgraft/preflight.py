@@ -9,11 +9,14 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tokgraft.artifacts import is_artifact
 from tokgraft.config import layout
 from tokgraft.config.language import AptHelp, Hub, Local
 from tokgraft.config.model import HubModel, LocalModel, PackageModel
+from tokgraft.corpus.quality import check_labels
+from tokgraft.errors import TokgraftError
 from tokgraft.matrix import Matrix
 from tokgraft.places import Places
 
@@ -34,7 +37,7 @@ class Finding:
 
 def examine(matrix: Matrix, root: Path = Path(".")) -> list[Finding]:
     """Everything that an experiment needs of this machine, looked at."""
-    checks = (_packages(), _torch(), _disk(matrix, root), _corpora(matrix, root), _models(matrix, root))
+    checks = (_packages(), _torch(), _other_runs(root), _disk(matrix, root), _corpora(matrix, root), _models(matrix, root))
     return [finding for check in checks for finding in check]
 
 
@@ -58,6 +61,47 @@ def _torch() -> Iterator[Finding]:
         yield Finding("note", "there is an NVIDIA GPU, but torch is a CPU build", "rm -rf .venv && make setup TORCH=cuda")
     else:
         yield Finding("ok", f"no GPU: training runs on the CPU in float32 ({os.cpu_count()} cores)")
+
+
+def _other_runs(root: Path) -> Iterator[Finding]:
+    """Other runs of Snakemake in this folder, and the lock that a killed one left.
+
+    These are notes: two runs that make different files go well together, and a run on another machine of a shared folder is not seen.
+    """
+    import psutil
+
+    if not any((root / ".snakemake" / "locks").glob("*")):
+        return
+    runs = {process.pid for process in psutil.process_iter() if _is_run(process, root.resolve())}
+    own = runs & _with_parents(os.getpid())
+    do = "wait for it, if both make the same files: Snakemake then says LockException"
+    if others := sorted(pid for pid in runs if own.isdisjoint(_with_parents(pid))):
+        yield Finding("note", f"another run is going on in {root.resolve()} (process {', '.join(map(str, others))})", do)
+    elif not runs:
+        yield Finding(
+            "note",
+            f"{root.resolve()} is locked, and no run is going on there on this machine",
+            "if none is on another machine either, one was killed: snakemake --unlock",
+        )
+
+
+def _is_run(process: Any, root: Path) -> bool:
+    """Whether a process is a Snakemake that works in `root`."""
+    import psutil
+
+    try:
+        return any(Path(word).name == "snakemake" for word in process.cmdline()[:3]) and Path(process.cwd()) == root
+    except (psutil.Error, OSError):  # it ended meanwhile, or belongs to somebody else
+        return False
+
+
+def _with_parents(pid: int) -> set[int]:
+    import psutil
+
+    try:
+        return {pid, *(process.pid for process in psutil.Process(pid).parents())}
+    except psutil.Error:
+        return {pid}
 
 
 def _disk(matrix: Matrix, root: Path) -> Iterator[Finding]:
@@ -88,6 +132,11 @@ def _unscored(matrix: Matrix, root: Path) -> dict[str, str]:
 
 def _corpora(matrix: Matrix, root: Path) -> Iterator[Finding]:
     places = Places(matrix)
+    for slug, language in matrix.languages.items():
+        try:
+            check_labels(language, f"the language {slug}")
+        except TokgraftError as error:
+            yield Finding("missing", error.what, error.do)
     pending = {slug: language for slug, language in matrix.languages.items() if not is_artifact(root / places.corpus(slug))}
     if any(isinstance(source, AptHelp) for language in pending.values() for source in language.sources):
         for tool in ("apt-get", "dpkg-deb"):

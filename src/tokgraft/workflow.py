@@ -11,6 +11,7 @@ from typing import Any
 
 from tokgraft import methods, resources, sources
 from tokgraft.artifacts import canonical_json
+from tokgraft.cells import CellList
 from tokgraft.config import layout
 from tokgraft.config.language import Local
 from tokgraft.config.model import LocalModel
@@ -18,7 +19,7 @@ from tokgraft.corpus.sources import SOURCES
 from tokgraft.errors import ConfigError
 from tokgraft.matrix import Matrix, load_matrix
 from tokgraft.models.sources import MODEL_SOURCES
-from tokgraft.places import Places
+from tokgraft.places import Places, listing
 from tokgraft.scoring.tasks import TASKS
 from tokgraft.tokenizers.trainers import TRAINERS
 
@@ -125,7 +126,7 @@ class Workflow:
     def _transplant_folders(self, at: Slugs) -> dict[str, str]:
         place = (at.model, at.language, at.tokenizer)
         required = {f"resource_{role}": folder for role, folder in self.at.required(at.method, *place).items()}
-        return {"model": self.at.base(at.model), "tokenizer": self.at.tokenizer(*place), **required}
+        return {"model": self.at.base(at.model), "tokenizer": self.at.tokenizer(*place), "corpus": self.at.corpus(at.language), **required}
 
     def _train_folders(self, at: Slugs) -> dict[str, str]:
         return {"model": self._adapted(at, layout.INIT), **self._texts(at)}
@@ -253,6 +254,10 @@ class Workflow:
     def evaluations_wanted(self, wildcards: Any = None) -> list[str]:
         """The same if the experiment asks for them."""
         return self.evaluations() if self.matrix.experiment.tokenizer_evaluation is not None else []
+
+    def cells(self) -> CellList:
+        """The cells of the experiment, with their folders."""
+        return CellList.model_validate(listing(self.matrix))
 
     def edges(self, *parts: str) -> list[str]:
         """Manifests of the named artifacts of every cell ("corpus", "init", "score_trained", ...)."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ from tokgraft.models.io import save_model
 ROOT = Path(__file__).parents[2]
 FOLDERS = (arguments.folder, arguments.model)
 OWN = {
-    arguments.device, arguments.file, arguments.folder, arguments.model, arguments.named_folder, arguments.place, arguments.setting,
+    arguments.address, arguments.maybe_named_folder, arguments.device, arguments.file, arguments.folder, arguments.model, arguments.named_folder, arguments.place, arguments.setting,
     arguments.settings, arguments.text,
 }  # fmt: skip
 
@@ -146,6 +148,20 @@ def test_single_settings(words: tuple[str, ...], action: Any, value: str, here: 
 def test_named_folders(words: tuple[str, ...], action: Any, value: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refused(capsys, *given(words, action, value))
     assert "twice" in refused(capsys, *given(words, action, "x=config"), *given((), action, "x=config"))
+
+
+@pytest.mark.parametrize("value", ["", "missing", "x=", "=config", "x=missing", "x=file", "x=empty", "file", "empty"])
+@pytest.mark.parametrize(("words", "action"), of(arguments.maybe_named_folder))
+def test_folders_with_or_without_a_name(
+    words: tuple[str, ...], action: Any, value: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused(capsys, *given(words, action, value))
+
+
+@pytest.mark.parametrize("value", ["", "mlflow.db", "localhost:5000", "/folder/mlflow.db", "http://", "nonsense"])
+@pytest.mark.parametrize(("words", "action"), of(arguments.address))
+def test_addresses(words: tuple[str, ...], action: Any, value: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(capsys, *given(words, action, value))
 
 
 @pytest.mark.parametrize("value", ["", " "])
@@ -313,7 +329,7 @@ def test_a_model_of_the_hub_is_not_a_folder(here: Path, capsys: pytest.CaptureFi
         "hydra --adapted corpus --base base --out out",
         "report --cells config/schema.json --out out",
         "report --cells file --out out",
-        "publish --cells file --uri nonsense",
+        "publish --cells file --uri sqlite:///mlflow.db",
         "push --cells file",
         "verify corpus/..",
         "list cells --settings config/schema.json",
@@ -342,3 +358,38 @@ def test_python_calls_refuse_the_same(subjects: Path) -> None:
     with pytest.raises(ConfigError):
         score(Path("base"), Path("corpus"), {}, Path("out"), threads=-2)
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("target", ["run", "demo"])
+def test_make_looks_at_the_experiment_before_snakemake_does(target: str) -> None:
+    """Snakemake itself shows a traceback when the file of --configfile is not there."""
+    call = ["make", "-o", "setup", target, f"BIN={Path(sys.executable).parent}", "CONFIG=config/experiments/smok.yaml"]
+    done = subprocess.run(call, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 2 and "did you mean config/experiments/smoke.yaml?" in done.stderr
+    assert "snakemake" not in done.stdout and "Traceback" not in done.stderr
+
+
+def shown_commands() -> list[str]:
+    """Every command line that --help, the README and the pages of docs/ show."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    blocks = [block for page in pages for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text(), flags=re.M | re.S)]
+    blocks += [str(parser.epilog) for _, parser in parsers(build_parser()) if parser.epilog]
+    lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return sorted({line for line in lines if line.startswith("tokgraft ")})
+
+
+def test_every_command_that_is_shown_can_be_typed() -> None:
+    parser = build_parser()
+    for _, inner in parsers(parser):
+        for action in inner._actions:
+            if not isinstance(action, arguments.Pairs):
+                action.type = None  # the folders of an example are not there
+            else:
+                action.type = lambda text: text.split("=")
+    lines = shown_commands()
+    assert len(lines) > 40
+    for line in lines:
+        words = shlex.split(line, comments=True)[1:]
+        words = words[: next((place for place, word in enumerate(words) if word in {">", "|", "&&", "2>"}), len(words))]
+        if "..." not in words and not any(word.startswith("[") for word in words):
+            parser.parse_args(words)

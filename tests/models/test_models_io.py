@@ -145,7 +145,7 @@ def test_missing_and_empty_folders_are_named(tmp_path, saved):
 def test_truncated_weights_are_an_error(saved):
     path = saved / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match="cannot be read"):
         load_model(saved)
 
 

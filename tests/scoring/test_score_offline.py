@@ -66,3 +66,46 @@ def test_the_command(german: Path, english: Path, make_tokenizer: Callable, make
     assert set(result["tasks"]) == {"bpb-small", "bpb-english-small", "heading-small"}
     hashed = (tmp_path / "s" / "scores.json").read_text() + (tmp_path / "s" / "manifest.json").read_text()
     assert str(tmp_path) not in hashed and "Tabelle" not in hashed
+
+
+REACHING = [
+    lambda there: there.connect(("192.0.2.1", 443)),
+    lambda there: there.connect_ex(("192.0.2.1", 443)),
+    lambda there: there.sendto(b"x", ("192.0.2.1", 53)),
+    lambda there: there.sendto(b"x", 0, ("192.0.2.1", 53)),
+    lambda there: there.sendmsg([b"x"], [], 0, ("192.0.2.1", 53)),
+    lambda there: socket.gethostbyname("example.org"),
+    lambda there: socket.gethostbyname_ex("example.org"),
+    lambda there: socket.gethostbyaddr("192.0.2.1"),
+    lambda there: socket.getnameinfo(("192.0.2.1", 53), 0),
+    lambda there: socket.getaddrinfo("127.example.org", 443),
+    lambda there: socket.getaddrinfo("localhost.example.org", 443),
+]
+
+
+@pytest.mark.parametrize("reach", REACHING)
+def test_every_way_of_a_socket_to_another_machine_is_refused(reach: Callable) -> None:
+    with guard(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
+        there.settimeout(0.2)
+        with pytest.raises(NetworkUsedError):
+            reach(there)
+
+
+def test_this_machine_can_be_reached_in_every_way(tmp_path: Path) -> None:
+    with guard(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        here.bind(("127.0.0.1", 0))
+        assert other.sendto(b"one", here.getsockname()) == 3
+        assert other.sendmsg([b"two"], [], 0, here.getsockname()) == 3
+        assert other.connect_ex(here.getsockname()) == 0
+        assert other.sendmsg([b"three"]) == 5
+        assert [here.recv(10) for _ in range(3)] == [b"one", b"two", b"three"]
+        assert socket.gethostbyname("localhost").startswith("127.")
+    with guard(), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as pipe:
+        pipe.bind(str(tmp_path / "socket"))
+        assert pipe.sendto(b"x", str(tmp_path / "socket")) == 1
+
+
+def test_programs_started_inside_are_told_to_stay_offline() -> None:
+    with guard():
+        code = "from huggingface_hub import constants; print(constants.HF_HUB_OFFLINE)"
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "True"

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -35,7 +36,8 @@ OWN = "results/experiments/smoke"
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = copy_project(tmp_path_factory.mktemp("pipeline") / "project")
-    project.snakemake("--configfile", SMOKE)
+    done = project.snakemake("--configfile", SMOKE)
+    project.write("console.txt", done.stderr)
     return project
 
 
@@ -79,6 +81,23 @@ def test_products_are_checked_and_published(finished: Project) -> None:
     assert (finished.root / "mlflow.db").is_file()
     report = (finished.root / f"{OWN}/tables/report.html").read_text()
     assert "focus" in report and "<svg" in report
+
+
+def test_the_console_told_every_result_and_the_ranking(finished: Project) -> None:
+    """Every score of the table is on the console when it is known, the ranking is its end, and Snakemake's reasons are not on it."""
+    said = (finished.root / "console.txt").read_text()
+    for row in rows(finished):
+        after = "after training by smoke" if row["stage"] == "trained" else "before training"
+        line = f"pocket-smoke deu_Latn {row['tokenizer']} {row['method']} s0: {float(row['bits_per_byte']):.2f} bits per byte {after}"
+        assert re.search(rf"^\[\d+/\d+(, [0-9a-z ]+ left)?\] {re.escape(line)}", said, flags=re.MULTILINE), line
+    assert said.rstrip().endswith((finished.root / OWN / "tables/ranking.txt").read_text().rstrip())
+    assert "Reason:" not in said and max(map(len, said.splitlines())) < 200
+
+
+def test_transplants_tell_what_their_models_predict_most(finished: Project) -> None:
+    for folder in artifacts.find(finished.root / "results/models"):
+        if (folder / "transplant.json").is_file() and not (folder / "training.json").is_file():
+            assert json.loads((folder / "transplant.json").read_text())["most_predicted"], folder
 
 
 @pytest.mark.parametrize("stage", ["init", "smoke"])

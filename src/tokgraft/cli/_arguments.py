@@ -143,6 +143,22 @@ def named_folder(text: str) -> tuple[str, Path]:
     return name, folder(given)
 
 
+def maybe_named_folder(text: str) -> str:
+    """DIR or NAME=DIR, a folder that is there; the text as it was given."""
+    if "=" in text and not os.path.exists(text):
+        named_folder(text)
+    else:
+        folder(text)
+    return text
+
+
+def address(text: str) -> str:
+    """Address of a tracking store. A bare word would become a folder of that name, in which nobody looks."""
+    if not re.match(r"[a-z][a-z0-9+.-]*://.|databricks", text):
+        raise _wrong(f"{_shortened(text)} is no address", "give sqlite:////folder/mlflow.db or http://host:5000")
+    return text
+
+
 def settings(text: str) -> dict[str, Any]:
     """A JSON object, given as text or as a JSON or YAML file."""
     from tokgraft import jsonl

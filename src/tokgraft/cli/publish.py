@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cells", type=arguments.file, required=True, metavar="FILE", help="the cells of the experiment (JSON, from `tokgraft list cells`)"
     )
     parser.add_argument(
-        "--uri", type=arguments.text, help="MLflow tracking store (default: MLFLOW_TRACKING_URI, else the file mlflow.db here)"
+        "--uri", type=arguments.address, help="MLflow tracking store (default: MLFLOW_TRACKING_URI, else the file mlflow.db here)"
     )
     parser.add_argument(
         "--register",

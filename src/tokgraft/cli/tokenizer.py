@@ -73,7 +73,9 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("tokenizers", type=arguments.text, nargs="+", metavar="[NAME=]DIR", help="folders with a tokenizer.json")
+    parser.add_argument(
+        "tokenizers", type=arguments.maybe_named_folder, nargs="+", metavar="[NAME=]DIR", help="folders with a tokenizer.json"
+    )
     parser.add_argument("--corpus", type=arguments.folder, metavar="DIR", help="corpus artifact whose test pages the texts come from")
     parser.add_argument("--text", type=arguments.text, action="append", default=[], help="a text (may be repeated)")
     parser.add_argument("--file", type=arguments.file, metavar="FILE", help="UTF-8 file with one text a line")

@@ -17,6 +17,7 @@ CONTROL = "none"
 ORIGINAL = "original"
 EXPERIMENTS = "experiments"
 RECORDS = "model"  # of a scores artifact: what is written about the scored model
+RANKING = "ranking.txt"  # of the tables: the rankings as a text
 KEY = "~"  # between a slug and the key of what an experiment changes about it; no slug holds it
 
 
@@ -86,6 +87,11 @@ def experiment(name: str) -> str:
 def tables(name: str) -> str:
     """Tables and report of an experiment."""
     return f"{experiment(name)}/tables"
+
+
+def ranking(name: str) -> str:
+    """What the tables of an experiment rank, as a text for the terminal."""
+    return f"{tables(name)}/{RANKING}"
 
 
 def cells(name: str) -> str:

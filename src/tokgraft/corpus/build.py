@@ -19,11 +19,11 @@ from tokgraft.corpus.english import PARAGRAPHS, English, open_english, pairs, wr
 from tokgraft.corpus.ledger import Drops, Ledger, drop_pages, drop_paragraphs
 from tokgraft.corpus.merge import Merge, check_shards
 from tokgraft.corpus.pages import SPLITS, Page, Paragraph, digest, in_order, normal, write_jsonl, write_pages
-from tokgraft.corpus.quality import answered, broken_rule, known_labels, language_rule
+from tokgraft.corpus.quality import answered, broken_rule, check_labels, language_rule
 from tokgraft.corpus.romanize import romanize_pages, romanizer
 from tokgraft.corpus.similar import cluster_sizes, exact_duplicates, near_duplicates
 from tokgraft.corpus.sources import SOURCES, Loaded, Place
-from tokgraft.errors import ArtifactError, ConfigError, DataError, unknown
+from tokgraft.errors import ArtifactError, ConfigError, DataError
 from tokgraft.logs import Heartbeat
 
 ENGLISH = "eng_Latn"
@@ -153,9 +153,7 @@ def _check(settings: CorpusSettings, english: Path | None, place: Place) -> Engl
             f"{where} comes from help pages, which are split and aligned by the English ones",
             "prepare eng_Latn first and give it with --english",
         )
-    for label in language.lid:
-        if label not in known_labels():
-            raise unknown("language label", label, known_labels(), f"`lid` of {where}")
+    check_labels(language, where)
     opened = open_english(Path(english), settings.splits, aligned) if english else None
     if language.romanize:
         romanizer()  # raises where it is not installed

@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tokgraft.config.language import Filters
+from tokgraft.config.language import Filters, Language
 from tokgraft.corpus.pages import Page, normal
-from tokgraft.errors import DataError
+from tokgraft.errors import DataError, unknown
 
 LABEL = "__label__"
 NEIGHBOURS = 5
@@ -70,6 +70,19 @@ def identify(text: str) -> list[tuple[str, float]]:
 def known_labels() -> list[str]:
     """Every label of the model."""
     return sorted(label.removeprefix(LABEL) for label in _model().get_labels())
+
+
+def check_labels(language: Language, where: str) -> None:
+    """See that the labels of a language are labels of the model.
+
+    Raises:
+        ConfigError: One is not. Labels are codes of languages, often mistaken for those of countries (`ua` for Ukrainian, which is uk).
+        DataError: The model is not installed.
+    """
+    code = language.bcp47.split("-")[0].lower()
+    for label in language.lid:
+        if label not in (known := known_labels()):
+            raise unknown("language label", label, known, f"`lid` of {where}", {label.casefold(): [code]} if code in known else None)
 
 
 def language_rule(accepted: list[str], threshold: float) -> tuple[Callable[[Page], str | None], dict[str, Any]]:

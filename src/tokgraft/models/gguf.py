@@ -1,15 +1,14 @@
-"""Read GGUF files: plain float32 weights and a tokenizer that splits text as the published one does.
+"""Models and tokenizers from GGUF files: plain float32 weights, and a tokenizer that splits text as the published one does.
 
-The file is parsed here, because the metadata holds about 10^5 strings and the general reader takes many times longer over them;
-blocks are dequantised by the `gguf` package. Llama-shaped models are built directly, other architectures go through transformers.
+Llama-shaped models are built directly, other architectures go through transformers, which sees the GGUF file and nothing that lies beside
+it. A file may be damaged or made to harm: sizes in its metadata are compared with its tensors before memory is taken.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import struct
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tokgraft.errors import ModelError, TokenizerError
+from tokgraft.models.gguf_file import DAMAGED, GgufFile, read_header, read_tensor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-DAMAGED = "the file is damaged or was cut off; fetch it again"
-SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-STRING, ARRAY, FLOAT32 = 8, 9, 6
 CONTROL, USER_DEFINED = 3, 4  # token types
+SPECIAL = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}  # role -> its name in `tokenizer.ggml.<name>_token_id`
 
 # Names of `tokenizer.ggml.pre` whose published tokenizer isolates every digit and then splits like GPT-2.
 DIGITS_THEN_GPT2 = {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}
@@ -38,70 +36,6 @@ LLAMA_NAMES = {
 LLAMA_TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 
 
-@dataclass(frozen=True)
-class Tensor:
-    """Where a tensor lies in the file."""
-
-    shape: tuple[int, ...]
-    kind: int
-    offset: int
-
-
-@dataclass(frozen=True)
-class GgufFile:
-    """Metadata and tensor table of a GGUF file."""
-
-    path: Path
-    metadata: dict[str, Any]
-    tensors: dict[str, Tensor]
-
-    @property
-    def architecture(self) -> str:
-        """Name of the architecture."""
-        return str(self.metadata.get("general.architecture", "?"))
-
-
-def read_header(path: Path) -> GgufFile:
-    """Parse metadata and tensor table; tensor data is not read.
-
-    Raises:
-        ModelError: Not a GGUF file of version 2 or 3, or shorter than its tensor table says.
-    """
-    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
-
-    path = Path(path)
-    if not path.is_file():
-        raise ModelError(f"{path} does not exist", "give a .gguf file")
-    try:
-        with path.open("rb") as handle:
-            metadata, table = _parse(handle.read(_header_limit(path)), path)
-        start = table.pop("")[2]
-        tensors = {name: Tensor(shape, kind, start + offset) for name, (shape, kind, offset) in table.items()}
-        for tensor in tensors.values():
-            block, size = GGML_QUANT_SIZES[GGMLQuantizationType(tensor.kind)]
-            if tensor.offset + math.prod(tensor.shape) // block * size > path.stat().st_size:
-                raise ModelError(f"{path} is shorter than its own table of tensors says", DAMAGED)
-    except (struct.error, UnicodeDecodeError, IndexError, KeyError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as GGUF ({type(error).__name__}: {error})", DAMAGED) from error
-    return GgufFile(path, metadata, tensors)
-
-
-def read_tensor(file: GgufFile, name: str) -> npt.NDArray[np.float32]:
-    """One tensor, dequantised, as float32 in the order of axes that torch uses."""
-    from gguf import dequantize
-    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
-
-    tensor = file.tensors[name]
-    kind = GGMLQuantizationType(tensor.kind)
-    block, size = GGML_QUANT_SIZES[kind]
-    count = math.prod(tensor.shape) // block * size
-    raw = np.fromfile(file.path, dtype=np.uint8, count=count, offset=tensor.offset)
-    rows = raw.reshape(*tensor.shape[:-1], tensor.shape[-1] // block * size)
-    values = {GGMLQuantizationType.F32: np.float32, GGMLQuantizationType.F16: np.float16}.get(kind)
-    plain = rows.view(values) if values else dequantize(rows, kind)
-    return np.ascontiguousarray(plain.reshape(tensor.shape), dtype=np.float32)
-
-
 def load_gguf_model(path: Path) -> PreTrainedModel:
     """A plain float32 model in eval mode; nothing in it tells that it was quantised.
 
@@ -111,11 +45,10 @@ def load_gguf_model(path: Path) -> PreTrainedModel:
     file = read_header(path)
     if "rope_freqs.weight" in file.tensors or file.metadata.get(f"{file.architecture}.rope.scaling.type", "none") != "none":
         raise ModelError(f"{file.path}: scaled rotary positions cannot be read from GGUF", "take the safetensors of this model instead")
-    known = {f"{stem}.weight" for stem in LLAMA_TOP} | {
-        f"blk.{layer}.{stem}.weight" for layer in range(int(file.metadata.get("llama.block_count", 0))) for stem in LLAMA_NAMES
-    }
+    layers = file.size(f"{file.architecture}.block_count", most=len(file.tensors))
+    known = {f"{stem}.weight" for stem in LLAMA_TOP} | {f"blk.{layer}.{stem}.weight" for layer in range(layers) for stem in LLAMA_NAMES}
     if file.architecture == "llama" and set(file.tensors) <= known:
-        return _llama(file)
+        return _llama(file, layers)
     return _other(file)
 
 
@@ -129,9 +62,11 @@ def load_gguf_tokenizer(path: Path) -> PreTrainedTokenizerFast:
         ModelError: The file is damaged.
     """
     file = read_header(path)
-    kind, pre = file.metadata.get("tokenizer.ggml.model"), file.metadata.get("tokenizer.ggml.pre", "default")
+    kind, pre = file.value("tokenizer.ggml.model", str, "none"), file.value("tokenizer.ggml.pre", str, "default")
+    tokens = _tokens(file)
+    ids = _special_ids(file, len(tokens))
     if kind == "gpt2" and pre in DIGITS_THEN_GPT2 | PLAIN_GPT2:
-        return _byte_level_bpe(file, digits=pre in DIGITS_THEN_GPT2)
+        return _byte_level_bpe(file, tokens, ids, digits=pre in DIGITS_THEN_GPT2)
     from transformers import AutoTokenizer
 
     if kind == "gpt2":
@@ -140,19 +75,52 @@ def load_gguf_tokenizer(path: Path) -> PreTrainedTokenizerFast:
         if pre not in GGUF_PRE_TOKENIZER_SPLITS:
             raise TokenizerError(f"{path}: pre-tokenizer {pre!r} is not known", "give the published tokenizer's folder with --tokenizer")
     try:
-        return AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name, local_files_only=True)
+        with _alone(file) as folder:
+            return AutoTokenizer.from_pretrained(folder, gguf_file=file.path.name, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # anything from KeyError to a bare Exception of the Rust side
         raise TokenizerError(
             f"{path}: its tokenizer ({kind}) cannot be read: {error}", "give the published folder with --tokenizer"
         ) from error
 
 
-def _llama(file: GgufFile) -> PreTrainedModel:
+@contextmanager
+def _alone(file: GgufFile) -> Iterator[str]:
+    """A folder that holds the file and nothing else: transformers reads, and may run, what lies beside a GGUF file."""
+    with tempfile.TemporaryDirectory(prefix="tokgraft-") as folder:
+        (Path(folder) / file.path.name).symlink_to(file.path.resolve())
+        yield folder
+
+
+def _tokens(file: GgufFile) -> list[str]:
+    tokens = file.value("tokenizer.ggml.tokens", list)
+    if not tokens or not all(isinstance(token, str) for token in tokens):
+        raise ModelError(f"{file.path}: tokenizer.ggml.tokens is empty or holds other things than strings", DAMAGED)
+    return tokens
+
+
+def _special_ids(file: GgufFile, rows: int) -> dict[str, int]:
+    """Role -> id of the special tokens that the file names.
+
+    Raises:
+        ModelError: An id is none of the vocabulary. (Taken as an index, -1 would be the last token.)
+    """
+    found = {role: file.metadata[key] for role, name in SPECIAL.items() if (key := f"tokenizer.ggml.{name}_token_id") in file.metadata}
+    for role, number in found.items():
+        if type(number) is not int or not 0 <= number < rows:
+            raise ModelError(
+                f"{file.path}: the id of its {role} token is {number!r}, outside the {rows} tokens", "take another file of the model"
+            )
+    return found
+
+
+def _llama(file: GgufFile, layers: int) -> PreTrainedModel:
     """Build a Llama from its tensors; equal to the last bit to what transformers makes of the file."""
     import torch
-    from transformers import LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    model = _skeleton(LlamaForCausalLM, _llama_config(file))
+    facts = _llama_facts(file, layers)
+    _check_shapes(file, facts)
+    model = _skeleton(LlamaForCausalLM, LlamaConfig(**facts))
     heads, kv_heads = model.config.num_attention_heads, model.config.num_key_value_heads
     state = {}
     for name in file.tensors:
@@ -170,33 +138,52 @@ def _llama(file: GgufFile) -> PreTrainedModel:
     return model.requires_grad_(True).eval()
 
 
-def _llama_config(file: GgufFile) -> Any:
-    from transformers import LlamaConfig
-
-    def key(name: str, default: Any = None) -> Any:
-        found = file.metadata.get(f"llama.{name}", default)
-        if found is None:
-            raise ModelError(f"{file.path}: metadata llama.{name} is missing", DAMAGED)
-        return found
-
-    special = {
-        role: file.metadata.get(f"tokenizer.ggml.{long}_token_id") for role, long in (("bos", "bos"), ("eos", "eos"), ("pad", "padding"))
+def _llama_facts(file: GgufFile, layers: int) -> dict[str, Any]:
+    """Arguments of a LlamaConfig."""
+    rows = file.shape("token_embd.weight")[0]
+    heads, hidden = file.size("llama.attention.head_count"), file.size("llama.embedding_length")
+    ids = _special_ids(file, rows)
+    epsilon, base = file.value("llama.attention.layer_norm_rms_epsilon", float), file.value("llama.rope.freq_base", float, 10000.0)
+    if not 0 < epsilon < 1 or not base > 0:
+        raise ModelError(f"{file.path}: metadata says an epsilon of {epsilon} and rotary positions of base {base}", DAMAGED)
+    return {
+        "vocab_size": rows,
+        "hidden_size": hidden,
+        "intermediate_size": file.size("llama.feed_forward_length"),
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": file.size("llama.attention.head_count_kv", heads),
+        "head_dim": file.size("llama.attention.key_length", hidden // heads),
+        "max_position_embeddings": file.size("llama.context_length"),
+        "rms_norm_eps": epsilon,
+        "rope_parameters": {"rope_type": "default", "rope_theta": base},
+        "tie_word_embeddings": "output.weight" not in file.tensors,
+        **{f"{role}_token_id": ids.get(role) for role in ("bos", "eos", "pad")},
     }
-    heads, hidden = key("attention.head_count"), key("embedding_length")
-    return LlamaConfig(
-        vocab_size=file.tensors["token_embd.weight"].shape[0],
-        hidden_size=hidden,
-        intermediate_size=key("feed_forward_length"),
-        num_hidden_layers=key("block_count"),
-        num_attention_heads=heads,
-        num_key_value_heads=key("attention.head_count_kv", heads),
-        head_dim=key("attention.key_length", hidden // heads),
-        max_position_embeddings=key("context_length"),
-        rms_norm_eps=key("attention.layer_norm_rms_epsilon"),
-        rope_parameters={"rope_type": "default", "rope_theta": key("rope.freq_base", 10000.0)},
-        tie_word_embeddings="output.weight" not in file.tensors,
-        **{f"{role}_token_id": number for role, number in special.items()},
-    )
+
+
+def _check_shapes(file: GgufFile, facts: dict[str, Any]) -> None:
+    """Hold every tensor that the metadata asks for against the table, before storage of that size is taken.
+
+    Raises:
+        ModelError: A tensor is missing or of another shape, or heads do not divide as attention needs it.
+    """
+    rows, hidden, inner = facts["vocab_size"], facts["hidden_size"], facts["intermediate_size"]
+    heads, groups, width = facts["num_attention_heads"], facts["num_key_value_heads"], facts["head_dim"]
+    if heads % groups or width % 2:
+        raise ModelError(f"{file.path}: {heads} heads cannot share {groups} keys, or {width} is no width of a head", DAMAGED)
+    block = {
+        "attn_q": (heads * width, hidden), "attn_k": (groups * width, hidden), "attn_v": (groups * width, hidden),
+        "attn_output": (hidden, heads * width), "ffn_gate": (inner, hidden), "ffn_up": (inner, hidden), "ffn_down": (hidden, inner),
+        "attn_norm": (hidden,), "ffn_norm": (hidden,),
+    }  # fmt: skip
+    wanted = {f"blk.{layer}.{stem}.weight": shape for layer in range(facts["num_hidden_layers"]) for stem, shape in block.items()}
+    wanted |= {"token_embd.weight": (rows, hidden), "output_norm.weight": (hidden,)}
+    if not facts["tie_word_embeddings"]:
+        wanted["output.weight"] = (rows, hidden)
+    for name, shape in wanted.items():
+        if file.shape(name) != shape:
+            raise ModelError(f"{file.path}: tensor {name} has shape {file.shape(name)}, its metadata says {shape}", DAMAGED)
 
 
 def _skeleton(kind: Any, config: Any) -> Any:
@@ -221,14 +208,20 @@ def _other(file: GgufFile) -> PreTrainedModel:
     import torch
     from transformers import AutoModelForCausalLM
 
+    _check_sizes(file)
     try:
-        loaded = AutoModelForCausalLM.from_pretrained(
-            str(file.path.parent), gguf_file=file.path.name, local_files_only=True, dtype=torch.float32, quantization_config=None
-        )
+        with _alone(file) as folder:
+            loaded, report = AutoModelForCausalLM.from_pretrained(
+                folder, gguf_file=file.path.name, local_files_only=True, trust_remote_code=False, dtype=torch.float32,
+                quantization_config=None, output_loading_info=True,
+            )  # fmt: skip
     except Exception as error:
         raise ModelError(
             f"{file.path}: architecture {file.architecture!r} cannot be read: {error}", "take its safetensors instead"
         ) from error
+    made_up = sorted([*report["missing_keys"], *(str(found[0]) for found in report["mismatched_keys"])])
+    if made_up:  # transformers has filled these with random numbers
+        raise ModelError(f"{file.path}: {len(made_up)} weights are missing or of another shape, among them {made_up[0]}", DAMAGED)
     facts = {key: value for key, value in loaded.config.to_dict().items() if key not in ("quantization_config", "_model_name_or_path")}
     model = _skeleton(type(loaded), type(loaded.config)(**facts))
     model.load_state_dict(loaded.state_dict(), assign=True)
@@ -236,16 +229,39 @@ def _other(file: GgufFile) -> PreTrainedModel:
     return model.eval()
 
 
-def _byte_level_bpe(file: GgufFile, digits: bool) -> PreTrainedTokenizerFast:
+def _check_sizes(file: GgufFile) -> None:
+    """Compare the sizes that every architecture states with the input table and with the whole file.
+
+    Raises:
+        ModelError: They do not fit: a model of those sizes would take memory that the file does not account for.
+    """
+    name = file.architecture
+    hidden, shape = file.size(f"{name}.embedding_length"), file.shape("token_embd.weight")
+    if len(shape) != 2 or shape[1] != hidden:
+        raise ModelError(f"{file.path}: its tokens have rows of shape {shape[1:]}, its metadata says {hidden}", DAMAGED)
+    values = sum(int(np.prod(tensor.shape)) for tensor in file.tensors.values())
+    for key in ("feed_forward_length", "expert_feed_forward_length", "attention.key_length", "attention.head_count", "expert_count",
+                "vocab_size"):  # fmt: skip
+        found = file.metadata.get(f"{name}.{key}", 1)
+        for number in found if isinstance(found, list) else [found]:
+            if type(number) is not int or not 0 <= number * hidden <= values:
+                raise ModelError(f"{file.path}: metadata {name}.{key} is {number!r}; the file holds {values} values", DAMAGED)
+
+
+def _byte_level_bpe(file: GgufFile, tokens: list[str], ids: dict[str, int], digits: bool) -> PreTrainedTokenizerFast:
     """Vocabulary and merges of the file, the published pre-tokenizer, special tokens by type, chat template."""
     from transformers import PreTrainedTokenizerFast
 
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-    data = file.metadata
-    tokens, types = data["tokenizer.ggml.tokens"], data.get("tokenizer.ggml.token_type", [])
-    merges = [tuple(merge.split(" ")) for merge in data["tokenizer.ggml.merges"]]
-    backend = Tokenizer(models.BPE(vocab={token: number for number, token in enumerate(tokens)}, merges=merges))
+    types, merges = file.value("tokenizer.ggml.token_type", list, []), file.value("tokenizer.ggml.merges", list)
+    pairs: list[Any] = [tuple(merge.split(" ")) if isinstance(merge, str) else () for merge in merges]
+    if len(types) not in (0, len(tokens)) or not all(len(pair) == 2 for pair in pairs):
+        raise ModelError(f"{file.path}: {len(types)} types of {len(tokens)} tokens, or merges that are no pairs", DAMAGED)
+    try:
+        backend = Tokenizer(models.BPE(vocab={token: number for number, token in enumerate(tokens)}, merges=pairs))
+    except Exception as error:  # the Rust side raises bare ones
+        raise TokenizerError(f"{file.path}: its merges and tokens do not belong together: {error}", DAMAGED) from None
     split = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), split]) if digits else split
     backend.decoder = decoders.ByteLevel()
@@ -254,78 +270,13 @@ def _byte_level_bpe(file: GgufFile, digits: bool) -> PreTrainedTokenizerFast:
     backend.add_tokens([AddedToken(token, normalized=False) for token, kind in zip(tokens, types) if kind == USER_DEFINED])
     if backend.get_vocab_size() != len(tokens):
         raise TokenizerError(f"{file.path}: {len(tokens)} tokens, but {backend.get_vocab_size()} different ones", DAMAGED)
-    named = {
-        f"{role}_token": tokens[data[f"tokenizer.ggml.{long}_token_id"]]
-        for role, long in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding"))
-        if f"tokenizer.ggml.{long}_token_id" in data
-    }
-    extra = [token.content for token in control if token.content not in named.values()]
-    flags = {key: True for key in ("add_bos_token", "add_eos_token") if data.get(f"tokenizer.ggml.{key}")}
+    named = {f"{role}_token": tokens[number] for role, number in ids.items()}
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
-        extra_special_tokens=extra,
-        chat_template=data.get("tokenizer.chat_template"),
-        model_max_length=data.get(f"{file.architecture}.context_length", 1_000_000),
+        extra_special_tokens=[token.content for token in control if token.content not in named.values()],
+        chat_template=file.value("tokenizer.chat_template", str, "") or None,
+        model_max_length=file.size(f"{file.architecture}.context_length", 1_000_000),
         clean_up_tokenization_spaces=False,
         **named,
-        **flags,
+        **{key: True for key in ("add_bos_token", "add_eos_token") if file.value(f"tokenizer.ggml.{key}", bool, False)},
     )
-
-
-def _header_limit(path: Path) -> int:
-    """How much of the file to read: header and table of any model lie well within it."""
-    return min(path.stat().st_size, 1 << 28)
-
-
-def _parse(blob: bytes, path: Path) -> tuple[dict[str, Any], dict[str, tuple[tuple[int, ...], int, int]]]:
-    """Metadata and tensor table of a file's first bytes; entry "" of the table says where the data begins."""
-    if blob[:4] != b"GGUF":
-        raise ModelError(f"{path} is not a GGUF file (it begins with {blob[:4]!r})", "give a .gguf file")
-    version, tensor_count, key_count = struct.unpack_from("<IQQ", blob, 4)
-    if version not in (2, 3):
-        raise ModelError(f"{path} is GGUF version {version}; versions 2 and 3 can be read", "convert it with a current exporter")
-    position, metadata = 24, {}
-    for _ in range(key_count):
-        key, position = _string(blob, position)
-        (kind,) = struct.unpack_from("<I", blob, position)
-        metadata[key], position = _value(blob, position + 4, kind)
-    table: dict[str, tuple[tuple[int, ...], int, int]] = {}
-    for _ in range(tensor_count):
-        name, position = _string(blob, position)
-        (dimensions,) = struct.unpack_from("<I", blob, position)
-        shape = struct.unpack_from(f"<{dimensions}Q", blob, position + 4)
-        kind, offset = struct.unpack_from("<IQ", blob, position + 4 + 8 * dimensions)
-        table[name] = (shape[::-1], kind, offset)  # the format counts the fastest axis first
-        position += 16 + 8 * dimensions
-    alignment = metadata.get("general.alignment", 32)
-    table[""] = ((), 0, -(-position // alignment) * alignment)
-    return metadata, table
-
-
-def _value(blob: bytes, position: int, kind: int) -> tuple[Any, int]:
-    if kind == STRING:
-        return _string(blob, position)
-    if kind == ARRAY:
-        inner, count = struct.unpack_from("<IQ", blob, position)
-        position += 12
-        if inner in SCALARS:
-            form = f"<{count}{SCALARS[inner]}"
-            return list(struct.unpack_from(form, blob, position)), position + struct.calcsize(form)
-        items = []
-        for _ in range(count):
-            item, position = _value(blob, position, inner)
-            items.append(item)
-        return items, position
-    form = f"<{SCALARS[kind]}"
-    (value,) = struct.unpack_from(form, blob, position)
-    if kind == FLOAT32:
-        value = json.loads(str(np.float32(value)))  # 1e-05 as written by people, not 9.999999747378752e-06: the same float32
-    return value, position + struct.calcsize(form)
-
-
-def _string(blob: bytes, position: int) -> tuple[str, int]:
-    (length,) = struct.unpack_from("<Q", blob, position)
-    end = position + 8 + length
-    if end > len(blob):
-        raise ValueError("a string runs over the end")
-    return blob[position + 8 : end].decode("utf-8"), end

@@ -25,6 +25,7 @@ from tokgraft.errors import ModelError, TokenizerError
 from tokgraft.logs import log
 from tokgraft.models.checks import align_special_ids, check_model, padded_rows
 from tokgraft.models.tables import embedding_tables, head_bias, is_tied, set_embedding_tables, untie
+from tokgraft.models.weights import AGAIN, check_folder
 
 __all__ = [
     "align_special_ids",
@@ -39,12 +40,6 @@ __all__ = [
     "set_embedding_tables",
     "untie",
 ]
-
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
-CONVERT = (
-    "convert it in a sandbox with model.save_pretrained(folder, safe_serialization=True), or take the safetensors revision of the model; "
-    "pickled weights can run any code and are never opened here"
-)
 
 
 def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedModel:
@@ -65,10 +60,11 @@ def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedMo
         from tokgraft.models.gguf import load_gguf_model
 
         return _neutral(load_gguf_model(folder))
-    _expect_weights(folder)
+    values = check_folder(folder)
     common = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     with _errors(folder, trust_remote_code):
         config = AutoConfig.from_pretrained(folder, **common)
+        _check_sizes(folder, config, values)
         masked = any(name.endswith("ForMaskedLM") for name in config.architectures or [])
         kind = AutoModelForMaskedLM if masked else AutoModelForCausalLM
         model, report = kind.from_pretrained(
@@ -83,6 +79,20 @@ def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedMo
     if unexpected := sorted(report["unexpected_keys"]):
         log.warning("%s: %d weights are not used by %s, among them %s", folder, len(unexpected), type(model).__name__, unexpected[0])
     return _neutral(model)
+
+
+def _check_sizes(folder: Path, config: Any, values: int) -> None:
+    """Compare the sizes of a config with the numbers in the weight files, before a model of those sizes is made.
+
+    Raises:
+        ModelError: The config describes a model of which the files hold only a part.
+    """
+    text = config.get_text_config()
+    sizes = {name: getattr(text, name, 1) for name in ("vocab_size", "hidden_size", "num_hidden_layers")}
+    wrong = [f"{name} {size!r}" for name, size in sizes.items() if type(size) is not int or size < 1]
+    if wrong or max(sizes["vocab_size"], sizes["num_hidden_layers"]) * sizes["hidden_size"] > values:
+        shown = ", ".join(wrong) or ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise ModelError(f"{folder}: config.json says {shown}; the weights are {values:,} numbers", AGAIN)
 
 
 def _neutral(model: PreTrainedModel) -> PreTrainedModel:
@@ -190,7 +200,7 @@ def _warn_of_rebuilding(tokenizer: PreTrainedTokenizerFast, folder: Path) -> Non
     if getattr(tokenizer, "_auto_map", None):
         return
     with _quiet():
-        auto = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        auto = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if _pipeline(auto) != _pipeline(tokenizer):
         log.warning(
             "AutoTokenizer makes a %s of this tokenizer, which splits text in its own way; load it with PreTrainedTokenizerFast.from_pretrained",
@@ -211,34 +221,20 @@ def _rewrite(path: Path, drop: tuple[str, ...], set_: dict[str, Any] | None = No
     path.write_text(json.dumps(kept, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _expect_weights(folder: Path) -> None:
-    """Refuse what cannot be loaded safely before anything is opened."""
-    if not folder.is_dir():
-        raise ModelError(f"model folder {folder} does not exist", "give a folder with config.json and model.safetensors, or a .gguf file")
-    if not (folder / "config.json").is_file():
-        ggufs = sorted(path.name for path in folder.glob("*.gguf"))
-        hint = f"give the file itself: {folder / ggufs[0]}" if ggufs else "give a folder as save_pretrained writes it"
-        raise ModelError(f"{folder} holds no config.json", hint)
-    if any(folder.glob("*.safetensors")):
-        return
-    pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
-    if pickles:
-        raise ModelError(f"{folder} holds only pickled weights ({', '.join(pickles[:3])})", CONVERT)
-    raise ModelError(f"{folder} holds no weights (*.safetensors)", "the download or export is incomplete")
-
-
 @contextmanager
 def _errors(folder: Path, trust_remote_code: bool) -> Iterator[None]:
     """Turn what transformers raises while loading into a ModelError."""
     try:
         with _quiet():
             yield
+    except ModelError:
+        raise
     except Exception as error:
         text = _first_line(error)
         if "trust_remote_code" in str(error) and not trust_remote_code:
             hint = "read that code, then set `trust_remote_code: true` in the model's config file"
             raise ModelError(f"{folder} brings its own Python code, which is not run", hint) from error
-        do = "the files do not belong together or are damaged; fetch the model again"
+        do = AGAIN
         if isinstance(error, ValueError) and "model type" in str(error):
             do = "this transformers version does not know the architecture"
         raise ModelError(f"{folder} cannot be loaded: {text}", do) from error

@@ -8,8 +8,9 @@ from typing import Any
 
 from tokgraft import artifacts
 from tokgraft.cells import CellList
+from tokgraft.config.layout import RANKING
 from tokgraft.logs import log
-from tokgraft.reporting import figures, measured, page, predictors, ranking, tables
+from tokgraft.reporting import figures, measured, page, predictors, ranking, tables, text
 from tokgraft.reporting.compare import comparisons
 from tokgraft.reporting.evidence import Evidence, gather
 from tokgraft.reporting.summary import PlaceSummary, summarise
@@ -20,7 +21,7 @@ OF_A_RUN = ("command", "python")  # what is known of an artifact that differs fr
 
 
 def build_report(cells: CellList, out: Path) -> None:
-    """Write the tables artifact: CSV files, figures, report.html, provenance.json and runs.json.
+    """Write the tables artifact: CSV files, figures, report.html, ranking.txt, provenance.json and runs.json.
 
     Args:
         cells: The cells of the experiment.
@@ -46,6 +47,7 @@ def build_report(cells: CellList, out: Path) -> None:
         for table in (*made, seconds):
             table.write(folder)
         _page(evidence, places, ranked, correlated, folder)
+        (folder / RANKING).write_text(text.text(cells, ranked), encoding="utf-8")
         _provenance(evidence, made, seconds, folder)
 
 
@@ -54,8 +56,8 @@ def _page(
 ) -> None:  # fmt: skip
     drawn = folder / "figures"
     drawn.mkdir()
-    text = page.render(evidence, places, ranked, correlated, figures.canvas(drawn, places))
-    (folder / "report.html").write_text(text, encoding="utf-8")
+    html = page.render(evidence, places, ranked, correlated, figures.canvas(drawn, places))
+    (folder / "report.html").write_text(html, encoding="utf-8")
     if not any(drawn.iterdir()):
         drawn.rmdir()
 

@@ -237,6 +237,11 @@ def transplant_facts(cell: RunCell) -> dict[str, Any]:
     return flatten(_json(cell.records("init") / "transplant.json"))
 
 
+def most_predicted(cell: RunCell) -> list[dict[str, Any]]:
+    """The tokens that the untrained transplant predicts most: `token`, `share`, `frequency`, `suspect`; [] where that was not looked at."""
+    return list(_json(cell.records("init") / "transplant.json").get("most_predicted", []))
+
+
 def corpus_facts(folder: Path) -> dict[str, Any]:
     """Flat facts of a corpus card."""
     return flatten(_json(folder / "card.json"))

@@ -16,6 +16,7 @@ from tokgraft.reporting.figures import Canvas, quantity, stage_name
 from tokgraft.reporting.findings import headline, limits, place_findings
 from tokgraft.reporting.style import colour_variable, variables
 from tokgraft.reporting.summary import PlaceSummary, Summary, Task
+from tokgraft.reporting.suspects import suspects
 from tokgraft.scoring.statistics import Difference, Interval
 
 HERE = Path(__file__).parent
@@ -58,7 +59,7 @@ def render(
         title=cells.experiment,
         description=cells.description,
         counts=_counts(evidence),
-        headline=headline(evidence, places),
+        headline=[*headline(evidence, places), *suspects(evidence)],
         rankings=[_ranking(evidence, one, on) for one in ranked if one.pooled],
         ranking_columns=RANKING_COLUMNS,
         places=[_place(evidence, place, on) for place in places],

@@ -169,7 +169,9 @@ def _model(folder: Path) -> Any:
     level = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()
     try:
-        model, report = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, output_loading_info=True)
+        model, report = AutoModel.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True
+        )
     except Exception as error:  # anything from KeyError to OSError
         raise ModelError(f"{folder} cannot be loaded as an encoder: {error}", "choose another encoder") from error
     finally:

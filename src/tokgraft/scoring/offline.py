@@ -1,12 +1,18 @@
-"""No network while scoring: an accidental look-up at the Hub fails with a clear error instead of changing what is measured."""
+"""No network while scoring: an accidental look-up at the Hub fails with a clear error instead of changing what is measured.
+
+The guard holds for Python's sockets in this process. Programs that it starts inherit the variables that keep the Hugging Face libraries
+offline, and nothing more. It is a guard against accidents, no sandbox: libraries in C, other programs, and sockets that were connected
+before can still reach the network.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +23,10 @@ QUIET = {} if sys.stderr.isatty() else {"TQDM_DISABLE": "1"}  # progress bars on
 VARIABLES = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_UPDATE_DOWNLOAD_COUNTS": "0"}
 # Libraries read the variables once, when they are imported; these are the places where they keep what they read.
 REMEMBERED = (("huggingface_hub.constants", "HF_HUB_OFFLINE", True), ("datasets.config", "HF_HUB_OFFLINE", True))
-LOCAL = ("127.", "::1", "localhost")
+INTERNET = (socket.AF_INET, socket.AF_INET6)
+# Position of the address among the arguments of a socket's methods, and of the host among those of a look-up.
+METHODS = {"connect": 0, "connect_ex": 0, "sendto": -1, "sendmsg": 3}
+LOOKUPS = ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getnameinfo")
 
 
 class NetworkUsedError(DataError):
@@ -91,27 +100,49 @@ def _attributes(changes: list[tuple[str, str, Any]]) -> Iterator[None]:
 
 @contextmanager
 def _no_connections() -> Iterator[None]:
-    connect, lookup = socket.socket.connect, socket.getaddrinfo
-
-    def guarded_connect(self: socket.socket, address: Any) -> None:
-        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_local(address[0]):
-            raise _refused(address[0])
-        connect(self, address)
-
-    def guarded_lookup(host: Any, *args: Any, **kwargs: Any) -> Any:
-        if not _is_local(host):
-            raise _refused(host)
-        return lookup(host, *args, **kwargs)
-
-    socket.socket.connect, socket.getaddrinfo = guarded_connect, guarded_lookup  # type: ignore[assignment, method-assign]
+    methods = {name: getattr(socket.socket, name) for name in METHODS}
+    lookups = {name: getattr(socket, name) for name in LOOKUPS}
+    for name, call in methods.items():
+        setattr(socket.socket, name, _guarded_method(call, METHODS[name]))
+    for name, call in lookups.items():
+        setattr(socket, name, _guarded_lookup(call))
     try:
         yield
     finally:
-        socket.socket.connect, socket.getaddrinfo = connect, lookup  # type: ignore[method-assign]
+        for name, call in methods.items():
+            setattr(socket.socket, name, call)
+        for name, call in lookups.items():
+            setattr(socket, name, call)
+
+
+def _guarded_method(call: Callable[..., Any], position: int) -> Callable[..., Any]:
+    def guarded(self: socket.socket, *args: Any) -> Any:
+        address = args[position] if position < len(args) else None  # None: to whom the socket is connected
+        if self.family in INTERNET and address is not None and not _is_local(address[0]):
+            raise _refused(address[0])
+        return call(self, *args)
+
+    return guarded
+
+
+def _guarded_lookup(call: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(host: Any, *args: Any, **kwargs: Any) -> Any:
+        name = host[0] if isinstance(host, tuple) else host  # getnameinfo takes an address
+        if not _is_local(name):
+            raise _refused(name)
+        return call(host, *args, **kwargs)
+
+    return guarded
 
 
 def _is_local(host: Any) -> bool:
-    return host is None or str(host).startswith(LOCAL)
+    """Whether a host is this machine: by its address, not by how its name begins (127.example.org is elsewhere)."""
+    name = host.decode(errors="replace") if isinstance(host, bytes) else str(host or "")
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return name.lower() in ("", "localhost")
+    return address.is_loopback or address.is_unspecified
 
 
 def _refused(host: Any) -> NetworkUsedError:

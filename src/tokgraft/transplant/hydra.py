@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tokgraft import artifacts
+from tokgraft import artifacts, jsonl
 from tokgraft.errors import ModelError
 
 if TYPE_CHECKING:
@@ -99,8 +99,9 @@ def load(folder: Path) -> Hydra:
     from tokgraft.models.io import load_tokenizer
 
     artifacts.expect(folder, "hydra")
-    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, local_files_only=True), dtype=torch.float32)
+    facts = jsonl.read_object(folder / FACTS, "export the hydra again")
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
     rows = facts["offset"] + facts["source_rows"]
     _untie(model, torch.empty(rows, model.get_input_embeddings().weight.shape[1]), model.get_output_embeddings().weight)
     try:

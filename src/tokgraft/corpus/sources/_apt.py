@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import errno
-import fcntl
 import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 import urllib.parse
@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache as memo
 from pathlib import Path
+
+from filelock import FileLock
 
 from tokgraft.artifacts import file_sha256
 from tokgraft.errors import DataError, near_matches
@@ -205,10 +207,27 @@ def _update(why: str, package: str) -> str:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """One `apt-get update` at a time: two would fight for apt's lock."""
-    with (Path(tempfile.gettempdir()) / f"tokgraft-apt-{os.geteuid()}.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    """One `apt-get update` at a time: two would fight for apt's lock.
+
+    The lock lies in a folder that only its user can write to: in a shared one, a link of its name would have another file opened.
+    """
+    folder = _own_folder()
+    with FileLock(folder / "apt.lock"):
         yield
+
+
+def _own_folder() -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tokgraft"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        facts = folder.lstat()
+    except OSError as error:
+        raise DataError(
+            f"cannot make the folder {folder} for a lock: {error.strerror}", "set XDG_CACHE_HOME to a folder of yours"
+        ) from None
+    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
+        raise DataError(f"{folder} is no folder that only you can write to", "delete it, or set XDG_CACHE_HOME to a folder of yours")
+    return folder
 
 
 def _download(package: str, offer: Offer, cache: Path, again: bool = False) -> tuple[Path, Offer]:

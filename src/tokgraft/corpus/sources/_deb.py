@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import lzma
 import shutil
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,23 +16,51 @@ from typing import IO, cast
 from tokgraft.errors import DataError
 
 AR_MAGIC = b"!<arch>\n"
+# A package of some kilobytes can unpack to any size.
+MEMBERS = 100_000
+FILE = 20_000_000  # most bytes of one file that is read
+TOTAL = 500_000_000  # most bytes of the archive; LibreOffice's help has about 30 MB
 
 
 def files(package: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
     """(path, content) of the regular files whose path ends in `suffix`, in archive order.
 
     Raises:
-        DataError: The file is not a whole Debian package, or nothing here can decompress it.
+        DataError: The file is not a whole Debian package, holds more than any help package, or nothing here can decompress it.
     """
     try:
-        with _tar(package) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-            for member in archive:
-                if member.isfile() and member.name.endswith(suffix):
+        with _tar(package) as stream, tarfile.open(fileobj=_Bounded(stream, package), mode="r|") as archive:
+            for number, member in enumerate(archive, 1):
+                wanted = member.isfile() and member.name.endswith(suffix)
+                if number > MEMBERS or (wanted and member.size > FILE):
+                    raise _too_much(package, f"{number:,} files, the last of {member.size:,} bytes")
+                if wanted:
                     content = archive.extractfile(member)
                     assert content is not None
                     yield member.name.removeprefix("./"), content.read()
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+    except (tarfile.TarError, EOFError, OSError, ValueError, lzma.LZMAError, zlib.error, OverflowError) as error:
         raise DataError(f"{package} is not a whole Debian package: {error}", "delete it and run again") from None
+
+
+class _Bounded(io.RawIOBase):
+    """An archive that ends with an error after `TOTAL` bytes, whatever its headers announce."""
+
+    def __init__(self, stream: IO[bytes], package: Path) -> None:
+        self.stream, self.package, self.left = stream, package, TOTAL
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        found = self.stream.read(min(size, self.left + 1) if size >= 0 else self.left + 1)
+        self.left -= len(found)
+        if self.left < 0:
+            raise _too_much(self.package, f"more than {TOTAL:,} bytes")
+        return found
+
+
+def _too_much(package: Path, what: str) -> DataError:
+    return DataError(
+        f"{package} unpacks to more than a help package holds: {what}", "get the package again, from an archive that you trust"
+    )
 
 
 @contextmanager

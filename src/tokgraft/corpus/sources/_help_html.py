@@ -15,6 +15,9 @@ LINKS = {"embedded", "related", "howtogetheader"}
 CODE = {"code", "codeintable", "smathcode"}
 INTERFACE = {"youtube_consent", "finalcutpro"}
 _SPACE = re.compile(r"[ \t\r\n\f\v]+")
+LONGEST = 2_000_000  # characters of a page; the longest of LibreOffice's help has 192,000
+UNCLOSED = (("<", ">"), ("<!--", "-->"), ("<![", "]]>"))
+MOST_UNCLOSED = 20
 
 
 def parse(html: str) -> tuple[list[Paragraph], Drops]:
@@ -22,7 +25,11 @@ def parse(html: str) -> tuple[list[Paragraph], Drops]:
 
     Only elements with an id are translated text; the others are links to related pages and words of the interface. List items and table
     cells hold `p` elements of their own. An id may return on a page, hence the ordinal in the key.
+
+    Raises:
+        ValueError: The page is too long, or is full of tags that nothing closes.
     """
+    _check(html)
     start = html.find('id="DisplayArea"')
     if start < 0:
         return [], Drops()
@@ -32,6 +39,15 @@ def parse(html: str) -> tuple[list[Paragraph], Drops]:
     parser.close()
     parser.finish()
     return parser.paragraphs, parser.drops
+
+
+def _check(html: str) -> None:
+    """Bound the work of the parser, which for every tag that nothing closes looks through the whole rest of the page."""
+    if len(html) > LONGEST:
+        raise ValueError(f"the page has {len(html):,} characters, more than {LONGEST:,}")
+    for opening, closing in UNCLOSED:
+        if (count := html.count(opening, html.rfind(closing) + 1)) > MOST_UNCLOSED:
+            raise ValueError(f"nothing closes the last {count:,} {opening!r} of the page")
 
 
 class _Parser(HTMLParser):

@@ -58,11 +58,18 @@ def _open(name: str, place: Place) -> tuple[dict[str, Any], Iterable[tuple[str, 
 
 
 def extract(files: Iterable[tuple[str, bytes]]) -> tuple[list[Page], Drops]:
-    """Pages from (path, HTML) pairs, sorted by id, which is the path below `text/` without its ending."""
+    """Pages from (path, HTML) pairs, sorted by id, which is the path below `text/` without its ending.
+
+    Raises:
+        DataError: A page would take the parser too long.
+    """
     pages, drops, heartbeat = [], Drops(), Heartbeat("reading help", 0, "pages")
     for path, content in files:
         if match := _PAGE.search(path):
-            paragraphs, left_out = parse(content.decode("utf-8", errors="replace"))
+            try:
+                paragraphs, left_out = parse(content.decode("utf-8", errors="replace"))
+            except ValueError as error:
+                raise DataError(f"{path} is no page of help: {error}", "get the package again, from an archive that you trust") from None
             drops.paragraphs.update(left_out.paragraphs)
             if paragraphs:
                 pages.append(Page(match[1], tuple(paragraphs)))
