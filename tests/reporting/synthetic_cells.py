@@ -19,6 +19,12 @@ HARDER: dict[str, float] = {}  # tokenizer -> bits per byte that it costs
 SUFFIX: dict[str, str] = {}  # model or tokenizer -> what the names of its tasks end in, such as "-small"; "+" between two sets of tasks
 TASKS = {"bpb": ("bits_per_byte", "target"), "bpb-english": ("bits_per_byte", "english"), "heading": ("heading", "target"),
          "continuation": ("continuation", "target")}  # fmt: skip
+HOW = {
+    "none": {"copied": 16381, "role": 3},
+    "random": {"random": 8189, "role": 3},
+    "mean": {"copied": 2000, "combined": 6170, "role": 3, "fallback": 19},
+    "focus": {"copied": 2000, "combined": 4000, "mapped": 1000, "role": 3, "random": 1189},
+}  # method -> where its rows come from
 DEMO = [
     ("pocket", "deu_Latn", list(LEVELS)),
     ("pocket", "ell_Grek", list(LEVELS)),
@@ -122,7 +128,7 @@ def _cell(root: Path, model: str, language: str, tokenizer: str, method: str, re
     place = (model, language, tokenizer, method, seed)
     init, trained = root / layout.adapted(*place, layout.INIT), root / layout.adapted(*place, recipe)
     weights = model * 50 if method == "none" else f"{place}"
-    stats = {"method": method, "counts": {"copied": 900, "combined": 7000, "role": 3, "fallback": 12}}
+    stats = {"method": method, "how": HOW.get(method.split("+")[0], HOW["mean"])}
     _write(init, "model", {"model.safetensors": weights, "transplant.json": json.dumps(stats)},
            {"model": root / layout.base(model), "tokenizer": root / layout.tokenizer(model, language, tokenizer)},
            {"timing.json": json.dumps({"rows": 1.5, "model": 0.5, "flops": 7_000_000, "resources": {"token_vectors": 40.0},

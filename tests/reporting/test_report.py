@@ -10,12 +10,14 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from synthetic_cells import LEVELS, build
 
 from tokgraft import artifacts
 from tokgraft.cells import load_cells
+from tokgraft.reporting import page
 from tokgraft.reporting.build import build_report
 from tokgraft.reporting.checks import check_products
 from tokgraft.reporting.style import spread
@@ -49,8 +51,9 @@ def test_the_leaderboard_has_every_cell_at_every_stage_and_no_empty_entry(tables
     assert float(row["bits_per_byte"]) == pytest.approx(LEVELS["mean"][1], abs=0.15)
     assert (row["training_bytes"], row["vocabulary"], row["heading_n"], row["heading_chance"]) == ("300000", "8192", "80", "0.25")
     assert float(row["training_flops"]) > 0
-    assert row["model_hash"] == artifacts.fingerprint(tables.parent / "models/pocket/deu_Latn/bpe8k/mean/s0/pocket-demo")
-    assert row["score_manifest"] == artifacts.fingerprint(tables.parent / "scores/pocket/deu_Latn/bpe8k/mean/s0/pocket-demo")
+    assert [row[f"share_{kind}"] for kind in ("copied", "made", "fallback", "random")] == ["0.244507", "0.753174", "0.00231934", "0"]
+    assert row["model_hash"] == artifacts.fingerprint(tables.parents[2] / "models/pocket/deu_Latn/bpe8k/mean/s0/pocket-demo")
+    assert row["score_manifest"] == artifacts.fingerprint(tables.parents[2] / "scores/pocket/deu_Latn/bpe8k/mean/s0/pocket-demo")
 
 
 def test_the_same_scores_give_the_same_hashed_bytes(tables, finished, tmp_path):
@@ -139,7 +142,7 @@ def test_every_number_traces_to_a_manifest(tables):
     for number in provenance["numbers"]:
         assert number["artifacts"], number
         assert all(folder in known for folder in number["artifacts"])
-    root = tables.parents[1]
+    root = tables.parents[3]
     for folder, manifest in known.items():
         assert artifacts.fingerprint(root / folder) == manifest
 
@@ -164,7 +167,7 @@ def test_every_entry_of_the_leaderboard_leads_to_an_artifact_that_verifies(table
     assert numbers > 400 and len(reached) > 26
     for folder in reached:
         one = known[folder]
-        place = tables.parents[1] / folder
+        place = tables.parents[3] / folder
         assert artifacts.fingerprint(place) == one["manifest"] and not artifacts.verify(place), folder
         assert one["versions"]["tokgraft"] and runs[folder]["python"] and runs[folder]["command"], folder
 
@@ -195,7 +198,7 @@ def test_every_number_of_the_page_names_artifacts_that_verify(tables):
         if "p = " in source:
             assert len(places) >= 2, "a difference has two sides"
     for folder, manifest in named:
-        place = tables.parents[1] / folder
+        place = tables.parents[3] / folder
         assert artifacts.fingerprint(place).startswith(manifest) and not artifacts.verify(place)
         assert f"<code>{folder}</code>" in text, "the table of artifacts has its versions and command"
     assert re.search(r"tokgraft [0-9.]+[^<]*python 3", text)
@@ -226,9 +229,42 @@ def test_the_page_is_one_file_with_figures_and_provenance(tables):
     assert text.count("<svg") == len(list((tables / "figures").glob("*.svg"))) == len(list((tables / "figures").glob("*.png")))
     assert page.titles > 100
     assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
-    assert "untouched original" in text and "flat guess" in text
+    assert "untouched original" in text and "uniform baseline" in text and "flat guess" not in text
     assert "#0072b2" not in text.split("</style>")[1], "a colour of the light palette is fixed in a figure"
     assert "results/scores/pocket/deu_Latn/bpe8k/focus/s0/init" in text
+
+
+def test_every_part_of_a_chain_leads_to_its_page_from_where_the_report_lies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("docs/methods").mkdir(parents=True)
+    for name in ("mean", "prior"):
+        Path(f"docs/methods/{name}.md").write_text(name)
+    row = SimpleNamespace(method="mean+prior+unknown", label="mean+prior+unknown · bpe8k")
+    parts = page._parts(row, OUT)
+    assert [text for text, _ in parts] == ["mean", "+prior", "+unknown", " · bpe8k"] and [link for _, link in parts][2:] == ["", ""]
+    assert [(OUT / link).resolve() for _, link in parts[:2]] == [tmp_path / "docs/methods" / f"{name}.md" for name in ("mean", "prior")]
+    outside = [link for _, link in page._parts(row, tmp_path.parent / "elsewhere")]
+    assert outside == [""] * 4, "a path of this machine would travel with the file"
+
+
+def test_the_page_says_where_the_rows_come_from(tables):
+    text = (tables / "report.html").read_text()
+    assert (
+        "focus, mean and multivariate copy the same 24% of the tokens of bpe8k, so what separates them is how the other rows are made"
+        in text
+    )
+    assert "focus samples the row at random for 15% of the tokens" in text and "random samples" not in text
+    assert "combined 75%" in text and "combined 49%, mapped 12%" in text
+
+
+def test_a_wide_table_says_so_and_can_be_reached_by_keys(tables):
+    text = (tables / "report.html").read_text()
+    wide = re.findall(r'<div class="scroll" role="region" aria-label="([^"]+)" tabindex="0"><table', text)
+    assert len(wide) == len(set(wide)) == text.count("<table") == 3 * 2 + 1 + 1
+    assert "columns out of sight" in text and text.count('<p class="more" hidden>') == 3 * 2 + 1
+    assert text.count("What the columns mean") == 3 * 2 + 1  # headings explain themselves without a pointer, too
+    head, *body = re.findall(r"<tr>.*?</tr>", re.search(r"<h3 class=\"over\">Scores.*?</table>", text, re.DOTALL).group(0), re.DOTALL)
+    assert all(len(re.findall("<t[dh][ >]", row)) == len(re.findall("<th[ >]", head)) for row in body)
 
 
 def test_skipped_and_unfinished_cells_stand_in_the_table_with_their_reason(own_project):

@@ -46,17 +46,22 @@ def build_report(cells: CellList, out: Path) -> None:
     with artifacts.create(out, "tables", settings, inputs, libraries=("matplotlib", "numpy"), volatile=VOLATILE) as folder:
         for table in (*made, seconds):
             table.write(folder)
-        _page(evidence, places, ranked, correlated, folder)
+        _page(evidence, places, ranked, correlated, folder, out)
         (folder / RANKING).write_text(text.text(cells, ranked), encoding="utf-8")
         _provenance(evidence, made, seconds, folder)
 
 
 def _page(
-    evidence: Evidence, places: list[PlaceSummary], ranked: list[ranking.Ranking], correlated: list[predictors.Correlation], folder: Path
-) -> None:  # fmt: skip
+    evidence: Evidence,
+    places: list[PlaceSummary],
+    ranked: list[ranking.Ranking],
+    correlated: list[predictors.Correlation],
+    folder: Path,
+    out: Path,
+) -> None:
     drawn = folder / "figures"
     drawn.mkdir()
-    html = page.render(evidence, places, ranked, correlated, figures.canvas(drawn, places))
+    html = page.render(evidence, places, ranked, correlated, figures.canvas(drawn, places), out)
     (folder / "report.html").write_text(html, encoding="utf-8")
     if not any(drawn.iterdir()):
         drawn.rmdir()

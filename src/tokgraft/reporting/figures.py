@@ -9,8 +9,10 @@ from typing import Any
 
 from tokgraft.cells import STAGES, Stage
 from tokgraft.config.layout import CONTROL
+from tokgraft.reporting import origins
 from tokgraft.reporting.evidence import curve
 from tokgraft.reporting.style import (
+    CONTROL_COLOUR,
     GRID,
     INK,
     MUTED,
@@ -34,6 +36,11 @@ WIDTH = 4.4
 NAMED = 8  # points of a figure that all have their names beside them
 UNTOUCHED: dict[str, Any] = {"color": INK, "lw": 1, "ls": (0, (4, 3))}
 BASELINE: dict[str, Any] = {"color": MUTED, "lw": 1.4, "ls": (0, (1, 1))}
+# What rows come from -> its colour, in the order of the bars.
+PROVENANCE = {
+    "copied": CONTROL_COLOUR[0], "combined": SERIES[0][0], "mapped": SERIES[2][0], "trained": SERIES[3][0], "fallback": SERIES[1][0],
+    "random": SERIES[4][0],
+}  # fmt: skip
 BASELINE_WORDS = "every token equally likely: log2 of the vocabulary x tokens per byte"
 Look = dict[str, tuple[str, str]]
 
@@ -268,10 +275,38 @@ def _accuracies(ax: Any, row: Summary, task: str, y: float, style: tuple[str, st
         if stage == row.group.final:
             ax.plot([found.low, found.high], [y, y], color=colour, lw=2, alpha=0.55, zorder=2)
         face = colour if stage == "trained" else PAPER
-        ax.plot([found.mean], [y], marker, ms=4.8, mfc=face, mec=colour, mew=1.2, ls="none", gid=gid, zorder=3)
+        ax.plot([found.mean], [y], marker, ms=4.8, mfc=face, mec=colour, mew=1.2, ls="none", gid=gid, zorder=3, clip_on=False)
         tips[gid] = (
             f"{row.label}, {task}, {stage_name(stage)}: {found.mean:.1%} (95% interval {found.low:.1%} to {found.high:.1%}, n = {found.n})"
         )
+
+
+def sources(on: Canvas, place: PlaceSummary) -> str:
+    """Where the rows of each method come from, in shares of the new vocabulary."""
+    known = [(row, found) for row in place.rows[::-1] if not row.is_control and (found := origins.origins(row.group.cells[0]))]
+    if not known:
+        return ""
+    names = [wrapped(row.label) for row, _ in known]
+    figure, ax = axes(WIDTH, 1.1 + (0.22 + 0.11 * max(name.count("\n") for name in names)) * len(known))
+    tips: dict[str, str] = {}
+    seen = []
+    for y, (row, found) in enumerate(known):
+        left = 0.0
+        for kind, colour in PROVENANCE.items():
+            share = found.share(*(origins.COPIED if kind == "copied" else (kind,)))
+            if share:
+                seen.append(kind)
+                ax.barh(y, share, left=left, height=0.7, color=colour, zorder=2, gid=f"share{len(tips)}")
+                tips[f"share{len(tips)}"] = f"{row.label}: {share:.1%} {kind}"
+                left += share
+    ax.set_xlim(0, 1)
+    ax.set_yticks(range(len(known)), names)
+    ax.grid(axis="y", visible=False)
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    ax.set_xlabel("share of the rows of the new vocabulary")
+    legend(figure, [mark(kind, colour, "s") for kind, colour in PROVENANCE.items() if kind in seen], columns=3)
+    label = f"Where the rows of the new vocabulary come from, {place.model}, {place.language}"
+    return save(figure, on.folder, f"rows-{place.slug}", tips, label)
 
 
 def tokenizers(on: Canvas, places: Sequence[PlaceSummary]) -> str:

@@ -20,3 +20,25 @@ document.addEventListener("click", (event) => {
   tip.hidden = !shown;
   if (shown) tip.textContent = shown.getAttribute("title") ?? shown.querySelector("title").textContent;
 });
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") tip.hidden = true;
+});
+// A table that is wider than its card says so: how many columns are out of sight, and on which side a shadow.
+for (const card of document.querySelectorAll(".wide")) {
+  const [more, scroll] = [card.querySelector(".more"), card.querySelector(".scroll")];
+  const heads = [...card.querySelector("thead tr").cells];
+  const look = () => {
+    const room = scroll.getBoundingClientRect();
+    const first = heads[0].getBoundingClientRect().width;
+    const [left, right] = [room.left + first - 1, room.right + 1];
+    const boxes = heads.slice(1).map((head) => head.getBoundingClientRect());
+    const hidden = boxes.filter((box) => box.right > right || box.left < left).length;
+    card.style.setProperty("--first", `${first}px`);
+    card.classList.toggle("before", scroll.scrollLeft > 1);
+    card.classList.toggle("after", scroll.scrollLeft < scroll.scrollWidth - scroll.clientWidth - 1);
+    more.hidden = scroll.scrollWidth <= scroll.clientWidth + 1;
+    more.textContent = `${hidden} of ${heads.length} columns out of sight: scroll sideways ↔`;
+  };
+  scroll.addEventListener("scroll", look, { passive: true });
+  new ResizeObserver(look).observe(scroll);
+}

@@ -2,53 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tokgraft.cells import RunCell, Stage, command, identities, identity, versions
 from tokgraft.config.layout import CONTROL
-from tokgraft.reporting import figures, predictors, ranking
-from tokgraft.reporting.compare import Comparison
-from tokgraft.reporting.evidence import Cost, Evidence, Group, tokenizer_facts, training_cost, transplant_cost
+from tokgraft.reporting import figures, origins, predictors, ranking
+from tokgraft.reporting.evidence import Cost, Evidence, tokenizer_facts, training_cost, transplant_cost
 from tokgraft.reporting.figures import Canvas, quantity, stage_name
 from tokgraft.reporting.findings import headline, limits, place_findings
+from tokgraft.reporting.shown import Column, Shown, absent, accuracy, amount, bits, difference, number, of_model, of_scores, versus
 from tokgraft.reporting.style import colour_variable, variables
 from tokgraft.reporting.summary import PlaceSummary, Summary, Task
 from tokgraft.reporting.suspects import suspects
-from tokgraft.scoring.statistics import Difference, Interval
 
 HERE = Path(__file__).parent
+DOCS = Path("docs/methods")  # of a checkout: a page for each method and refiner
 VERSUS = (CONTROL, "random", "mean")
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A table cell of the page.
-
-    Attributes:
-        text: What is read.
-        sort: What the column is sorted by; empty: last.
-        note: Smaller text after it (the interval).
-        tip: What hovering or tapping shows: the exact value and where it comes from.
-        bar: Left end, right end and point of an inline interval bar, in percent; None: no bar.
-        tone: good, bad or none: colour of a difference.
-    """
-
-    text: str
-    sort: str = ""
-    note: str = ""
-    tip: str = ""
-    bar: tuple[float, float, float] | None = None
-    tone: str = ""
 
 
 def render(
     evidence: Evidence, places: Sequence[PlaceSummary], ranked: Sequence[ranking.Ranking], correlated: Sequence[predictors.Correlation],
-    on: Canvas,
+    on: Canvas, out: Path,
 ) -> str:  # fmt: skip
-    """The page."""
+    """The page.
+
+    Args:
+        evidence, places, ranked, correlated: What it shows.
+        on: Where figures are drawn.
+        out: The folder in which the page will lie: links to the pages of methods start from there.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -62,7 +47,7 @@ def render(
         headline=[*headline(evidence, places), *suspects(evidence)],
         rankings=[_ranking(evidence, one, on) for one in ranked if one.pooled],
         ranking_columns=RANKING_COLUMNS,
-        places=[_place(evidence, place, on) for place in places],
+        places=[_place(evidence, place, on, out) for place in places],
         tokenizers=figures.tokenizers(on, places),
         tokenizer_table=_tokenizer_table(evidence),
         predictors=predictors.figure(on, correlated) if correlated else "",
@@ -112,8 +97,9 @@ def _counts(evidence: Evidence) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
-def _place(evidence: Evidence, place: PlaceSummary, on: Canvas) -> dict[str, Any]:
+def _place(evidence: Evidence, place: PlaceSummary, on: Canvas, out: Path) -> dict[str, Any]:
     drawn = [
+        ("Where the rows of the new vocabulary come from", figures.sources(on, place)),
         ("Learning curves", figures.learning_curves(on, place)),
         ("English during training: what is forgotten", figures.learning_curves(on, place, english=True)),
         ("What training costs", figures.against_cost(on, place, "flops")),
@@ -122,16 +108,43 @@ def _place(evidence: Evidence, place: PlaceSummary, on: Canvas) -> dict[str, Any
     ]
     return {
         "slug": place.slug,
-        "model": f"{place.model}, {place.task}" if place.one_of_several else place.model,
+        "model": place.model,
         "language": place.language,
         "recipe": "zero-shot" if place.final == "init" else place.place[2],
         "legend": "Bits per byte, before and after training" if place.final == "trained" else "Bits per byte right after the transplant",
         "findings": place_findings(evidence, place),
+        "why": origins.words(place.rows),
         "main": figures.before_and_after(on, place) if place.scored else "",
         "figures": [(title, svg) for title, svg in drawn if svg],
-        "columns": _columns(place),
-        "rows": [_row(evidence, place, row, on) for row in place.rows],
+        "tables": [
+            ("Scores", *_table(evidence, place, on, out, _score_columns(evidence, place))),
+            ("Where the rows come from, and what it costs", *_table(evidence, place, on, out, _cost_columns(place))),
+        ],
     }
+
+
+def _table(
+    evidence: Evidence, place: PlaceSummary, on: Canvas, out: Path, columns: Sequence[Column]
+) -> tuple[Sequence[Column], list[dict[str, Any]]]:
+    rows = []
+    for row in place.rows:
+        reason = "; ".join(sorted(set(row.reasons.values()))) or "no score"
+        rows.append({
+            "label": row.label, "parts": _parts(row, out), "colour": colour_variable(on.of(row)[0]), "plain": _plain_note(evidence, row),
+            "reason": "" if row.bits else reason, "cells": [column.entry(row) for column in columns] if row.bits else [],
+        })  # fmt: skip
+    return columns, rows
+
+
+def _parts(row: Summary, out: Path) -> list[tuple[str, str]]:
+    """(text, link) of each part of a label: the parts of a chain lead to their pages, where these are at hand."""
+    parts = []
+    for index, name in enumerate(row.method.split("+")):
+        page = DOCS / f"{name}.md"
+        inside = Path(os.path.abspath(out)).is_relative_to(Path.cwd())  # a page elsewhere would carry a path of this machine
+        link = os.path.relpath(page, out) if inside and page.is_file() else ""
+        parts.append((f"+{name}" if index else name, link))
+    return [*parts, (row.label.removeprefix(row.method), "")]
 
 
 RANKING_COLUMNS = (
@@ -141,7 +154,7 @@ RANKING_COLUMNS = (
     ("bits/byte", "bits per byte of held-out text, with the 95% interval over pages"),
     ("behind the first", "paired difference to the first; coloured only where the interval excludes 0"),
     ("vs original", "paired difference to the best model that keeps the original tokenizer"),
-    ("seconds", "to make the rows and write the model, on the machine that did it"),
+    ("seconds", "to make the rows, write the model and train it, on the machine that did it"),
     ("for resources", "seconds to make what the method requires; methods may share it"),
     ("FLOPs", "of forward passes, refiners and training"),
 )
@@ -161,14 +174,16 @@ def _ranked(entry: ranking.Entry) -> list[Shown]:
     cost = transplant_cost(entry.group.cells[0])
     training = training_cost(entry.group.cells[0]) if entry.stage == "trained" else Cost(flops=0.0, seconds=0.0)
     seconds, flops = _total(cost.seconds, training.seconds), _total(cost.flops, training.flops)
-    bits, origin = entry.bits, _of_scores(entry.group, entry.stage)
+    found, origin = entry.bits, of_scores(entry.group, entry.stage)
     return [
         Shown(entry.name, entry.name),
         Shown(entry.group.tokenizer, entry.group.tokenizer),
-        Shown(f"{bits.mean:.3f}", f"{bits.mean}", f"{bits.low:.2f}–{bits.high:.2f}", f"{bits.mean:.6f} over {bits.n} pages. {origin}"),
-        *(_difference(one, origin) for one in (entry.behind, entry.original)),
+        Shown(
+            f"{found.mean:.3f}", f"{found.mean}", f"{found.low:.2f}–{found.high:.2f}", f"{found.mean:.6f} over {found.n} pages. {origin}"
+        ),
+        *(difference(one, origin) for one in (entry.behind, entry.original)),
         *(
-            Shown(quantity(value), f"{value}", "", f"{value:.6g}") if value is not None else _absent("not recorded")
+            Shown(quantity(value), f"{value}", "", f"{value:.6g}. {origin}") if value is not None else absent("not recorded")
             for value in (seconds, cost.resource_seconds, flops)
         ),
     ]
@@ -179,43 +194,74 @@ def _total(*parts: float | None) -> float | None:
     return sum(known) if len(known) == len(parts) else None
 
 
-def _difference(found: Difference | None, origin: str) -> Shown:
-    if found is None:
-        return Shown("–")
-    tone = ("good" if found.mean < 0 else "bad") if found.excludes_zero else ""
-    tip = f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}], p = {found.p:.4f}, n = {found.n}. {origin}"
-    return Shown(f"{found.mean:+.3f}", f"{found.mean}", "" if tone else "no claim", tip, None, tone)
+def _score_columns(evidence: Evidence, place: PlaceSummary) -> list[Column]:
+    limits_of = _range(place) if place.scored else None
 
+    def scored(stage: Stage) -> Column:
+        help = f"bits per byte of held-out text {stage_name(stage)}, with the 95% interval over pages"
+        return Column(f"bits/byte, {stage}", help, lambda row: bits(row, stage, row.bits.get(stage), limits_of))
 
-def _columns(place: PlaceSummary) -> list[tuple[str, str]]:
-    """(heading, explanation) of each column."""
-    versus = [
-        (f"vs {name}", f"bits per byte {stage_name(place.final)} minus {name}, paired; coloured only where the interval excludes 0")
-        for name in VERSUS
-    ]
-    choices = [(task.slug, _task_help(task, place.final)) for task in place.tasks]
-    trained = place.final == "trained"
+    def against(name: str) -> Column:
+        help = f"bits per byte {stage_name(place.final)} minus {name}, paired; coloured only where a claim is made"
+        return Column(f"vs {name}", help, lambda row: versus(evidence, row, name, place.against(row, name, place.final)))
+
+    def english(stage: Stage) -> Column:
+        help = f"bits per byte of held-out English pages {stage_name(stage)}: what is forgotten"
+        return Column(f"English, {stage}", help, lambda row: bits(row, stage, row.english.get(stage)))
+
+    def choice(task: Task) -> Column:
+        return Column(task.slug, _task_help(task, place.final), lambda row: accuracy(row, task.slug, task.chance))
+
     return [
-        ("method", "initialiser, or a chain of it with refiners"),
-        ("bits/byte, init", "bits per byte of held-out text right after the transplant, with the 95% interval over pages"),
-        *([("bits/byte, trained", "the same after continual training")] if trained else []),
-        *[pair for pair, name in zip(versus, VERSUS, strict=True) if any(row.method == name for row in place.rows)],
-        ("English, init", "bits per byte of held-out English pages"),
-        *([("English, trained", "the same after continual training: what was forgotten")] if trained else []),
-        ("flat guess", "bits per byte of a model that finds every token equally likely: log2 of the vocabulary x tokens per byte"),
-        ("tokens/byte", "tokens per byte of held-out text"),
-        ("vocabulary", "number of tokens"),
-        *choices,
-        ("generates", "bytes per second, measured on the machine that scored; varies from run to run"),
-        *(_TRAINING_COLUMNS if trained else ()),
+        *[scored(stage) for stage in place.stages],
+        *[against(name) for name in VERSUS if any(row.method == name for row in place.rows)],
+        *[english(stage) for stage in place.stages],
+        *[choice(task) for task in place.tasks],
     ]
 
 
-_TRAINING_COLUMNS = (
-    ("training text", "bytes read by continual training"),
-    ("training FLOPs", "estimated floating-point operations of continual training"),
-    ("training time", "seconds on the machine that trained; varies from run to run"),
-)
+def _cost_columns(place: PlaceSummary) -> list[Column]:
+    def share(name: str, help: str) -> Column:
+        return Column(name, f"share of the rows of the new vocabulary that are {help}", lambda row: _share(row, name))
+
+    def fact(name: str, key: str, form: str, help: str) -> Column:
+        return Column(name, help, lambda row: number(row.facts.get(key), form, of_scores(row.group, _last(row))))
+
+    def total(name: str, key: str, unit: str, help: str) -> Column:
+        return Column(name, help, lambda row: amount(getattr(row.cost, key), unit, of_model(row, "trained")))
+
+    trained = [
+        total("training text", "bytes", "", "bytes read by continual training"),
+        total("training FLOPs", "flops", "", "estimated floating-point operations of continual training"),
+        total("training time", "seconds", " s", "seconds on the machine that trained; varies from run to run"),
+    ]
+    return [
+        share("copied", "copied from the base model, special tokens included"),
+        share("made", "made by the method from other rows (combined, mapped, trained)"),
+        share("fallback", "the mean of the base's rows, for want of anything better"),
+        share("random", "sampled at random"),
+        fact("uniform baseline", "flat_guess", "{:.2f}", f"bits per byte of a model that finds {figures.BASELINE_WORDS}"),
+        fact("tokens/byte", "tokens_per_byte", "{:.3f}", "tokens per byte of held-out text"),
+        fact("vocabulary", "tokens", "{:,.0f}", "number of tokens"),
+        Column("generates", "bytes of text per second", lambda row: _speed(place, row)),
+        *(trained if place.final == "trained" else []),
+    ]
+
+
+def _share(row: Summary, name: str) -> Shown:
+    found = origins.origins(row.group.cells[0])
+    if found is None:
+        return absent("no record of the transplant")
+    kinds = ", ".join(f"{kind} {found.share(kind):.0%}" for kind in found.made) if name == "made" else ""
+    return number(found.shares[name], "{:.1%}", of_model(row, "init"), kinds)
+
+
+def _speed(place: PlaceSummary, row: Summary) -> Shown:
+    return number(row.speed.get(place.final), "{:,.0f} B/s", of_scores(row.group, _last(row)))
+
+
+def _last(row: Summary) -> Stage:
+    return row.group.final if row.group.final in row.bits else "init"
 
 
 def _task_help(task: Task, stage: Stage) -> str:
@@ -223,28 +269,6 @@ def _task_help(task: Task, stage: Stage) -> str:
     return f"accuracy {stage_name(stage)}; chance {task.chance:.0%}, {task.n} items" + (
         f"; rules that ask no model: {rules}" if rules else ""
     )
-
-
-def _row(evidence: Evidence, place: PlaceSummary, row: Summary, on: Canvas) -> dict[str, Any]:
-    first: dict[str, Any] = {"label": row.label, "colour": colour_variable(on.of(row)[0]), "plain": _plain_note(evidence, row)}
-    if not row.bits:
-        return {**first, "cells": [], "reason": "; ".join(sorted(set(row.reasons.values()))) or "no score"}
-    limits_of = _range(place)
-    versus = [name for name in VERSUS if any(other.method == name for other in place.rows)]
-    cells = [
-        *[_bits(row, stage, row.bits.get(stage), limits_of) for stage in place.stages],
-        *[_versus(evidence, row, name, place.against(row, name, place.final)) for name in versus],
-        *[_bits(row, stage, row.english.get(stage), None) for stage in place.stages],
-        *[
-            _plain(row, row.facts.get(key), form)
-            for key, form in (("flat_guess", "{:.2f}"), ("tokens_per_byte", "{:.3f}"), ("tokens", "{:,.0f}"))
-        ],
-        *[_accuracy(row, one.slug, one.chance) for one in place.tasks],
-        _plain(row, row.speed.get(place.final), "{:,.0f} B/s"),
-    ]
-    if place.final == "trained":
-        cells += [_cost(row, value, unit) for value, unit in ((row.cost.bytes, ""), (row.cost.flops, ""), (row.cost.seconds, " s"))]
-    return {**first, "cells": cells, "reason": ""}
 
 
 def _plain_note(evidence: Evidence, row: Summary) -> str:
@@ -255,74 +279,6 @@ def _plain_note(evidence: Evidence, row: Summary) -> str:
 def _range(place: PlaceSummary) -> tuple[float, float]:
     ends = [value for row in place.scored for one in row.bits.values() for value in (one.low, one.high)]
     return min(ends), max(ends)
-
-
-def _bits(row: Summary, stage: Stage, found: Interval | None, limits_of: tuple[float, float] | None) -> Shown:
-    if found is None:
-        return _absent(row.reasons.get(stage, "not scored"))
-    bar = None
-    if limits_of and limits_of[1] > limits_of[0]:
-        low, high, at = (4 + 92 * (value - limits_of[0]) / (limits_of[1] - limits_of[0]) for value in (found.low, found.high, found.mean))
-        bar = (low, high, at)
-    note = f"{found.low:.2f}–{found.high:.2f}"
-    return Shown(f"{found.mean:.3f}", f"{found.mean}", note, f"{found.mean:.6f} over {found.n} pages. {_origin(row, stage)}", bar)
-
-
-def _versus(evidence: Evidence, row: Summary, name: str, one: Comparison | None) -> Shown:
-    if row.method == name or row.is_control:
-        return Shown("–", "", "", "the reference itself" if row.method == name else "see the row of that method")
-    if one is None:
-        return _absent(f"{name} has no score to compare with")
-    difference, stage = one.difference, one.stage
-    tone = {True: "good", False: "bad", None: ""}[one.better]
-    tip = f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}], p = {difference.p:.4f}, Holm {one.p_holm:.4f}, n = {difference.n}"
-    return Shown(
-        f"{difference.mean:+.3f}",
-        f"{difference.mean}",
-        "" if tone else "no claim",
-        f"{tip}: {one.claim}. {_origin(row, stage)} minus {_of_scores(evidence.control(row.group, name), stage)}",
-        None,
-        tone,
-    )
-
-
-def _accuracy(row: Summary, task: str, chance: float) -> Shown:
-    stage = row.group.final
-    found = row.accuracy.get(stage, {}).get(task)
-    if found is None:
-        return _absent(row.reasons.get(stage, "not among the tasks of this cell"))
-    tone = "good" if found.low > chance else "bad" if found.high < chance else ""
-    words = {"good": "above chance", "bad": "below chance", "": "not distinguishable from chance"}[tone]
-    tip = f"{found.mean:.4f} [{found.low:.4f}, {found.high:.4f}], n = {found.n}, chance {chance:.2f}: {words}. {_origin(row, stage)}"
-    return Shown(f"{found.mean:.1%}", f"{found.mean}", "" if tone else "≈ chance", tip, None, tone)
-
-
-def _plain(row: Summary, value: float | None, form: str) -> Shown:
-    if value is None:
-        return _absent("not measured")
-    return Shown(
-        form.format(value), f"{value}", "", f"{value:.6g}. {_origin(row, row.group.final if row.group.final in row.bits else 'init')}"
-    )
-
-
-def _cost(row: Summary, value: float | None, unit: str) -> Shown:
-    if value is None:
-        return _absent("not recorded by the training")
-    cell = row.group.cells[0]
-    origin = f"{cell.model_folder('trained')} · manifest {identity(cell.records('trained'))[:12]}"
-    return Shown(f"{quantity(value)}{unit}", f"{value}", "", f"{value:.6g}{unit}. {origin}")
-
-
-def _absent(reason: str) -> Shown:
-    return Shown("n/a", "", reason if len(reason) < 40 else reason[:38] + "…", reason)
-
-
-def _origin(row: Summary, stage: Stage) -> str:
-    return _of_scores(row.group, stage)
-
-
-def _of_scores(group: Group | None, stage: Stage) -> str:
-    return "; ".join(f"{score.folder} · manifest {score.hash[:12]}" for score in (group.scores(stage) if group else ()))
 
 
 # Heading, key in the tokenizer's metrics, form, explanation.
@@ -346,7 +302,7 @@ def _tokenizer_table(evidence: Evidence) -> list[tuple[list[str], list[Shown]]]:
         facts = tokenizer_facts(cell)
         origin = f"{folder} · manifest {identity(folder)[:12]}"
         shown = [
-            Shown(form.format(facts[key]), f"{facts[key]}", "", f"{facts[key]}. {origin}") if isinstance(facts.get(key), int | float) else _absent("not measured")
+            Shown(form.format(facts[key]), f"{facts[key]}", "", f"{facts[key]}. {origin}") if isinstance(facts.get(key), int | float) else absent("not measured")
             for _, key, form, _ in TOKENIZER_COLUMNS
         ]  # fmt: skip
         if facts:

@@ -112,7 +112,7 @@ def bits_axis(ax: Any, which: str, ends: Sequence[float]) -> str:
     axis = getattr(ax, f"{which}axis")
     if logarithmic:
         getattr(ax, f"set_{which}scale")("log")
-        steps = (*LOG_TICKS, *BETWEEN) if high < 8 * low else LOG_TICKS
+        steps = (*LOG_TICKS, *BETWEEN) if high < 12 * low else LOG_TICKS
         axis.set_major_locator(FixedLocator([tick for tick in sorted(steps) if low <= tick <= high]))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -13,6 +13,7 @@ from typing import Any
 from tokgraft.cells import Stage, TaskScore, bits_task
 from tokgraft.reporting.compare import Comparison
 from tokgraft.reporting.evidence import Evidence, Group, Outcome, curve, tokenizer_facts, training_cost
+from tokgraft.reporting.origins import origins
 from tokgraft.scoring.statistics import Interval, bootstrap_interval
 
 FORMULA_SIGNS = tuple("=+-@＝＋－＠")  # what makes a spreadsheet take an entry for a formula; some know the full-width forms
@@ -124,12 +125,13 @@ def _leaderboard_row(evidence: Evidence, group: Group, outcome: Outcome, tasks: 
     row["bits_task"] = bits or "n/a: no bits-per-byte task"
     for name, measure in (("bits_per_byte", bits), ("bits_per_byte_english", group.bits_task(english=True))):
         row.update(_with_interval(evidence, name, by_slug.get(measure), outcome))
-    for name, key in (("flat_guess", "flat_guess"), ("tokens_per_byte", "tokens_per_byte"), ("vocabulary", "tokens")):
+    for name, key in (("uniform_baseline", "flat_guess"), ("tokens_per_byte", "tokens_per_byte"), ("vocabulary", "tokens")):
         row[name] = _fact(key, bits, outcome, sources)
     for slug in tasks:
         task = by_slug.get(slug)
         if any(one.builder != "bits_per_byte" for one in _all(evidence, slug)):
             row.update(_accuracy(evidence, slug, task, outcome))
+    row.update(_origins(outcome))
     row.update(_training(outcome))
     row["plain_initialiser"], row["plain_bits_per_byte"] = _plain(evidence, group, outcome)
     row["model_hash"] = score.model if score else f"n/a: {outcome.reason}"
@@ -173,6 +175,14 @@ def _accuracy(evidence: Evidence, slug: str, task: TaskScore | None, outcome: Ou
 def _fact(key: str, task: str, outcome: Outcome, sources: tuple[Path, ...]) -> Value:
     found = outcome.score.fact(key, task) if outcome.score else None
     return Value(found, outcome.reason or f"the scores hold no {key}", sources)
+
+
+def _origins(outcome: Outcome) -> dict[str, Value | str]:
+    found = origins(outcome.cell)
+    shares = found.shares if found else dict.fromkeys(("copied", "made", "fallback", "random"))
+    reason = outcome.reason or "the transplant left no record"
+    source = (outcome.cell.paths.init,)
+    return {f"share_{name}": Value(value, reason, source) for name, value in shares.items()}
 
 
 def _training(outcome: Outcome) -> dict[str, Value | str]:
@@ -258,7 +268,7 @@ def tokenizers(evidence: Evidence) -> Table:
     for (model, language, recipe), outcome in sorted(seen.items()):
         sources = (outcome.score.folder,) if outcome.score else ()
         row: dict[str, Value | str] = {"model": model, "language": language, "tokenizer": recipe}
-        for name, key in (("vocabulary", "tokens"), ("tokens_per_byte", "tokens_per_byte"), ("flat_guess", "flat_guess")):
+        for name, key in (("vocabulary", "tokens"), ("tokens_per_byte", "tokens_per_byte"), ("uniform_baseline", "flat_guess")):
             row[name] = _fact(key, bits_task([outcome.score] if outcome.score else []), outcome, sources)
         facts = tokenizer_facts(outcome.cell)
         numbers = {key: value for key, value in facts.items() if isinstance(value, int | float) and not isinstance(value, bool)}
