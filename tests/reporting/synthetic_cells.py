@@ -9,7 +9,7 @@ import numpy as np
 
 from tokgraft import artifacts
 from tokgraft.config import layout
-from tokgraft.scoring.results import CHANGING_RECORDS, carry_records
+from tokgraft.scoring.results import carry_records
 
 # method -> (bits per byte right after the transplant, after training) of the invented experiment
 LEVELS = {"none": (2.4, 1.9), "random": (5.6, 2.6), "mean": (3.1, 2.0), "multivariate": (4.9, 2.5), "focus": (2.9, 1.95)}
@@ -93,9 +93,8 @@ def write_scores(
     results = next(parent for parent in folder.parents if parent.name == "scores").parent
     texts = {role: results / "corpora" / slug for role, slug in (("corpus", place.split("/")[1]), ("english", layout.ENGLISH))}
     inputs = {"model": model_folder, **texts}
-    changing = [f"{layout.RECORDS}/{name}" for name in CHANGING_RECORDS]
     scores = {"schema": 1, "model": identity, "tasks": tasks, "skipped": {}, "language": place.split("/")[1]}
-    with artifacts.create(folder, "scores", {"tasks": sorted(TASKS)}, inputs, volatile=["speed.json", *changing]) as temporary:
+    with artifacts.create(folder, "scores", {"tasks": sorted(TASKS)}, inputs) as temporary:
         carry_records(model_folder, temporary)
         (temporary / "scores.json").write_text(json.dumps(scores, indent=1, sort_keys=True))
         (temporary / "samples").mkdir()
@@ -181,6 +180,6 @@ def _cell(root: Path, model: str, language: str, tokenizer: str, method: str, re
 
 
 def _write(folder: Path, kind: str, files: dict[str, str], inputs: dict | None = None, volatile: dict[str, str] | None = None) -> None:
-    with artifacts.create(folder, kind, {"files": sorted(files)}, inputs, volatile=list(volatile or {})) as temporary:
+    with artifacts.create(folder, kind, {"files": sorted(files)}, inputs) as temporary:
         for name, text in {**files, **(volatile or {})}.items():
             (temporary / name).write_text(text)

@@ -86,5 +86,5 @@ def test_a_training_leaves_its_samples_outside_the_hash(tmp_path: Path, monkeypa
     assert len(rows) > 3 and [row["step"] for row in rows] == list(range(1, len(rows) + 1))
     assert [row["time"] for row in rows] == sorted(row["time"] for row in rows)
     manifest = artifacts.read(tmp_path / "out")
-    assert usage.FILE in manifest["volatile"] and usage.FILE not in manifest["files"]
+    assert usage.FILE in artifacts.VOLATILE["model"] and usage.FILE not in manifest["files"]
     assert not artifacts.verify(tmp_path / "out")

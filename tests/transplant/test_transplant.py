@@ -72,7 +72,7 @@ def test_adapted_folder_loads_in_plain_transformers(tmp_path: Path, tied: bool) 
     assert manifest["settings"] == {
         "method": "mean", "pad_to_multiple": None, "params": {"mean": {}}, "seed": 0, "versions": {"mean": 1},
     }  # fmt: skip
-    assert set(manifest["inputs"]) == {"model", "tokenizer"} and manifest["volatile"] == ["timing.json"]
+    assert set(manifest["inputs"]) == {"model", "tokenizer"} and "timing.json" not in manifest["files"]
 
 
 def test_provenance_and_facts_add_up(tmp_path: Path) -> None:

@@ -51,14 +51,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help(sys.stderr)
         return 2
-    from tokgraft import logs
+    from tokgraft import artifacts, logs
     from tokgraft.masking import masked
 
     logs.setup(args.verbose)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        status = skipping.run(args)
+        with artifacts.forced(getattr(args, "force", False)):
+            status = skipping.run(args)
         sys.stdout.flush()
         return status
     except TokgraftError as error:

@@ -257,6 +257,19 @@ def add_devices(parser: argparse.ArgumentParser, several: bool = False) -> None:
         parser.add_argument("--nodes", type=nodes, default=1, metavar="N", help="nodes of the Slurm job to train on (default: 1)")
 
 
+def add_force(parser: argparse.ArgumentParser) -> None:
+    """The flag of every command that writes what --out names; `main` makes it hold for the whole command.
+
+    Without it the attribute is absent, so that the parser of an action does not take back what the command's parser has read.
+    """
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="move what is in the way of --out, and is not ours, aside to <name>.old instead of refusing; nothing is deleted",
+    )
+
+
 def _path(text: str) -> Path:
     if not text.strip():
         raise _wrong("an empty name is given", "give the name of a file or folder")

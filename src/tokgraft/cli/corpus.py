@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=arguments.folder, default=Path("config"), metavar="DIR", help="configuration folder (default: config)"
     )
+    arguments.add_force(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--base", type=arguments.model, required=True, metavar="DIR", help="model that it was made from")
     parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="folder to write")
+    arguments.add_force(parser)
 
 
 def run(args: argparse.Namespace) -> int:

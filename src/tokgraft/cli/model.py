@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache", type=arguments.place, metavar="DIR", help="folder for downloads (default: TOKGRAFT_CACHE, or .cache/downloads)"
     )
+    arguments.add_force(parser)
 
 
 def run(args: argparse.Namespace) -> int:

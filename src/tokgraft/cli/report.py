@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action.add_argument(
         "--check", action="store_true", help="check the products instead: exit 1 and one line for each that does not make sense"
     )
+    arguments.add_force(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--online", action="store_true", help="let harness tasks reach the Hub; otherwise they are skipped")
     parser.add_argument("--no-speed", action="store_true", help="do not measure generation speed")
     parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that the model folder brings")
+    arguments.add_force(parser)
 
 
 def run(args: argparse.Namespace) -> int:

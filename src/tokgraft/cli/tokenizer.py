@@ -41,9 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SLUG=DIR",
         help="corpus of a language that the recipe's `languages` names (repeat)",
     )
+    arguments.add_force(parser)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions (none: build a tokenizer)")
     for name, add in (("evaluate", _evaluate), ("compare", _compare), ("mixture", _mixture), ("adversarial", _adversarial)):
-        add(actions.add_parser(name, help=_HELP[name], description=_HELP[name]))
+        action = actions.add_parser(name, help=_HELP[name], description=_HELP[name])
+        add(action)
+        arguments.add_force(action)
 
 
 _HELP = {

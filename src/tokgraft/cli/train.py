@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that the model folder brings")
     parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="folder of the trained model")
     skipping.add_arguments(parser)
+    arguments.add_force(parser)
 
 
 def run(args: argparse.Namespace) -> int:

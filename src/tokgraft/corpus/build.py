@@ -74,6 +74,7 @@ def build_corpus(settings: CorpusSettings, out: Path, english: Path | None = Non
         ArtifactError: The English corpus does not fit, or `out` cannot be written.
     """
     out, place = Path(out), Place(Path(cache or CACHE), Path(pins))
+    begun = artifacts.begin(out, "corpus", {"english": Path(english)} if english else {}, _reads(settings, english))
     work = Work(settings, _check(settings, english, place))
     if settings.language.shards > 1:
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-shards.", suffix=".part", dir=_parent(out)) as scratch:
@@ -81,8 +82,7 @@ def build_corpus(settings: CorpusSettings, out: Path, english: Path | None = Non
             for number, shard in enumerate(shards):
                 sharding.build_shard(settings, number, shard, work.english, place, _recorded(settings))
             return merge_corpus(settings, shards, out, english)
-    inputs = {"english": Path(english)} if english else {}
-    with artifacts.create(out, "corpus", _recorded(settings), inputs, sharding.libraries(settings)) as folder:
+    with artifacts.create(out, "corpus", _recorded(settings), begun, sharding.libraries(settings)) as folder:
         _read(work, place)
         _clean(work)
         _split(work)
@@ -101,6 +101,7 @@ def build_shard(
     Args and errors are those of `build_corpus`; `number` says which shard, from 0.
     """
     place = Place(Path(cache or CACHE), Path(pins))
+    artifacts.check_place(out, sharding.KIND, _reads(settings, english))
     return sharding.build_shard(settings, number, out, _check(settings, english, place), place, _recorded(settings))
 
 
@@ -118,6 +119,7 @@ def merge_corpus(settings: CorpusSettings, shards: list[Path], out: Path, englis
         DataError: Nothing is left of the text.
     """
     out = Path(out)
+    artifacts.check_place(out, "corpus", _reads(settings, english) | {f"shard {shard}": Path(shard) for shard in shards})
     work = Work(settings, open_english(Path(english), settings.splits, False) if english else None)
     shards = check_shards(settings, shards, _recorded(settings), work.english)
     inputs = {f"shard_{number:03d}": shard for number, shard in enumerate(shards)} | ({"english": Path(english)} if english else {})
@@ -133,6 +135,12 @@ def merge_corpus(settings: CorpusSettings, shards: list[Path], out: Path, englis
             write_jsonl(folder / f"pairs_{split}.jsonl", [])
         _write_card(work, folder)
     return out
+
+
+def _reads(settings: CorpusSettings, english: Path | None) -> dict[str, Path]:
+    """What is read: a corpus written into one of its own sources would be read as text the next time."""
+    sources = [Path(source.path) for source in settings.language.sources if source.kind == "local"]
+    return {f"source {path}": path for path in sources} | ({"English corpus": Path(english)} if english else {})
 
 
 def _check(settings: CorpusSettings, english: Path | None, place: Place) -> English | None:

@@ -49,10 +49,11 @@ def evaluate_tokenizer(
     out = Path(out)
     roles = {"tokenizer": Path(tokenizer), "corpus": Path(corpus)}
     roles |= {role: Path(folder) for role, folder in (("base", base), ("english", english)) if folder is not None}
+    begun = artifacts.begin(out, KIND, roles)
     subject = Subject.load(Path(tokenizer), name)
     old = Subject.load(Path(base), "base") if base is not None else None
     recorded = {"evaluation": settings.recorded(), "files": _contents(settings), "name": subject.name}
-    with artifacts.create(out, KIND, recorded, roles, libraries=("tokenizers", "regex", "numpy", "scipy", "matplotlib")) as folder:
+    with artifacts.create(out, KIND, recorded, begun, libraries=("tokenizers", "regex", "numpy", "scipy", "matplotlib")) as folder:
         found = measure_all(subject, Path(corpus), settings, old, Path(english) if english else None)
         (folder / FILE).write_text(json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
         card.write(folder, found)

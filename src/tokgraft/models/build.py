@@ -31,6 +31,7 @@ def build_model(config: BaseModelConfig, out: Path, *, tokenizer: Path | None = 
         TokgraftError: The source cannot be had, loaded or is not sound; nothing is written then.
     """
     fetch = MODEL_SOURCES.get(config.source.kind)
+    begun = artifacts.begin(out, "model", *_reads(config, tokenizer))
     found = fetch(Request(config, cache or default_cache(), tokenizer))
     from tokgraft.models import io
 
@@ -39,14 +40,19 @@ def build_model(config: BaseModelConfig, out: Path, *, tokenizer: Path | None = 
     io.check_model(found.model, found.tokenizer)
     if padded := io.padded_rows(found.model, found.tokenizer):
         log.warning("%d rows of the tables have no token (first: row %d); methods leave them out", len(padded), padded[0])
-    with artifacts.create(
-        out, "model", _settings(config, found.facts), inputs=found.inputs, libraries=(*LIBRARIES, *found.libraries)
-    ) as folder:
+    with artifacts.create(out, "model", _settings(config, found.facts), begun, (*LIBRARIES, *found.libraries)) as folder:
         io.save_model(found.model, found.tokenizer, folder)
         _compare(found.model, found.tokenizer, folder)
     log.info(
         "%s: %s parameters, %d rows", config.name, f"{found.model.num_parameters():,}", found.model.get_input_embeddings().weight.shape[0]
     )
+
+
+def _reads(config: BaseModelConfig, tokenizer: Path | None) -> tuple[dict[str, Path], dict[str, Path]]:
+    """The folders that the content depends on, and what else is read (a GGUF file, whose hash is among the settings)."""
+    folders = {"tokenizer": Path(tokenizer)} if tokenizer else {}
+    local = {"source": Path(config.source.path).expanduser()} if config.source.kind == "local" else {}
+    return folders | {role: path for role, path in local.items() if path.is_dir()}, local
 
 
 def _settings(config: BaseModelConfig, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,6 @@ from tokgraft.reporting.compare import comparisons
 from tokgraft.reporting.evidence import Evidence, gather
 from tokgraft.reporting.summary import PlaceSummary, summarise
 
-# These hold seconds, speeds or commands, which differ from run to run; all else in the folder follows from the scores alone.
-VOLATILE = ("measured.csv", "report.html", "runs.json")
 OF_A_RUN = ("command", "python")  # what is known of an artifact that differs from run to run
 
 
@@ -43,7 +41,7 @@ def build_report(cells: CellList, out: Path) -> None:
     seconds = measured.table(evidence)
     settings = {"experiment": cells.experiment, "description": cells.description, "draws": cells.bootstrap_draws, "cells": _asked(cells)}
     inputs = {f"scores/{one.cell.key}/{one.stage}": one.score.folder for one in evidence.outcomes if one.score is not None}
-    with artifacts.create(out, "tables", settings, inputs, libraries=("matplotlib", "numpy"), volatile=VOLATILE) as folder:
+    with artifacts.create(out, "tables", settings, inputs, libraries=("matplotlib", "numpy")) as folder:
         for table in (*made, seconds):
             table.write(folder)
         _page(evidence, places, ranked, correlated, folder, out)

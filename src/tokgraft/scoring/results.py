@@ -19,7 +19,7 @@ from tokgraft.scoring.tasks import Builder, Items, _choices
 
 DIGITS = 6  # of numbers in samples and scores: below float32 rounding of a document's bits
 RECORDS = (artifacts.MANIFEST, "transplant.json", "training.json", "metrics.jsonl")
-CHANGING_RECORDS = (artifacts.RUN, "timing.json", "timing.jsonl", "system.jsonl")  # these differ from run to run
+CHANGING_RECORDS = (artifacts.RUN, *sorted(artifacts.VOLATILE["model"]))  # these differ from run to run
 CHOICE_METRICS = ("acc", "acc_norm", "acc_bytes")
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import yaml
 
 from tokgraft import artifacts
-from tokgraft.config import layout
 from tokgraft.config.base import as_slug
 from tokgraft.config.bounds import THREADS
 from tokgraft.config.task import Task
@@ -89,14 +88,14 @@ def score(
     """
     if threads is not None:
         THREADS.check(threads, "threads")
+    inputs = {"model": model, "corpus": corpus} | ({"english": english} if english is not None else {})
+    begun = artifacts.begin(out, "scores", inputs)
     plans, skipped = plan(tasks, corpus, english, find_templates(templates), online)
     if not plans:
         reasons = "; ".join(f"{slug}: {reason}" for slug, reason in skipped.items())
         raise ConfigError(f"no task can be scored ({reasons or 'none was named'})", "name at least one task that the corpus allows")
-    inputs = {"model": model, "corpus": corpus} | ({"english": english} if english is not None else {})
     settings = {"tasks": {slug: task.canonical() for slug, task in sorted(tasks.items())}, "online": online}
-    volatile = ["speed.json", *(f"{layout.RECORDS}/{name}" for name in results.CHANGING_RECORDS)]
-    with artifacts.create(out, "scores", settings, inputs, LIBRARIES, volatile) as folder, guard(online) as scratch:
+    with artifacts.create(out, "scores", settings, begun, LIBRARIES) as folder, guard(online) as scratch:
         results.carry_records(model, folder)
         scored = Scorer(model, _device(device), threads, batch_tokens, trust_remote_code)
         result = scored.run(plans, skipped, folder, scratch)

@@ -45,21 +45,22 @@ def build_tokenizer(
         ArtifactError, DataError: An input is missing or damaged.
     """
     corpus, out = Path(corpus), Path(out)
-    trainer = TRAINERS.get(recipe.trainer, "trainer:")
-    facts = texts.info(corpus)
-    old = load_base(base) if base is not None else None
-    trainer.check(recipe, old)
     learn = {slug: Path(folder) for slug, folder in (learn or {}).items()}
-    _check_languages(recipe, learn)
     inputs = (
         {"corpus": corpus}
         | {f"learn_{slug}": folder for slug, folder in learn.items()}
         | ({"base": Path(base)} if base else {})
         | ({"english": Path(english)} if english else {})
     )
+    begun = artifacts.begin(out, "tokenizer", inputs)
+    trainer = TRAINERS.get(recipe.trainer, "trainer:")
+    facts = texts.info(corpus)
+    old = load_base(base) if base is not None else None
+    trainer.check(recipe, old)
+    _check_languages(recipe, learn)
     settings = {"recipe": recipe.canonical()}
     libraries = ("tokenizers", "regex", *((PACKAGES[recipe.morphemes][0],) if recipe.morphemes else ()))
-    with artifacts.create(out, "tokenizer", settings, inputs, libraries=libraries) as folder:
+    with artifacts.create(out, "tokenizer", settings, begun, libraries=libraries) as folder:
         train = _training_text(recipe, corpus, facts.slug, learn, trainer.own)
         log.info("%s: %d paragraphs, %d bytes", recipe.trainer, len(train), sum(len(text.encode()) for text in train))
         other = {"english": texts.paragraphs(Path(english), "train", recipe.max_train_bytes)} if trainer.english and english else {}

@@ -106,10 +106,9 @@ def record(cells: CellList, cell: RunCell) -> Record:
         ArtifactError, DataError: One of them is damaged.
     """
     scores = read_scores(cell)
-    training = artifacts.read(cell.records(cell.final))
     return Record(
         cell.key, fingerprint(cell), _name(cell), params(cell), _settings(cell), _tags(cells, cell, scores), dict(_metrics(cell, scores)),
-        [*_curve(cell, set(training["volatile"])), *_usage(cell)], _texts(cell), _files(cell), _span(cell),
+        [*_curve(cell), *_usage(cell)], _texts(cell), _files(cell), _span(cell),
     )  # fmt: skip
 
 
@@ -231,10 +230,10 @@ def _numbers(label: str, data: dict[str, Any]) -> Iterator[tuple[str, float]]:
             yield f"{label}/{name}", float(value)
 
 
-def _curve(cell: RunCell, volatile: set[str]) -> list[Point]:
+def _curve(cell: RunCell) -> list[Point]:
     points = []
     for file in ("metrics.jsonl", "timing.jsonl"):
-        for row in read_jsonl(cell.records(cell.final) / file) if file == "metrics.jsonl" or file in volatile else []:
+        for row in read_jsonl(cell.records(cell.final) / file):
             for name, value in row.items():
                 if name != "step" and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
                     points.append(Point(f"curve/{name}", int(row.get("step", 0)), float(value)))

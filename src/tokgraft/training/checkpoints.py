@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -20,11 +21,12 @@ from typing import Any
 
 from torch import Tensor
 
-from tokgraft.artifacts import canonical_json, file_sha256
+from tokgraft.artifacts import canonical_json, file_sha256, refused_by_disk
 from tokgraft.errors import ArtifactError
 from tokgraft.logs import log
 
 KEPT = 2
+_KEY = re.compile("[0-9a-f]{24}")
 TENSORS, STATE = "tensors.safetensors", "state.json"
 
 
@@ -37,12 +39,13 @@ class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-        folder: Folder of all checkpoints of this output.
+        folder: Folder of all checkpoints of this output, or of several.
         identity: JSON value that names settings, inputs and seed.
+        owned: Whether the folder belongs to this output alone (`default_folder`).
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
-        self.root = Path(folder)
+    def __init__(self, folder: Path, identity: Mapping[str, Any], owned: bool = False) -> None:
+        self.root, self.owned = Path(folder), owned
         self.folder = self.root / hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:24]
 
     def write(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -63,9 +66,12 @@ class Checkpoints:
             (temporary / STATE).write_text(json.dumps(content), encoding="utf-8")
             shutil.rmtree(target, ignore_errors=True)
             os.rename(temporary, target)
-        except OSError as error:
+        except Exception as error:  # safetensors has an error of its own for a full disk
+            reason = refused_by_disk(error, self.root) or getattr(error, "strerror", None)
+            if reason is None:
+                raise
             raise ArtifactError(
-                f"cannot write a checkpoint to {self.folder}: {error.strerror}", "free space, or give --checkpoints"
+                f"cannot write a checkpoint to {self.folder}: {reason}", "free space there, or name another folder with --checkpoints"
             ) from error
         finally:
             if temporary is not None:
@@ -90,9 +96,12 @@ class Checkpoints:
         return None
 
     def clear(self) -> None:
-        """Delete the checkpoints of this run; in a folder of its own (a hidden one) also those of earlier settings."""
-        shutil.rmtree(self.root if self.root.name.startswith(".") else self.folder, ignore_errors=True)
-        if self.root.is_dir() and not any(self.root.iterdir()):
+        """Delete the checkpoints of this run; in the hidden folder that belongs to one output also those of earlier settings."""
+        if not self.root.is_dir():
+            return
+        for folder in [path for path in self.root.iterdir() if _KEY.fullmatch(path.name)] if self.owned else [self.folder]:
+            shutil.rmtree(folder, ignore_errors=True)
+        if not any(self.root.iterdir()):
             self.root.rmdir()
 
     def _found(self) -> list[Path]:

@@ -72,6 +72,10 @@ def train(
     SEEDS.check(seed, "seed")
     if threads is not None:
         THREADS.check(threads, "threads")
+    inputs = {"model": Path(model), "corpus": Path(corpus)} | ({"english": Path(english)} if english else {})
+    artifacts.check_place(out, "model", inputs)
+    kept = Path(checkpoints or default_folder(out))
+    artifacts.check_scratch(kept, "--checkpoints", {**inputs, "output": Path(out)})
     where = devices.place(recipe, device, threads)
     if not where.main:
         log.setLevel(logging.WARNING)  # what the first process says holds for all
@@ -81,6 +85,7 @@ def train(
         log.warning("%d processes share %d sequences a step: some have nothing to do", where.world, recipe.batch_size)
     torch.manual_seed(seed)
     # --- everything that can be wrong is looked at before anything is computed
+    begun = artifacts.begin(out, "model", inputs if where.main else {})  # one process hashes for all
     texts = _Texts(corpus, english, recipe)
     rows = parts.old_rows(model)
     tokenizer = load_tokenizer(model, trust_remote_code=trust_remote_code)
@@ -89,7 +94,6 @@ def train(
     _check_context(network, recipe, model)
     selections = [parts.select(network, stage.train, rows) for stage in recipe.stages]
     settings = {"recipe": recipe.canonical(), "seed": seed, "device": where.device.type}
-    inputs = {"model": Path(model), "corpus": Path(corpus)} | ({"english": Path(english)} if english else {})
     packed = texts.pack(tokenizer, recipe, seed)
     _attention(network, where)
     network.to(where.device)
@@ -99,15 +103,13 @@ def train(
         "libraries": {"torch": torch.__version__},
     }  # fmt: skip
     processes.demand_same(canonical_json(identity), where)
-    store = Checkpoints(checkpoints or default_folder(out), identity)
+    store = Checkpoints(kept, identity, owned=checkpoints is None)
     if not where.main:
         loop.run(network, plan, where, store)
         processes.wait(where)
         return {}
     facts = {"threads": where.threads, "device": str(where.device), "processes": where.world}
-    with artifacts.create(
-        out, "model", settings, inputs, LIBRARIES, volatile=["timing.jsonl", usage.FILE], run_facts=facts,
-    ) as folder:  # fmt: skip
+    with artifacts.create(out, "model", settings, begun, LIBRARIES, facts) as folder:
         progress = loop.run(network, plan, where, store)
         summary = _summary(network, plan, progress, texts)
         save_model(network.cpu(), tokenizer, folder)

@@ -79,7 +79,10 @@ def run(
         MULTIPLES.check(pad_to_multiple, "pad_to_multiple")
     if tokenizer is None and not chain.first.keeps_tokenizer:
         raise ConfigError(f"{chain.first.name} makes rows for a new tokenizer, and none is given", "give --tokenizer DIR")
-    _check_call(chain, method, given, base, new, out)
+    reads = {"model": base, "tokenizer": new, **({} if corpus is None else {"corpus": Path(corpus)})}
+    artifacts.check_place(out, "model", reads | {f"resource {name}": folder for name, folder in given.items()})
+    _check_call(chain, method, given, base, new)
+    begun = artifacts.begin(out, "model", reads | {f"resource_{name}": given[name] for name in sorted(methods.requirements(method))})
     started, worked = time.monotonic(), processor_seconds()
     source_tokenizer, target_tokenizer = _tokenizers(base, new, trust_remote_code)
     source, target = _vocabularies(base, source_tokenizer, new, target_tokenizer, chain.first.keeps_tokenizer)
@@ -104,9 +107,7 @@ def run(
         "seed": seed,
         "pad_to_multiple": pad_to_multiple,
     }
-    text = {} if corpus is None else {"corpus": Path(corpus)}
-    inputs = {"model": base, "tokenizer": new, **text, **{f"resource_{name}": given[name] for name in loaded}}
-    with artifacts.create(out, "model", settings, inputs, LIBRARIES, volatile=[TIMING]) as folder:
+    with artifacts.create(out, "model", settings, begun, LIBRARIES) as folder:
         if chain.first.keeps_tokenizer:
             _keep(read.model, rows, changed=len(chain.parts) > 1)
         else:
@@ -179,7 +180,7 @@ def smoke(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, vocabulary
     tokenizer.decode(logits[0].argmax(dim=-1).clamp(max=len(vocabulary) - 1).tolist())
 
 
-def _check_call(chain: methods.Chain, method: str, given: Mapping[str, Path], base: Path, new: Path, out: Path) -> None:
+def _check_call(chain: methods.Chain, method: str, given: Mapping[str, Path], base: Path, new: Path) -> None:
     """Everything that can be seen without opening a file of weights."""
     for name in given:
         resources.RESOURCES.get(name, "resources")
@@ -194,8 +195,6 @@ def _check_call(chain: methods.Chain, method: str, given: Mapping[str, Path], ba
         log.warning("the resource %s is not used by %s", name, method)
     if not base.is_dir():
         raise ModelError(f"model folder {base} does not exist", "give a folder with config.json, model.safetensors and tokenizer.json")
-    if out.resolve() in {base.resolve(), new.resolve(), *(folder.resolve() for folder in given.values())}:
-        raise ConfigError(f"--out {out} would replace an input", "choose another folder")
     if chain.first.keeps_tokenizer and new.resolve() != base.resolve() and not (new / "tokenizer.json").is_file():
         raise TokenizerError(f"{new} holds no tokenizer.json", "give the base's own tokenizer, or none at all")
 

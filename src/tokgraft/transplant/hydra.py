@@ -63,6 +63,7 @@ def export(adapted: Path, base: Path, out: Path) -> Path:
     from tokgraft.models.io import embedding_tables, head_bias, load_model, load_tokenizer, save_model
     from tokgraft.vocab import Vocabulary
 
+    begun = artifacts.begin(out, "hydra", {"model": adapted, "base": base})
     target, source = load_tokenizer(adapted), load_tokenizer(base)
     model = load_model(adapted)
     rows, _ = embedding_tables(load_model(base))
@@ -77,7 +78,7 @@ def export(adapted: Path, base: Path, out: Path) -> Path:
     table = torch.cat([torch.from_numpy(inputs), torch.from_numpy(rows)])
     head = torch.nn.Parameter(torch.from_numpy(inputs if outputs is None else outputs))
     _untie(model, table, head)
-    with artifacts.create(out, "hydra", {"offset": len(inputs)}, {"model": adapted, "base": base}, LIBRARIES) as folder:
+    with artifacts.create(out, "hydra", {"offset": len(inputs)}, begun, LIBRARIES) as folder:
         save_model(model, target, folder)
         source.save_pretrained(folder / SOURCE)
         text = json.dumps({"offset": len(inputs), "source_rows": len(rows)}, indent=1, sort_keys=True) + "\n"

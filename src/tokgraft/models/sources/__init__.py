@@ -37,14 +37,12 @@ class Fetched:
     Attributes:
         model: The model in float32, eval mode, on the CPU.
         tokenizer: Its tokenizer.
-        inputs: Role -> folder that the content depends on, for the manifest.
         facts: More settings that decide the content (hashes of files, not their paths).
         libraries: Distributions beside transformers whose version the content depends on.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
-    inputs: Mapping[str, Path] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     libraries: tuple[str, ...] = ()
 

@@ -28,8 +28,7 @@ def fetch(request: Request) -> Fetched:
 
     trust = request.config.trust_remote_code
     tokenizer = load_tokenizer(request.tokenizer) if request.tokenizer else load_tokenizer(folder, trust_remote_code=trust)
-    inputs = {"tokenizer": request.tokenizer} if request.tokenizer else {}
-    return Fetched(load_model(folder, trust_remote_code=trust), tokenizer, inputs=inputs)
+    return Fetched(load_model(folder, trust_remote_code=trust), tokenizer)
 
 
 def snapshot(source: HubModel, cache: Path, code: bool) -> Path:

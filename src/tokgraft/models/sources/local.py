@@ -26,10 +26,9 @@ def fetch(request: Request) -> Fetched:
     if not path.exists():
         raise ModelError(f"{path} does not exist", "give the folder or .gguf file of a model (relative to the working folder, or absolute)")
     gguf = path.suffix == ".gguf"
+    facts: dict[str, Any] = {"sha256": file_sha256(path)} if gguf else {}
     tokenizer = load_tokenizer(request.tokenizer) if request.tokenizer else load_tokenizer(path, trust_remote_code=trust)
     model = load_model(path, trust_remote_code=trust)
-    inputs = {"tokenizer": request.tokenizer} if request.tokenizer else {}
-    facts: dict[str, Any] = {"sha256": file_sha256(path)} if gguf else {}
-    return Fetched(
-        model, tokenizer, inputs=inputs if gguf else {**inputs, "source": path}, facts=facts, libraries=("gguf",) if gguf else ()
-    )
+    if gguf and file_sha256(path) != facts["sha256"]:
+        raise ModelError(f"{path} was changed while it was read", "run again")
+    return Fetched(model, tokenizer, facts=facts, libraries=("gguf",) if gguf else ())

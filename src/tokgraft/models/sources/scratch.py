@@ -32,7 +32,7 @@ def fetch(request: Request) -> Fetched:
     from tokgraft.models.io import load_tokenizer
 
     tokenizer = load_tokenizer(request.tokenizer)
-    return Fetched(build(source, tokenizer), tokenizer, inputs={"tokenizer": request.tokenizer}, libraries=("numpy",))
+    return Fetched(build(source, tokenizer), tokenizer, libraries=("numpy",))
 
 
 def build(source: ScratchModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:

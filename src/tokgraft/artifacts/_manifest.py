@@ -1,0 +1,333 @@
+"""What an artifact says of itself, and whether it is still so: the manifest, the hashes of its files, the record of how it was made.
+
+`manifest.json` holds SHA-256 and size of every file. `run.json` holds the same for the files that differ from run to run (`VOLATILE`), the
+manifest's own hash, and where the inputs lay; so an edit of either file, of a table, or of an input shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ValidationError
+
+from tokgraft.config import layout
+from tokgraft.errors import ArtifactError
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+RUN = "run.json"
+SKIPPED = "skipped"
+OF_OTHERS = {".snakemake_timestamp", ".gitignore"}  # Snakemake and DVC leave these in folders; they are never part of an artifact
+
+# Kind -> files that hold seconds, speeds or commands: they differ from run to run, so they are outside the manifest's hashes.
+_OF_MODELS = frozenset({"timing.json", "timing.jsonl", "system.jsonl"})
+VOLATILE: dict[str, frozenset[str]] = {
+    "model": _OF_MODELS,
+    "scores": frozenset({"speed.json", *(f"{layout.RECORDS}/{name}" for name in (RUN, *_OF_MODELS))}),
+    "tables": frozenset({"measured.csv", "report.html", "runs.json"}),
+}
+
+_SETTLED = 2_000_000_000  # ns; a younger file may change again without a new time stamp, so its hash is not kept
+_hashed: dict[tuple[int, ...], str] = {}
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    """`file_sha256`, computed once in a process for as long as nothing about the file changes."""
+    facts = path.stat()
+    state = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    if state not in _hashed:
+        age = time.time_ns() - max(facts.st_mtime_ns, facts.st_ctime_ns)
+        found = file_sha256(path)
+        if age < _SETTLED:
+            return found
+        _hashed[state] = found
+    return _hashed[state]
+
+
+def _inside(name: str) -> str:
+    parts = PurePosixPath(name).parts
+    if not parts or parts[0] == "/" or ".." in parts or "\0" in name:
+        raise ValueError(f"{name!r} is no name of a file in this folder")
+    return name
+
+
+_Name = Annotated[str, AfterValidator(_inside)]
+
+
+class _File(BaseModel):
+    sha256: str
+    bytes: int
+
+
+class _Form(BaseModel):
+    kind: str
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+    files: dict[_Name, _File]
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The manifest of an artifact.
+
+    Raises:
+        ArtifactError: The folder is missing, cannot be read, or has no whole manifest.
+    """
+    path = Path(folder) / MANIFEST
+    manifest = _json(path)
+    if manifest is None:
+        raise ArtifactError(f"{folder} is not a finished artifact (no {MANIFEST})", "run the stage that makes it")
+    if isinstance(manifest, dict) and "schema" in manifest and manifest["schema"] != SCHEMA:
+        raise ArtifactError(f"{path} has schema {manifest['schema']}, this version reads {SCHEMA}", "make it again")
+    try:
+        _Form.model_validate(manifest, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][:2])
+        raise ArtifactError(
+            f"{path} is damaged: {where + ': ' if where else ''}{first['msg']}", "delete the folder and run its stage again"
+        ) from None
+    return dict(manifest)
+
+
+def record(folder: Path) -> dict[str, Any]:
+    """What run.json keeps for later checks (kind, manifest, files, volatile, inputs); empty when it does not say.
+
+    Raises:
+        ArtifactError: run.json is damaged or cannot be read.
+    """
+    path = Path(folder) / RUN
+    run = _json(path)
+    found = {} if run is None else run.get("record", {}) if isinstance(run, dict) else None
+    if not isinstance(found, dict):
+        raise ArtifactError(f"{path} is damaged: not a record of a run", "delete the folder and run its stage again")
+    return found
+
+
+def _json(path: Path) -> Any:
+    """The content of a JSON file; None when there is no such file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ArtifactError(f"{path} is damaged: {error}", "delete the folder and run its stage again") from None
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}", "change its permissions, or check the disk") from None
+
+
+def is_artifact(folder: Path) -> bool:
+    """Whether the folder carries a manifest of ours (a plain Hugging Face folder does not)."""
+    return os.path.isfile(Path(folder) / MANIFEST)
+
+
+def contents(folder: Path) -> list[str]:
+    """What lies in a folder beside manifest.json, run.json and folders: names relative to it, sorted.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
+    found = []
+    for name in _names(Path(folder)):
+        if PurePosixPath(name).name not in OF_OTHERS and name not in {MANIFEST, RUN}:
+            found.append(name)
+    return sorted(found)
+
+
+def _names(folder: Path) -> Iterator[str]:
+    for place, folders, files in os.walk(folder, onerror=_raise):
+        below = Path(place).relative_to(folder)
+        for name in [*files, *(name for name in folders if os.path.islink(os.path.join(place, name)))]:
+            yield (below / name).as_posix()
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def find(folder: Path) -> list[Path]:
+    """Every artifact in a folder, sorted; not what lies inside of one (copies of manifests, say) nor in hidden folders.
+
+    Links to folders are followed, each folder once.
+
+    Raises:
+        ArtifactError: A folder cannot be read.
+    """
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    try:
+        for place, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
+            facts = os.stat(place)
+            if (facts.st_dev, facts.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((facts.st_dev, facts.st_ino))
+            if MANIFEST in files:
+                found.append(Path(place))
+                folders.clear()
+            folders[:] = [name for name in folders if not name.startswith(".")]
+    except OSError as error:
+        raise ArtifactError(
+            f"{error.filename or folder} cannot be read: {error.strerror}", "change its permissions, or correct the path"
+        ) from None
+    return sorted(found)
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 of the manifest; for a plain folder (a model given by the user), of its files' names and bytes.
+
+    Raises:
+        ArtifactError: The folder is missing, cannot be read, or has a damaged manifest.
+    """
+    folder = Path(folder)
+    try:
+        if is_artifact(folder):
+            read(folder)
+            return file_sha256(folder / MANIFEST)
+        if not folder.is_dir():
+            raise ArtifactError(f"{folder} does not exist", "run the stage that makes it, or give another folder")
+        listing = {name: _sha256(folder / name) for name in contents(folder) if (folder / name).is_file()}
+    except OSError as error:
+        raise ArtifactError(f"{error.filename or folder} cannot be read: {error.strerror}", "change its permissions") from None
+    return hashlib.sha256(canonical_json(listing).encode(errors="surrogateescape")).hexdigest()
+
+
+def expect(folder: Path, kind: str) -> dict[str, Any]:
+    """The manifest of a whole artifact that must be of one kind: all its files are hashed, each once in a process.
+
+    Raises:
+        ArtifactError: It is of another kind, is damaged, or holds files that its manifest does not list.
+    """
+    manifest = read(folder)
+    if manifest["kind"] != kind:
+        raise ArtifactError(f"{folder} is a {manifest['kind']}, not a {kind}", f"give the folder of a {kind}")
+    demand_whole(folder, kind)
+    return manifest
+
+
+def demand_whole(folder: Path, role: str) -> None:
+    """Refuse an artifact that is not what its manifest says; a plain folder passes.
+
+    Raises:
+        ArtifactError: A file is missing, altered or not listed, or the manifest was edited.
+    """
+    if is_artifact(folder) and (problems := verify(folder)):
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise ArtifactError(
+            f"the {role} is damaged: {problems[0]}{more}",
+            f"delete {folder} and make or pull it again; move files of your own out of it first",
+        )
+
+
+def verify(folder: Path) -> list[str]:
+    """Recompute every hash; one sentence for each thing that does not match (none: the artifact is whole)."""
+    folder = Path(folder)
+    try:
+        manifest, kept = read(folder), record(folder)
+        present = contents(folder)
+    except ArtifactError as error:
+        return [error.what]
+    except OSError as error:
+        return [f"{error.filename or folder}: cannot be read ({error.strerror})"]
+    volatile = VOLATILE.get(manifest["kind"], frozenset())
+    problems = _altered(folder, manifest["files"], MANIFEST)
+    problems.extend(f"{folder / name}: not in the manifest" for name in present if name not in manifest["files"] and name not in volatile)
+    if kept:
+        problems.extend(_altered(folder, kept.get("volatile") or {}, RUN))
+        if kept.get("manifest") != file_sha256(folder / MANIFEST):
+            problems.append(f"{folder / MANIFEST}: edited since {RUN} was written with it")
+    return problems
+
+
+def _altered(folder: Path, files: Mapping[str, Mapping[str, Any]], source: str) -> list[str]:
+    """One sentence for each listed file that is missing or has other bytes."""
+
+    def problem(item: tuple[str, Mapping[str, Any]]) -> str | None:
+        path, facts = folder / item[0], item[1]
+        try:
+            if not path.is_file():
+                return f"{path}: missing"
+            if (size := path.stat().st_size) != facts["bytes"]:
+                return f"{path}: {size} bytes, {'the manifest' if source == MANIFEST else source} says {facts['bytes']}"
+            return None if _sha256(path) == facts["sha256"] else f"{path}: content altered (sha256 differs)"
+        except OSError as error:
+            return f"{path}: cannot be read ({error.strerror})"
+
+    with ThreadPoolExecutor(max_workers=4) as pool:  # hashing leaves the interpreter's lock
+        return [found for found in pool.map(problem, files.items()) if found]
+
+
+def outdated(folder: Path) -> list[str]:
+    """One sentence for each input that lies where it was when the artifact was made, and is another one now.
+
+    What cannot be read is `verify`'s matter; an input that is not here (a partly pulled tree) is none of either's.
+    """
+    try:
+        manifest, lay = read(folder), record(folder).get("inputs") or {}
+    except ArtifactError:
+        return []
+    found = []
+    for role, want in manifest["inputs"].items():
+        place = Path(os.path.normpath(os.path.join(os.path.realpath(folder), lay[role]))) if role in lay else None
+        if place is None or not place.is_dir():
+            continue
+        try:
+            same = fingerprint(place) == want
+        except ArtifactError:
+            continue
+        if not same:
+            found.append(f"{folder}: its {role} is no longer what it was: {_shown(place)} changed since")
+    return found
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def places(folders: Mapping[str, Path], out: Path) -> dict[str, str]:
+    """Role -> place of each input as seen from the artifact, so that a tree that moves as a whole stays comparable."""
+    here = os.path.realpath(out)
+    return {role: os.path.relpath(os.path.realpath(folder), here) for role, folder in sorted(folders.items())}
+
+
+def listed(folder: Path) -> tuple[str, set[str]] | None:
+    """Kind and file names of an artifact by its manifest, or by run.json: Snakemake deletes the manifest before it runs a job again.
+
+    None when neither says.
+    """
+    try:
+        manifest = read(folder)
+        return manifest["kind"], {*manifest["files"], *VOLATILE.get(manifest["kind"], ())}
+    except ArtifactError:
+        pass
+    try:
+        kept = record(folder)
+    except ArtifactError:
+        return None
+    if not isinstance(kept.get("kind"), str) or not isinstance(kept.get("files"), list):
+        return None
+    return kept["kind"], {*kept["files"], *VOLATILE.get(kept["kind"], ())}
+
+
+def in_order(names: Iterable[str]) -> str:
+    """At most three names, for a message."""
+    known = sorted(names)
+    return ", ".join(known[:3]) + (f" and {len(known) - 3} more" if len(known) > 3 else "")
