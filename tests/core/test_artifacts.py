@@ -15,7 +15,7 @@ from tokgraft.errors import ArtifactError
 
 
 def make(folder: Path, text: str = "hello", **more: object) -> Path:
-    with artifacts.create(folder, "corpus", {"a": 1}, volatile=["speed.json"], **more) as out:  # type: ignore[arg-type]
+    with artifacts.create(folder, "scores", {"a": 1}, **more) as out:  # type: ignore[arg-type]
         (out / "data.txt").write_text(text)
         (out / "speed.json").write_text(str(os.urandom(8)))
     return folder
@@ -40,7 +40,7 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     before = artifacts.fingerprint(folder)
 
     def fail() -> None:
-        with artifacts.create(folder, "corpus", {}) as out:
+        with artifacts.create(folder, "scores", {}) as out:
             (out / "data.txt").write_text("half")
             raise RuntimeError("killed")
 
@@ -52,10 +52,9 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
 
 def test_replaces_what_was_there(tmp_path: Path) -> None:
     folder = make(tmp_path / "a")
-    (folder / "stale.txt").write_text("from an older version")
     make(folder, "new")
     assert (folder / "data.txt").read_text() == "new"
-    assert not (folder / "stale.txt").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_killed_job_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
@@ -98,13 +97,12 @@ def test_damaged_or_missing_manifest_is_refused(tmp_path: Path) -> None:
     (folder / "manifest.json").unlink()
     with pytest.raises(ArtifactError, match="not a finished artifact"):
         artifacts.read(folder)
-    with pytest.raises(ArtifactError, match="is a corpus, not a model"):
+    with pytest.raises(ArtifactError, match="is a scores, not a model"):
         artifacts.expect(make(tmp_path / "b"), "model")
 
 
 def test_a_damaged_input_stops_before_work(tmp_path: Path) -> None:
     source = make(tmp_path / "source")
-    (source / "notes.txt").write_text("a user's own file does no harm")
     make(tmp_path / "a", inputs={"corpus": source})
     (source / "data.txt").write_text("hellO")
     with pytest.raises(ArtifactError, match=r"the corpus is damaged: .*data.txt: content altered(.|\n)*make or pull it again"):

@@ -268,7 +268,7 @@ def test_damaged_models_and_tokenizers_are_refused(tmp_path: Path) -> None:
     PreTrainedTokenizerFast(tokenizer_object=toys.tokenizer("byte_level").backend_tokenizer).save_pretrained(tmp_path / "roleless")
     with pytest.raises(TokenizerError, match="has a role"):
         tokgraft.transplant(model=good, tokenizer=tmp_path / "roleless", out=tmp_path / "out")
-    with pytest.raises(ConfigError, match="would replace an input"):
+    with pytest.raises(ArtifactError, match="would replace an input"):
         tokgraft.transplant(model=good, tokenizer=new, out=good)
     assert not (tmp_path / "out").exists()
 
