@@ -80,9 +80,11 @@ class RunCell(Strict):
         return folder
 
     def records(self, stage: Stage) -> Path:
-        """Folder with what is written about the model at a stage (manifest, totals, curve): its own, or the copy that its scores carry."""
-        folder = self.model_folder(stage)
-        return folder if artifacts.is_artifact(folder) else self.score_folder(stage) / layout.RECORDS
+        """Folder with what is written about the model at a stage (manifest, totals, curve): the copy that its scores carry and hash.
+
+        So tables and tracking are made from the scores alone, whether the models are here or not.
+        """
+        return self.score_folder(stage) / layout.RECORDS
 
 
 class CellList(Strict):
@@ -251,14 +253,29 @@ def bits_task(scores: Iterable[Score], english: bool = False) -> str:
 
 
 def read_score(folder: Path) -> Score:
-    """Read a scores artifact.
+    """Read a scores artifact, all of whose files are compared with its manifest first.
 
     Raises:
-        ArtifactError: It is missing, not whole, or of another kind.
+        ArtifactError: It is missing, not whole, altered, or of another kind.
     """
     artifacts.expect(folder, "scores")
     speed = folder / "speed.json"
     return Score(folder, artifacts.fingerprint(folder), read_json(folder / "scores.json"), read_json(speed) if speed.is_file() else {})
+
+
+def read_facts(folder: Path, name: str, role: str) -> dict[str, Any]:
+    """A JSON file of an artifact as a mapping, compared with the manifest first; empty when the file is not here.
+
+    Raises:
+        ArtifactError: The file or the manifest was altered.
+        DataError: The file is not JSON.
+    """
+    path = Path(folder) / name
+    if not path.is_file():
+        return {}
+    artifacts.demand_whole(folder, role, [name])
+    data = read_json(path)
+    return data if isinstance(data, dict) else {}
 
 
 def missing(folder: Path) -> str | None:

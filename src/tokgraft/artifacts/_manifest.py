@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
@@ -91,9 +91,10 @@ def read(folder: Path) -> dict[str, Any]:
         ArtifactError: The folder is missing, cannot be read, or has no whole manifest.
     """
     path = Path(folder) / MANIFEST
-    manifest = _json(path)
-    if manifest is None:
-        raise ArtifactError(f"{folder} is not a finished artifact (no {MANIFEST})", "run the stage that makes it")
+    try:
+        manifest = _json(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ArtifactError(f"{folder} is not a finished artifact (no {MANIFEST})", "run the stage that makes it") from None
     if isinstance(manifest, dict) and "schema" in manifest and manifest["schema"] != SCHEMA:
         raise ArtifactError(f"{path} has schema {manifest['schema']}, this version reads {SCHEMA}", "make it again")
     try:
@@ -114,19 +115,22 @@ def record(folder: Path) -> dict[str, Any]:
         ArtifactError: run.json is damaged or cannot be read.
     """
     path = Path(folder) / RUN
-    run = _json(path)
-    found = {} if run is None else run.get("record", {}) if isinstance(run, dict) else None
+    try:
+        run = _json(path)
+    except FileNotFoundError:
+        return {}
+    found = run.get("record", {}) if isinstance(run, dict) else None
     if not isinstance(found, dict):
         raise ArtifactError(f"{path} is damaged: not a record of a run", "delete the folder and run its stage again")
     return found
 
 
 def _json(path: Path) -> Any:
-    """The content of a JSON file; None when there is no such file."""
+    """The content of a JSON file; when there is none, the system's own error."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        raise
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"{path} is damaged: {error}", "delete the folder and run its stage again") from None
     except OSError as error:
@@ -222,13 +226,18 @@ def expect(folder: Path, kind: str) -> dict[str, Any]:
     return manifest
 
 
-def demand_whole(folder: Path, role: str) -> None:
+def demand_whole(folder: Path, role: str, only: Collection[str] | None = None) -> None:
     """Refuse an artifact that is not what its manifest says; a plain folder passes.
+
+    Args:
+        folder: Folder of the artifact.
+        role: What it is for who reads it, for the message.
+        only: Names of the files that will be read (default: all).
 
     Raises:
         ArtifactError: A file is missing, altered or not listed, or the manifest was edited.
     """
-    if is_artifact(folder) and (problems := verify(folder)):
+    if is_artifact(folder) and (problems := verify(folder, only)):
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise ArtifactError(
             f"the {role} is damaged: {problems[0]}{more}",
@@ -236,24 +245,28 @@ def demand_whole(folder: Path, role: str) -> None:
         )
 
 
-def verify(folder: Path) -> list[str]:
-    """Recompute every hash; one sentence for each thing that does not match (none: the artifact is whole)."""
+def verify(folder: Path, only: Collection[str] | None = None) -> list[str]:
+    """Recompute every hash (or those of some files); one sentence for each thing that does not match (none: the artifact is whole)."""
     folder = Path(folder)
     try:
         manifest, kept = read(folder), record(folder)
-        present = contents(folder)
+        present = contents(folder) if only is None else [name for name in only if os.path.lexists(folder / name)]
     except ArtifactError as error:
         return [error.what]
     except OSError as error:
         return [f"{error.filename or folder}: cannot be read ({error.strerror})"]
     volatile = VOLATILE.get(manifest["kind"], frozenset())
-    problems = _altered(folder, manifest["files"], MANIFEST)
+    problems = _altered(folder, _some(manifest["files"], only), MANIFEST)
     problems.extend(f"{folder / name}: not in the manifest" for name in present if name not in manifest["files"] and name not in volatile)
     if kept:
-        problems.extend(_altered(folder, kept.get("volatile") or {}, RUN))
+        problems.extend(_altered(folder, _some(kept.get("volatile") or {}, only), RUN))
         if kept.get("manifest") != file_sha256(folder / MANIFEST):
             problems.append(f"{folder / MANIFEST}: edited since {RUN} was written with it")
     return problems
+
+
+def _some(files: Mapping[str, Any], only: Collection[str] | None) -> Mapping[str, Any]:
+    return files if only is None else {name: facts for name, facts in files.items() if name in only}
 
 
 def _altered(folder: Path, files: Mapping[str, Mapping[str, Any]], source: str) -> list[str]:

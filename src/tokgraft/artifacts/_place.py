@@ -129,16 +129,16 @@ def obstacle(out: Path, kind: str) -> str | None:
     return None
 
 
-def move_aside(path: Path, suffix: str = "old") -> Path:
-    """Rename to `<name>.old`, `<name>.old-2`, ... beside it, whichever is free; the new name."""
+def move_aside(path: Path, to: Path | None = None) -> Path:
+    """Rename to `to` (default: `<name>.old` beside it), or to `<to>-2`, `<to>-3`, ... where that is taken; the new name."""
+    first = aside = to or path.with_name(f"{path.name}.old")
     number = 1
-    while True:
-        aside = path.with_name(f"{path.name}.{suffix}" + (f"-{number}" if number > 1 else ""))
-        if not os.path.lexists(aside):
-            os.rename(path, aside)
-            log.warning("%s is kept as %s", path, aside)
-            return aside
+    while os.path.lexists(aside):
         number += 1
+        aside = first.with_name(f"{first.name}-{number}")
+    os.rename(path, aside)
+    log.warning("%s is kept as %s", path, aside)
+    return aside
 
 
 def _refuse_impossible(out: Path, reads: Mapping[str, Path]) -> None:

@@ -6,7 +6,7 @@ import argparse
 
 from tokgraft.cli import _arguments as arguments
 
-HELP = "recompute the hashes of artifacts and name what does not match"
+HELP = "recompute the hashes of artifacts, compare each with the inputs that it was made from, and name what does not match"
 EXAMPLES = """  tokgraft verify results
   tokgraft verify results/models/pocket/deu_Latn/bpe8k/focus/s0/init
 """
@@ -21,12 +21,29 @@ def run(args: argparse.Namespace) -> int:
     """Verify; 1 when something does not match."""
     from tokgraft import artifacts
     from tokgraft.errors import ArtifactError
+    from tokgraft.logs import Heartbeat
 
-    found = sorted({artifact for folder in args.folders for artifact in artifacts.find(folder)})
-    if not found:
-        raise ArtifactError(f"no artifact in {', '.join(map(str, args.folders))}", "give a folder that holds a manifest.json")
-    problems = [problem for folder in found for problem in artifacts.verify(folder)]
-    for problem in problems:
-        print(problem)
-    print(f"{len(found)} artifacts, {len(problems)} problems")
+    problems = 0
+
+    def tell(found: list[str]) -> None:
+        nonlocal problems
+        problems += len(found)
+        for problem in found:
+            print(problem.encode(errors="backslashreplace").decode(), flush=True)
+
+    whole: set[Path] = set()
+    for folder in args.folders:
+        try:
+            found = artifacts.find(folder)
+        except ArtifactError as error:
+            tell([error.what])
+            continue
+        if not found:
+            raise ArtifactError(f"no artifact in {folder}", "give a folder that holds a manifest.json")
+        whole.update(found)
+    heartbeat = Heartbeat("verifying", len(whole), "artifacts")
+    for number, folder in enumerate(sorted(whole)):
+        tell([*artifacts.verify(folder), *artifacts.outdated(folder)])
+        heartbeat.beat(number + 1)
+    print(f"{len(whole)} artifacts, {problems} problems")
     return 1 if problems else 0

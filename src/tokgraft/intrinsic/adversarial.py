@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tokgraft.artifacts import check_files, write_files
 from tokgraft.errors import ConfigError, DataError
 from tokgraft.intrinsic.boundaries import starts
 from tokgraft.intrinsic.counts import Text
@@ -157,6 +158,8 @@ def challenge_corpus(
     """
     if items < 1:
         raise ConfigError(f"--items is {items}", "ask for one item at least")
+    files = [Path(out)] if out is not None else []
+    check_files(files, {"tokenizer": Path(tokenizer), "corpus": Path(corpus)})
     facts = language_facts(Path(corpus))
     if facts["words"] == "none":
         raise DataError(f"{facts['slug']} is written without spaces, so the corpus does not say what its words are",
@@ -167,8 +170,7 @@ def challenge_corpus(
         "%d pairs of words: %.1f %% crossed, %.1f %% when paired at random, %.1f %% with a space between them",
         rates["candidates"], 100 * rates["crossing_rate"], 100 * rates["random_rate"], 100 * rates["control_rate"],
     )  # fmt: skip
-    if out is not None:
-        lines = [json.dumps(asdict(item), ensure_ascii=False) for item in fallen]
-        Path(out).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        log.info("wrote %d items to %s", len(fallen), out)
+    write_files(dict.fromkeys(files, "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in fallen)))
+    for path in files:
+        log.info("wrote %d items to %s", len(fallen), path)
     return rates

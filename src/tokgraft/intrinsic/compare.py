@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tokgraft.artifacts import check_files, write_files
 from tokgraft.errors import ConfigError
 from tokgraft.intrinsic.card import render
 from tokgraft.intrinsic.inputs import Subject, lines, read_pages
@@ -43,6 +44,8 @@ def compare_tokenizers(
         ConfigError: No text is given, or two tokenizers have one name.
         DataError, TokenizerError: A file cannot be read.
     """
+    files = [Path(out), Path(out).with_suffix(".json")]
+    check_files(files, _reads(folders, file, corpus))
     subjects = [_load(str(folder)) for folder in folders]
     if twice := [name for name, often in Counter(subject.name for subject in subjects).items() if often > 1]:
         raise ConfigError(f"two tokenizers are called {twice[0]}", "name them: compare one=folder two=other-folder")
@@ -56,14 +59,17 @@ def compare_tokenizers(
         tokens = sum(text["rows"][place]["tokens"] for text in rows)
         sums.append({"name": subject.name, "size": subject.size, "tokens": tokens, "bytes_per_token": round(total / max(tokens, 1), 4)})
     found = {"tokenizers": sums, "bytes": total, "texts": rows}
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(render("compare.html", sums=sums, texts=rows, total=total), encoding="utf-8")
-    out.with_suffix(".json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    page = render("compare.html", sums=sums, texts=rows, total=total)
+    write_files(dict(zip(files, (page, json.dumps(found, indent=1, ensure_ascii=False) + "\n"))))
     for entry in sums:
         log.info("%s: %d tokens, %.3f bytes per token", entry["name"], entry["tokens"], entry["bytes_per_token"])
     log.info("wrote %s", out)
     return found
+
+
+def _reads(folders: Sequence[str | Path], file: Path | None, corpus: Path | None) -> dict[str, Path]:
+    given = {f"tokenizer {folder}": Path(str(folder).partition("=")[2] or folder) for folder in folders}
+    return given | {role: Path(path) for role, path in (("texts", file), ("corpus", corpus)) if path is not None}
 
 
 def _load(text: str) -> Subject:

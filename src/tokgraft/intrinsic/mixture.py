@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tokgraft.artifacts import check_files, write_files
 from tokgraft.errors import ConfigError, DataError, TokenizerError
 from tokgraft.intrinsic.inputs import Subject, language_facts, read_pages
 from tokgraft.logs import log
@@ -274,6 +275,8 @@ def mixture_of_corpora(
     """
     if merges < 1:
         raise ConfigError(f"--merges is {merges}", "look at one merge at least")
+    files = [Path(out)] if out is not None else []
+    check_files(files, {"tokenizer": Path(tokenizer), **{f"corpus {corpus}": Path(corpus) for corpus in corpora}})
     subject = Subject.load(Path(tokenizer))
     names = [language_facts(Path(corpus))["slug"] for corpus in corpora]
     if len(set(names)) < len(names):
@@ -286,7 +289,6 @@ def mixture_of_corpora(
     for name, share in sorted(found.shares.items(), key=lambda item: -item[1]):
         log.info("%s: %.1f %% of the training text", name, 100 * share)
     log.info("%d merges, %d inequalities in %d rounds, slack %.3g", found.merges, found.rows, found.rounds, found.slack)
-    if out is not None:
-        report: dict[str, Any] = {"tokenizer": subject.name, "per": per, **vars(found)}
-        Path(out).write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    report: dict[str, Any] = {"tokenizer": subject.name, "per": per, **vars(found)}
+    write_files(dict.fromkeys(files, json.dumps(report, indent=1, sort_keys=True) + "\n"))
     return found

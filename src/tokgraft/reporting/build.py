@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tokgraft import artifacts
-from tokgraft.cells import CellList
+from tokgraft.cells import CellList, walk
 from tokgraft.config.layout import RANKING
 from tokgraft.logs import log
 from tokgraft.reporting import figures, measured, page, predictors, ranking, tables, text
@@ -28,6 +28,7 @@ def build_report(cells: CellList, out: Path) -> None:
     Raises:
         DataError: Scores of one place were made on different documents, or a file is damaged.
     """
+    artifacts.check_place(out, "tables", {f"scores {cell.key} {stage}": cell.score_folder(stage) for cell, stage in walk(cells)})
     evidence = gather(cells)
     found = comparisons(evidence)
     places, ranked = summarise(evidence, found), ranking.rankings(evidence)
@@ -41,6 +42,8 @@ def build_report(cells: CellList, out: Path) -> None:
     seconds = measured.table(evidence)
     settings = {"experiment": cells.experiment, "description": cells.description, "draws": cells.bootstrap_draws, "cells": _asked(cells)}
     inputs = {f"scores/{one.cell.key}/{one.stage}": one.score.folder for one in evidence.outcomes if one.score is not None}
+    inputs |= {f"tokenizers/{cell.model}/{cell.language}/{cell.tokenizer}": cell.paths.tokenizer for cell in cells.cells
+               if artifacts.is_artifact(cell.paths.tokenizer)}  # fmt: skip
     with artifacts.create(out, "tables", settings, inputs, libraries=("matplotlib", "numpy")) as folder:
         for table in (*made, seconds):
             table.write(folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tokgraft import artifacts
-from tokgraft.cells import CellList, RunCell, Score, Stage, TaskScore, bits_task, flatten, missing, read_json, read_jsonl, read_score, walk
+from tokgraft.cells import CellList, RunCell, Score, Stage, TaskScore, bits_task, flatten, missing, read_facts, read_json, read_jsonl, read_score, walk
 from tokgraft.config.layout import CONTROL
 from tokgraft.scoring.statistics import Samples, read_samples
 
@@ -229,7 +229,7 @@ def curve(cell: RunCell) -> list[dict[str, Any]]:
 
 def tokenizer_facts(cell: RunCell) -> dict[str, Any]:
     """Flat metrics of a cell's tokenizer (nested keys joined by `/`); empty when the artifact is not here."""
-    return flatten(_json(cell.paths.tokenizer / "metrics.json"))
+    return flatten(read_facts(cell.paths.tokenizer, "metrics.json", "tokenizer"))
 
 
 def transplant_facts(cell: RunCell) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def most_predicted(cell: RunCell) -> list[dict[str, Any]]:
 
 def corpus_facts(folder: Path) -> dict[str, Any]:
     """Flat facts of a corpus card."""
-    return flatten(_json(folder / "card.json"))
+    return flatten(read_facts(folder, "card.json", "corpus"))
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tokgraft import artifacts
 from tokgraft.artifacts import canonical_json
-from tokgraft.cells import CellList, RunCell, Score, Stage, bits_task, flatten, identities, missing, read_jsonl, read_score
+from tokgraft.cells import CellList, RunCell, Score, Stage, bits_task, flatten, identities, missing, read_facts, read_jsonl, read_score
 from tokgraft.tracking.views import PARAMETERS
 
 FORM = 3  # raised when records of the same artifacts change, so that they are published again
@@ -139,6 +139,7 @@ def _settings(cell: RunCell) -> dict[str, Any]:
     for role in _roles(cell, SETTINGS):
         folder = place(cell, role)
         if artifacts.is_artifact(folder):
+            artifacts.demand_whole(folder, role, ())
             found[role] = artifacts.read(folder)["settings"]
     return found
 
@@ -252,7 +253,7 @@ def _texts(cell: RunCell) -> list[Source]:
     found, hashes = [], identities(cell)
     for role, context in (("corpus", "training"), ("english", "English: replay and forgetting")):
         folder = getattr(cell.paths, role)
-        card = artifacts_json(folder / "card.json") if (folder / "card.json").is_file() else {}
+        card = read_facts(folder, "card.json", role)
         facts: dict[str, Any] = {name: card[name] for name in ("name", "licence", "splits") if name in card}
         found.append(Source(folder.name, hashes[role], str(folder), context, facts))
     return found
@@ -273,5 +274,7 @@ def _files(cell: RunCell) -> list[tuple[Path, str]]:
     for role in _roles(cell, SMALL_FILES):
         names = SMALL_FILES[role]
         folder = place(cell, role)
+        if role not in cell.stages:  # those of the models came with the scores, which are whole
+            artifacts.demand_whole(folder, role, names)
         found += [(folder / name, role) for name in names if (folder / name).is_file()]
     return found

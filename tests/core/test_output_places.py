@@ -1,0 +1,290 @@
+"""What --out may replace: nothing but an artifact of the same kind, and nothing at all that belongs to someone else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tokgraft import artifacts
+from tokgraft.artifacts import _writing
+from tokgraft.cli import main
+from tokgraft.errors import ArtifactError
+
+
+def make(folder: Path, text: str = "hello", kind: str = "model", **more: object) -> Path:
+    with artifacts.create(folder, kind, {"a": 1}, **more) as out:  # type: ignore[arg-type]
+        (out / "data.txt").write_text(text)
+    return folder
+
+
+def thesis(folder: Path) -> Path:
+    (folder / ".git").mkdir(parents=True)
+    (folder / ".git/HEAD").write_text("ref: refs/heads/main\n")
+    (folder / "thesis.tex").write_text("five years of work")
+    return folder
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def never() -> None:
+    raise AssertionError("the work began")
+
+
+def refused(out: Path, match: str, kind: str = "model", force: bool = False, **inputs: Path) -> None:
+    """`create` refuses before its block is entered, and nothing changes."""
+    with artifacts.forced(force), pytest.raises(ArtifactError, match=match), artifacts.create(out, kind, {}, inputs):
+        never()
+
+
+def test_a_folder_of_someone_else_stays(tmp_path: Path) -> None:
+    folder = thesis(tmp_path / "thesis")
+    before = everything(folder)
+    refused(folder, r"not replaced.*\.git/HEAD, thesis\.tex\n.*--force")
+    assert everything(folder) == before
+
+
+@pytest.mark.parametrize("name", ["notes.md", ".git/HEAD", "special_tokens_map.json", "deep/er/notes.md"])
+def test_an_artifact_with_a_foreign_file_stays(tmp_path: Path, name: str) -> None:
+    folder = make(tmp_path / "a")
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("mine")
+    refused(folder, f"it is a model that also holds {name}")
+    assert (folder / name).read_text() == "mine"
+
+
+def test_a_link_in_an_artifact_is_foreign(tmp_path: Path) -> None:
+    folder, other = make(tmp_path / "a"), thesis(tmp_path / "thesis")
+    (folder / "link").symlink_to(other)
+    refused(folder, "also holds link")
+
+
+def test_an_artifact_of_another_kind_stays(tmp_path: Path) -> None:
+    folder = make(tmp_path / "a", kind="corpus")
+    refused(folder, "it is a corpus, not a model")
+    assert artifacts.verify(folder) == []
+
+
+def test_what_may_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    make(tmp_path / "empty")
+    make(tmp_path / "empty", "again")
+    artifacts.skip(tmp_path / "empty", "cannot be had", {})
+    assert artifacts.skipped(tmp_path / "empty") == "cannot be had"
+    make(tmp_path / "empty", "had after all", kind="scores")
+    assert (tmp_path / "empty/data.txt").read_text() == "had after all"
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_what_snakemake_and_dvc_leave_is_not_foreign(tmp_path: Path) -> None:
+    """Before it runs a job again Snakemake deletes the declared outputs: the manifest, and tables."""
+    folder = make(tmp_path / "a")
+    for name in (".snakemake_timestamp", ".gitignore"):
+        (folder / name).write_text("")
+    (folder / "manifest.json").unlink()
+    make(folder, "again")
+    assert artifacts.verify(folder) == [] and (folder / "data.txt").read_text() == "again"
+    (folder / "manifest.json").unlink()
+    (folder / "notes.md").write_text("mine")
+    refused(folder, "it is a model that also holds notes.md")
+    (folder / "run.json").write_text("[]")
+    refused(folder, "no manifest.json or run.json says what it is, and it holds data.txt, notes.md")
+
+
+def test_force_moves_aside_and_deletes_nothing(tmp_path: Path) -> None:
+    before = everything(thesis(tmp_path / "a"))
+    for _ in range(2):
+        with artifacts.forced(True):
+            make(tmp_path / "a")
+        assert artifacts.verify(tmp_path / "a") == [] and everything(tmp_path / "a.old") == before
+        (tmp_path / "a/notes.md").write_text("mine")
+    with artifacts.forced(True):
+        make(tmp_path / "a")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "a.old", "a.old-2", "a.old-3"]
+    assert (tmp_path / "a.old-3/notes.md").read_text() == "mine"
+
+
+def test_force_leaves_everything_where_it_is_when_the_work_fails(tmp_path: Path) -> None:
+    thesis(tmp_path / "a")
+    with artifacts.forced(True), pytest.raises(RuntimeError), artifacts.create(tmp_path / "a", "model", {}):
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_comes_during_the_work_is_moved_aside(tmp_path: Path) -> None:
+    with artifacts.create(tmp_path / "a", "model", {}) as out:
+        (out / "data.txt").write_text("hello")
+        thesis(tmp_path / "a")
+    assert artifacts.verify(tmp_path / "a") == [] and (tmp_path / "a.old/thesis.tex").is_file()
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_not_even_force_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool) -> None:
+    work = tmp_path / "home/project"
+    model = make(work / "models/base")
+    monkeypatch.chdir(work)
+    for out in (Path("."), Path(".."), Path("models/.."), work, Path("/")):
+        refused(out, "is the folder you are in, or holds it", force=force)
+    refused(Path("models/base"), r"would replace an input \(the base\)", force=force, base=model)
+    refused(Path("models"), r"holds an input \(the base, ", force=force, base=model)
+    refused(model / "adapted", "lies inside an input", force=force, base=model)
+    refused(model / "adapted", "lies inside .*base, a model, which it would damage", force=force)
+    Path("file").write_text("x")
+    refused(Path("file"), "is a file", force=force)
+    refused(Path("file/a"), "cannot write to", force=force)
+    for name, target in (("link", "models"), ("dangling", "nowhere"), ("loop", "loop")):
+        Path(name).symlink_to(target)
+        refused(Path(name), "is a symbolic link", force=force)
+    Path("alias").symlink_to("models")
+    refused(Path("alias/base"), "would replace an input", force=force, base=model)
+    assert artifacts.verify(model) == [] and Path("file").read_text() == "x" and Path("link").is_symlink()
+
+
+STAGES = {
+    "corpus": ["--language", "deu_Latn"],
+    "model": ["--model", "smollm2-135m"],
+    "tokenizer": ["--settings", '{"trainer": "bpe", "vocab_size": 300}', "--corpus", "nowhere"],
+    "tokenizer evaluate": ["--tokenizer", "nowhere", "--corpus", "nowhere"],
+    "resource": ["--name", "dictionary", "--corpus", "nowhere"],
+    "transplant": ["--model", "nowhere", "--tokenizer", "nowhere", "--method", "mean"],
+    "train": ["--model", "nowhere", "--corpus", "nowhere", "--recipe", "smoke"],
+    "score": ["--model", "nowhere", "--corpus", "nowhere", "--tasks", "bpb"],
+    "hydra": ["--adapted", "nowhere", "--base", "nowhere"],
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_refuses_before_it_reads_anything(stage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Their inputs do not exist, and the first complaint is about --out."""
+    folder = thesis(tmp_path / "thesis")
+    before = everything(folder)
+    assert main([*stage.split(), *STAGES[stage], "--out", str(folder)]) == 2
+    assert "is not replaced" in capsys.readouterr().err and everything(folder) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["mixture", "--corpora", "nowhere", "--tokenizer", "nowhere"],
+        ["adversarial", "--corpus", "nowhere", "--tokenizer", "nowhere"],
+        ["compare", "nowhere", "--text", "x"],
+    ],
+)
+def test_a_file_that_is_there_stays(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "page.json").write_text("mine")
+    out = tmp_path / ("page.html" if command[0] == "compare" else "page.json")
+    assert main(["tokenizer", *command, "--out", str(out)]) == 2
+    assert "page.json is there already" in capsys.readouterr().err and (tmp_path / "page.json").read_text() == "mine"
+    assert main(["tokenizer", *command, "--out", str(tmp_path)]) == 2
+    assert "is a folder" in capsys.readouterr().err
+
+
+def test_files_are_written_whole_and_force_keeps_the_old_ones(tmp_path: Path) -> None:
+    page = tmp_path / "new/page.html"
+    artifacts.check_files([page])
+    artifacts.write_files({page: "one"})
+    with artifacts.forced(True):
+        artifacts.check_files([page])
+    artifacts.write_files({page: "two"})
+    assert sorted(path.name for path in page.parent.iterdir()) == ["page.html", "page.html.old"] and page.read_text() == "two"
+    with pytest.raises(ArtifactError, match="would replace an input"):
+        artifacts.check_files([tmp_path / "texts.txt"], {"texts": tmp_path / "texts.txt"})
+    with pytest.raises(ArtifactError, match="written twice"):
+        artifacts.check_files([tmp_path / "page.json", tmp_path / "page.json"])
+
+
+KILL = """
+import os, pathlib, signal, sys
+from tokgraft import artifacts
+from tokgraft.artifacts import _writing
+if sys.argv[2] == "two steps":
+    _writing._exchange = lambda one, other: False
+rename, left = os.rename, [int(sys.argv[3])]
+def counted(*names):
+    rename(*names)
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+os.rename = counted
+exchange = _writing._exchange
+def exchanged(*names):
+    done = exchange(*names)
+    if done:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return done
+_writing._exchange = exchanged
+with artifacts.create(pathlib.Path(sys.argv[1]), "model", {}) as out:
+    (out / "data.txt").write_text("new")
+"""
+
+
+@pytest.mark.parametrize(("way", "renames", "content"), [("one step", 9, "new"), ("two steps", 1, "old"), ("two steps", 2, "new")])
+def test_a_kill_while_the_new_takes_the_place_of_the_old(tmp_path: Path, way: str, renames: int, content: str) -> None:
+    out = make(tmp_path / "a", "old")
+    done = subprocess.run([sys.executable, "-c", KILL, str(out), way, str(renames)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    with pytest.raises(RuntimeError), artifacts.create(out, "model", {}):
+        raise RuntimeError  # the next run finds what is left, whether it succeeds or not
+    assert artifacts.verify(out) == [] and (out / "data.txt").read_text() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_leftovers_of_another_name_are_left_alone(tmp_path: Path) -> None:
+    for name in (".a.b.0123abcd.part", ".a.0123abcd.part.txt", ".a.old", ".axb.0123abcd.old"):
+        (tmp_path / name).mkdir()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    make(tmp_path / "a")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*before, "a"]
+    make(tmp_path / "[a]")
+    (tmp_path / ".[a].0123abcd.part").mkdir()
+    make(tmp_path / "[a]")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*before, "a", "[a]"])
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o022, 0o007])
+def test_modes_are_those_of_the_umask(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        with artifacts.create(tmp_path / "a", "model", {}) as out:
+            (out / "data.txt").write_text("hello")
+            (out / "deep").mkdir()
+            (out / "deep/weights").write_text("hello")
+            (out / "deep/weights").chmod(0o644)  # some libraries do so, others leave 0600
+            (out / "data.txt").chmod(0o600)
+    finally:
+        os.umask(before)
+    for path in [tmp_path / "a", *(tmp_path / "a").rglob("*")]:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o777 if path.is_dir() else 0o666) & ~mask, path
+
+
+def test_everything_is_on_the_disk_before_it_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: steps.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name))
+    put = _writing.put
+    monkeypatch.setattr(_writing, "put", lambda *given: (steps.append("put"), put(*given)))
+    make(tmp_path / "a")
+    before = steps[: steps.index("put")]
+    assert {"data.txt", "manifest.json", "run.json"} <= set(before) and before[-1].endswith(".part")
+    assert steps[-1] == tmp_path.name, "the name of the new folder"
+
+
+def test_a_full_disk_is_said_where_it_is_full(tmp_path: Path) -> None:
+    """An error that names its place keeps it, and so does one that another part of the program has understood."""
+
+    def fail(error: Exception) -> None:
+        with artifacts.create(tmp_path / "a", "model", {}):
+            raise error
+
+    with pytest.raises(ArtifactError, match=r"checkpoint to /scratch"):
+        fail(ArtifactError("cannot write a checkpoint to /scratch: No space left on device"))
+    with pytest.raises(ArtifactError, match=r"/tmp/elsewhere: No space left"):
+        fail(OSError(28, "No space left on device", "/tmp/elsewhere"))
+    with pytest.raises(ArtifactError, match=r"cannot finish .*a: .*No space left"):
+        fail(RuntimeError("I/O error: No space left on device (os error 28)"))
