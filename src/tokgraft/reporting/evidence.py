@@ -9,7 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from tokgraft import artifacts
-from tokgraft.cells import CellList, RunCell, Score, Stage, TaskScore, bits_task, flatten, missing, read_facts, read_json, read_jsonl, read_score, walk
+from tokgraft.cells import (
+    CellList,
+    RunCell,
+    Score,
+    Stage,
+    TaskScore,
+    bits_task,
+    flatten,
+    missing,
+    read_facts,
+    read_json,
+    read_jsonl,
+    read_score,
+    walk,
+)
 from tokgraft.config.layout import CONTROL
 from tokgraft.scoring.statistics import Samples, read_samples
 
