@@ -50,8 +50,12 @@ def test_nan_in_scores_and_curves(own_project):
         (temporary / "scores.json").write_text(json.dumps(data))
 
     remake(folder, "scores", spoil)
-    with (Path(layout.adapted(*FOCUS, "pocket-demo")) / "metrics.jsonl").open("a") as handle:
-        handle.write('{"step": 300, "bytes": 1, "loss": NaN}\n')
+
+    def spoil_curve(temporary: Path) -> None:
+        with (temporary / layout.RECORDS / "metrics.jsonl").open("a") as handle:
+            handle.write('{"step": 300, "bytes": 1, "loss": NaN}\n')
+
+    remake(Path(layout.scores(*FOCUS, "pocket-demo")), "scores", spoil_curve)
     found = problems()
     assert any("tasks/heading/metrics/acc is not a finite number" in one for one in found)
     assert any("metrics.jsonl, line 7: loss is not a finite number" in one for one in found)
