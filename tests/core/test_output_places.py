@@ -150,20 +150,26 @@ def test_what_not_even_force_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 STAGES = {
     "corpus": ["--language", "deu_Latn"],
     "model": ["--model", "smollm2-135m"],
-    "tokenizer": ["--settings", '{"trainer": "bpe", "vocab_size": 300}', "--corpus", "nowhere"],
-    "tokenizer evaluate": ["--tokenizer", "nowhere", "--corpus", "nowhere"],
-    "resource": ["--name", "dictionary", "--corpus", "nowhere"],
-    "transplant": ["--model", "nowhere", "--tokenizer", "nowhere", "--method", "mean"],
-    "train": ["--model", "nowhere", "--corpus", "nowhere", "--recipe", "smoke"],
-    "score": ["--model", "nowhere", "--corpus", "nowhere", "--tasks", "bpb"],
-    "hydra": ["--adapted", "nowhere", "--base", "nowhere"],
+    "tokenizer": ["--settings", '{"trainer": "bpe", "vocab_size": 300}', "--corpus", "none"],
+    "tokenizer evaluate": ["--tokenizer", "none", "--corpus", "none"],
+    "resource": ["--name", "dictionary", "--corpus", "none"],
+    "transplant": ["--model", "none", "--tokenizer", "none", "--method", "mean"],
+    "train": ["--model", "none", "--corpus", "none", "--recipe", "smoke"],
+    "score": ["--model", "none", "--corpus", "none", "--tasks", "bpb"],
+    "hydra": ["--adapted", "none", "--base", "none"],
 }
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_refuses_before_it_reads_anything(stage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Their inputs do not exist, and the first complaint is about --out."""
-    folder = thesis(tmp_path / "thesis")
+def test_every_stage_refuses_before_it_reads_anything(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their inputs are folders that hold nothing of use, and the first complaint is about --out."""
+    folder, config = thesis(tmp_path / "thesis"), Path("config").resolve()
+    (tmp_path / "work/none").mkdir(parents=True)
+    (tmp_path / "work/none/x").write_text("")
+    monkeypatch.chdir(tmp_path / "work")
+    Path("config").symlink_to(config)
     before = everything(folder)
     assert main([*stage.split(), *STAGES[stage], "--out", str(folder)]) == 2
     assert "is not replaced" in capsys.readouterr().err and everything(folder) == before
@@ -172,12 +178,17 @@ def test_every_stage_refuses_before_it_reads_anything(stage: str, tmp_path: Path
 @pytest.mark.parametrize(
     "command",
     [
-        ["mixture", "--corpora", "nowhere", "--tokenizer", "nowhere"],
-        ["adversarial", "--corpus", "nowhere", "--tokenizer", "nowhere"],
-        ["compare", "nowhere", "--text", "x"],
+        ["mixture", "--corpora", "none", "--tokenizer", "none"],
+        ["adversarial", "--corpus", "none", "--tokenizer", "none"],
+        ["compare", "none", "--text", "x"],
     ],
 )
-def test_a_file_that_is_there_stays(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_there_stays(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "work/none").mkdir(parents=True)
+    (tmp_path / "work/none/x").write_text("")
+    monkeypatch.chdir(tmp_path / "work")
     (tmp_path / "page.json").write_text("mine")
     out = tmp_path / ("page.html" if command[0] == "compare" else "page.json")
     assert main(["tokenizer", *command, "--out", str(out)]) == 2

@@ -240,7 +240,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         ({"method": "focus", "resources": {"token_vectors": "nowhere"}}, ArtifactError, "nowhere"),
         ({"method": "none"}, ConfigError, "keeps the original tokenizer"),
         ({"model": "nowhere"}, ModelError, "nowhere does not exist"),
-        ({"tokenizer": "nowhere"}, TokenizerError, "nowhere"),
+        ({"tokenizer": "nowhere"}, ArtifactError, "nowhere does not exist"),
     ],
 )
 def test_bad_calls_are_explained(tmp_path: Path, arguments: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -337,7 +337,7 @@ def test_command_line_on_a_donor_of_another_tokenizer(tmp_path: Path, capsys: py
     assert re.search(r"donor was made for another tokenizer\n  -> make it for this one", capsys.readouterr().err)
     (donor / "resource.json").write_bytes(b"{")
     assert main([*command, "--out", str(tmp_path / "out")]) == 2
-    assert re.search(r"the resource donor in .* cannot be read \(JSONDecodeError", capsys.readouterr().err)
+    assert re.search(r"the resource_donor is damaged: .*resource.json: 1 bytes, the manifest says", capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
 
 
