@@ -193,7 +193,8 @@ def test_a_file_that_is_there_stays(
     out = tmp_path / ("page.html" if command[0] == "compare" else "page.json")
     assert main(["tokenizer", *command, "--out", str(out)]) == 2
     assert "page.json is there already" in capsys.readouterr().err and (tmp_path / "page.json").read_text() == "mine"
-    assert main(["tokenizer", *command, "--out", str(tmp_path)]) == 2
+    Path("folder").mkdir()
+    assert main(["tokenizer", *command, "--out", "folder"]) == 2
     assert "is a folder" in capsys.readouterr().err
 
 

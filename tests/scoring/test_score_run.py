@@ -187,6 +187,7 @@ def test_what_cannot_be_scored_is_skipped_with_its_reason(
 
 def test_problems_are_told_before_the_model_is_loaded(german: Path, make_corpus: Callable, tmp_path: Path) -> None:
     nowhere, out = tmp_path / "no-model", tmp_path / "s"
+    nowhere.mkdir()
     with pytest.raises(ConfigError, match=r"headin.*\n.*heading"):
         score(nowhere, german, {"x": Task(builder="headin")}, out)
     with pytest.raises(ConfigError, match="English"):

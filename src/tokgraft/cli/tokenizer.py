@@ -71,7 +71,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         default="{}",
         help="settings (docs/configuration.md, TokenizerEvaluation)",
     )
-    parser.add_argument("--name", type=arguments.text, default="", help="what the tokenizer is called in the card (default: its folder)")
+    parser.add_argument("--name", type=arguments.text, help="what the tokenizer is called in the card (default: its folder)")
     parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="folder of the new artifact")
 
 
@@ -138,7 +138,7 @@ def _run_evaluate(args: argparse.Namespace) -> int:
 
     settings = TokenizerEvaluation.parse(args.settings, "--settings")
     logs.opening(settings.canonical())
-    evaluate_tokenizer(args.tokenizer, args.corpus, args.out, args.base, args.english, settings, args.name)
+    evaluate_tokenizer(args.tokenizer, args.corpus, args.out, args.base, args.english, settings, args.name or "")
     return 0
 
 
