@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -46,6 +47,53 @@ def _byte_alphabet() -> dict[int, str]:
 
 TO_CHARACTER = _byte_alphabet()
 TO_BYTE = {character: byte for byte, character in TO_CHARACTER.items()}
+
+
+GAPS = 2**16
+"""Ids without a token that every vocabulary may have; a larger one may have as many as it has tokens."""
+
+
+def check_ids(ids: Mapping[str, int], where: str) -> None:
+    """Refuse ids that no table of rows can follow.
+
+    Args:
+        ids: Token -> id.
+        where: What the error names.
+
+    Raises:
+        TokenizerError: No tokens, two tokens with one id, or ids far beyond the number of tokens (a table of rows has one for each id, so
+            a single id of 10^9 would fill the memory).
+    """
+    if not ids:
+        raise TokenizerError(f"{where} has no tokens", "give another tokenizer")
+    lowest, highest = min(ids.values()), max(ids.values())
+    if lowest < 0 or highest >= 2 * len(ids) + GAPS:
+        raise TokenizerError(f"{where} has {len(ids):,} tokens, but ids from {lowest} to {highest}", "number its tokens from 0 on")
+    if len(set(ids.values())) < len(ids):
+        holder: dict[int, str] = {}
+        for token, number in ids.items():
+            if (other := holder.setdefault(number, token)) != token:
+                raise TokenizerError(f"{where} gives the id {number} to {other!r} and to {token!r}", "give each token an id of its own")
+
+
+def check_spec(spec: Mapping[str, Any], where: str) -> None:
+    """`check_ids` of a tokenizer.json as parsed, before the library reads it: it takes memory for every id up to the largest, and ends the
+    process when there is not enough. What else is wrong in the file, the library finds.
+
+    Raises:
+        TokenizerError: As `check_ids`.
+    """
+    model, added = spec.get("model"), spec.get("added_tokens")
+    entries = model.get("vocab") if isinstance(model, dict) else None
+    ids: dict[Any, Any] = dict(entries) if isinstance(entries, dict) else {}
+    if isinstance(entries, list):
+        ids = {str(entry): index for index, entry in enumerate(entries)}
+    for token in added if isinstance(added, list) else ():
+        if isinstance(token, dict) and not (isinstance(entries, list) and token.get("id") in range(len(entries))):
+            ids[str(token.get("content"))] = token.get("id")
+    whole = {token: number for token, number in ids.items() if type(number) is int}
+    if whole:
+        check_ids(whole, where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +139,7 @@ class Vocabulary:
         """
         layout = Layout.read(tokenizer)
         vocab: dict[str, int] = tokenizer.get_vocab()
-        if not vocab:
-            raise TokenizerError("the tokenizer has no tokens")
+        check_ids(vocab, "the tokenizer")
         roles = _roles_of(tokenizer, vocab, layout.unk)
         special = {entry["id"] for entry in layout.added if entry["special"]} | set(roles)
         tokens: list[Token | None] = [None] * (max(vocab.values()) + 1)

@@ -21,11 +21,13 @@ from transformers import (
 )
 from transformers.utils import logging as hf_logging
 
+from tokgraft import jsonl
 from tokgraft.errors import ModelError, TokenizerError
 from tokgraft.logs import log
 from tokgraft.models.checks import align_special_ids, check_model, padded_rows
 from tokgraft.models.tables import embedding_tables, head_bias, is_tied, set_embedding_tables, untie
 from tokgraft.models.weights import AGAIN, check_folder
+from tokgraft.vocab import check_ids, check_spec
 
 __all__ = [
     "align_special_ids",
@@ -121,7 +123,10 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
         return load_gguf_tokenizer(folder)
     if not folder.is_dir():
         raise TokenizerError(f"tokenizer folder {folder} does not exist", "give a folder that holds a tokenizer.json")
-    kind = PreTrainedTokenizerFast if (folder / "tokenizer.json").is_file() and not trust_remote_code else AutoTokenizer
+    file = folder / "tokenizer.json"
+    if file.is_file():
+        check_spec(jsonl.read_object(file, "get the file again", error=TokenizerError), str(file))
+    kind = PreTrainedTokenizerFast if file.is_file() and not trust_remote_code else AutoTokenizer
     try:
         with _quiet():
             tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
@@ -133,6 +138,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
         raise TokenizerError(
             f"{folder}: {type(tokenizer).__name__} has no fast form (tokenizer.json)", "convert it to a tokenizer.json first"
         )
+    check_ids(tokenizer.get_vocab(), str(folder))
     return tokenizer
 
 

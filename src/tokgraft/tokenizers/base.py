@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokgraft import jsonl
 from tokgraft.errors import TokenizerError
-from tokgraft.vocab import SUBSTITUTES, Layout
+from tokgraft.vocab import SUBSTITUTES, Layout, check_spec
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -72,6 +73,7 @@ def load_base(folder: Path) -> Base:
             f"{folder} has no tokenizer.json",
             "give a model folder with a fast tokenizer (load a slow one with AutoTokenizer and save it once with save_pretrained)",
         )
+    check_spec(raw, str(folder / "tokenizer.json"))
     config = _read_json(folder / "tokenizer_config.json") or {}
     tokenizer = to_tokenizer(raw, str(folder))
     roles = _roles(folder, config, tokenizer)
@@ -81,7 +83,10 @@ def load_base(folder: Path) -> Base:
     specials = [Special(token["content"], token["lstrip"], token["rstrip"], token["single_word"]) for token in added if token["special"]]
     prefix, suffix = habit(tokenizer)
     template_file = folder / "chat_template.jinja"
-    template = template_file.read_text(encoding="utf-8") if template_file.is_file() else None
+    try:
+        template = template_file.read_text(encoding="utf-8") if template_file.is_file() else None
+    except UnicodeDecodeError as error:
+        raise TokenizerError(f"{template_file} is not UTF-8: {error.reason} at byte {error.start}", "get the file again") from None
     return Base(folder, spec, config, Layout.of(spec), roles, tuple(specials), prefix, suffix, template)
 
 
@@ -162,13 +167,8 @@ def with_bos(roles: Mapping[str, str], where: str) -> dict[str, str]:
     raise TokenizerError(f"the tokenizer of {where} names neither a BOS nor an EOS token", "set bos_token in its tokenizer_config.json")
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise TokenizerError(f"{path} is damaged: {error}", "get the file again") from None
+def _read_json(path: Path) -> dict[str, Any] | None:
+    return jsonl.read_object(path, "get the file again", error=TokenizerError) if path.is_file() else None
 
 
 def _roles(folder: Path, config: Mapping[str, Any], tokenizer: Tokenizer) -> dict[str, str]:
@@ -180,11 +180,12 @@ def _roles(folder: Path, config: Mapping[str, Any], tokenizer: Tokenizer) -> dic
         value = config.get(role) or named.get(role)
         content = value.get("content") if isinstance(value, dict) else value
         for ids in numbered:
-            if not content and ids.get(f"{role}_id") is not None:
-                index = ids[f"{role}_id"]
-                content = tokenizer.id_to_token(index[0] if isinstance(index, list) else index)
-        if content and tokenizer.token_to_id(content) is not None:
-            found[role] = str(content)
+            index = ids.get(f"{role}_id")
+            index = index[0] if isinstance(index, list) and index else index
+            if not content and type(index) is int and 0 <= index < 2**32:
+                content = tokenizer.id_to_token(index)
+        if isinstance(content, str) and content and tokenizer.token_to_id(content) is not None:
+            found[role] = content
     return found
 
 
