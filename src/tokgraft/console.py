@@ -27,7 +27,7 @@ STREAM = "DefaultStreamHandler"  # name of its handler for the terminal; a logge
 REPLACED = {"job_info", "group_info", "job_started", "job_finished", "progress"}
 CHATTER = re.compile(r"Select jobs to execute\.\.\.|Execute \d+ jobs\.\.\.")
 
-KNOWN = 0.8  # share of the jobs ahead whose time must be known, or nothing is said of the time that is left
+KNOWN = 0.6  # share of the jobs ahead whose time must be known, or nothing is said of the time that is left
 EVERY = 10.0  # seconds after which the time that is left is worked out anew: that looks at every job
 
 

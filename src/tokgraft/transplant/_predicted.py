@@ -1,7 +1,7 @@
 """Which tokens an adapted model predicts most on text of its language, beside how often the text has them.
 
-A row that comes through another model can be crafted so that it is predicted everywhere, although its length is usual and the donor never
-predicts it (arXiv:2601.00065); rows also come out so by accident. That shows in predictions, and in nothing that looks at rows alone.
+A row that comes through another model can be crafted so that it is predicted everywhere, although its length is usual (arXiv:2601.00065);
+rows also come out so by accident. That shows in predictions, and in nothing that looks at rows alone.
 """
 
 from __future__ import annotations
