@@ -87,7 +87,7 @@ def test_two_methods_with_identical_samples(own_project):
     assert "focus" in found and "mean" in found and "bpb" in found
 
 
-@pytest.mark.parametrize(("level", "message"), [(1.2, "far below the flat guess"), (5.6, "")])
+@pytest.mark.parametrize(("level", "message"), [(1.2, "far below the uniform baseline"), (5.6, "")])
 def test_random_rows_that_know_something(tmp_path, monkeypatch, level, message):
     monkeypatch.setitem(LEVELS, "random", (level, 1.0))
     monkeypatch.chdir(tmp_path)

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     for name, facts in sorted(result["tasks"].items()):
         values = ", ".join(f"{metric} {value:.4f}" for metric, value in facts["metrics"].items())
-        flat = f", flat guess {facts['flat_guess']:.2f}" if "flat_guess" in facts else ""
+        flat = f", uniform baseline {facts['flat_guess']:.2f}" if "flat_guess" in facts else ""
         chance = f", chance {facts['chance']:.2f}" if facts.get("chance") is not None else ""
         print(f"{name}: {values} (n = {facts['n']}{chance}{flat})")
     for name, reason in sorted(result["skipped"].items()):

@@ -15,7 +15,7 @@ from tokgraft.reporting.evidence import Evidence, Outcome, gather
 
 # Chance: how far random rows may be from it: standard errors, and what items give away by their form (their baselines, or this share).
 CHANCE_ERRORS, CHANCE_SHARE = 4.0, 0.05
-# A model with random rows that needs fewer bits than this share of a flat guess knows the vocabulary from somewhere.
+# A model with random rows that needs fewer bits than this share of the uniform baseline knows the vocabulary from somewhere.
 FLAT_SHARE = 0.75
 
 
@@ -109,7 +109,7 @@ def _random_is_chance(evidence: Evidence) -> Iterator[str]:
         bits, flat = score.bits_per_byte(), score.fact("flat_guess")
         if bits is not None and flat is not None and bits.value < FLAT_SHARE * flat:
             yield (
-                f"{outcome.cell.key} (init): {bits.value:.2f} bits per byte with random rows is far below the flat guess of {flat:.2f} "
+                f"{outcome.cell.key} (init): {bits.value:.2f} bits per byte with random rows is far below the uniform baseline of {flat:.2f} "
                 "(are the rows really random?)"
             )
 

@@ -47,7 +47,7 @@ METRICS = {
     "splits shared with the base": "agreement/all/f1",
     "splits between morphemes (F1)": "lexicon/morphology_in_text/f1",
 }
-FLAT = "flat guess, bits per byte"
+FLAT = "uniform baseline, bits per byte"
 
 
 @dataclass(frozen=True)
