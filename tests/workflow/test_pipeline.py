@@ -155,8 +155,8 @@ def test_experiments_leave_each_others_results_valid(finished: Project) -> None:
         "half": {"max_corpus_bytes": 150_000, "grids": [grid]},
         "third": {
             "max_corpus_bytes": 300_000,
-            "grids": [{**grid, "tasks": ["bpb-small"]}],
-            "methods": {"random": {"params": {"copy_overlap": True}}},
+            "grids": [{**grid, "methods": ["multivariate"], "tasks": ["bpb-small"]}],
+            "methods": {"multivariate": {"params": {"copy_overlap": False}}},
         },
     }
     before = manifests(finished)
