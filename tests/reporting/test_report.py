@@ -315,7 +315,9 @@ def test_the_ranking_puts_zero_shot_and_trained_models_in_one_order(tmp_path, mo
     assert {row["transplant_flops"] for row in found} == {"7000000"}
     assert all((row["training_flops"] == "0") == (row["stage"] == "init") for row in found)
     text = (OUT / "report.html").read_text()
-    assert "Ranking: German" in text and "mean + prior, then pocket-demo" in text
+    assert "Ranking: German" in text and '<th scope="row" data-s="mean + prior, then pocket-demo">' in text
+    head, *body = re.findall(r"<tr>.*?</tr>", re.search(r"<h2>Ranking.*?</table>", text, re.DOTALL).group(0), re.DOTALL)
+    assert len(body) == 10 and all(len(re.findall("<t[dh][ >]", row)) == len(re.findall("<th[ >]", head)) for row in body)
 
 
 def test_a_list_without_any_score_still_gives_a_page(own_project):

@@ -148,8 +148,8 @@ def _parts(row: Summary, out: Path) -> list[tuple[str, str]]:
 
 
 RANKING_COLUMNS = (
-    ("", "place in the order of bits per byte"),
     ("method", "initialiser, and what was done after it"),
+    ("", "rank by bits per byte"),
     ("tokenizer", "whose vocabulary the model has"),
     ("bits/byte", "bits per byte of held-out text, with the 95% interval over pages"),
     ("behind the first", "paired difference to the first; coloured only where the interval excludes 0"),
@@ -166,7 +166,7 @@ def _ranking(evidence: Evidence, one: ranking.Ranking, on: Canvas) -> dict[str, 
         "model": evidence.cells.name("models", one.model) + (f", {one.task}" if one.one_of_several else ""),
         "language": evidence.cells.name("languages", one.language),
         "figure": ranking.figure(on, one),
-        "rows": [[Shown(f"{place}", f"{place}"), *_ranked(entry)] for place, entry in enumerate(one.entries, 1)],
+        "rows": [(entry.name, [Shown(f"{rank}", f"{rank}"), *_ranked(entry)]) for rank, entry in enumerate(one.entries, 1)],
     }
 
 
@@ -176,7 +176,6 @@ def _ranked(entry: ranking.Entry) -> list[Shown]:
     seconds, flops = _total(cost.seconds, training.seconds), _total(cost.flops, training.flops)
     found, origin = entry.bits, of_scores(entry.group, entry.stage)
     return [
-        Shown(entry.name, entry.name),
         Shown(entry.group.tokenizer, entry.group.tokenizer),
         Shown(
             f"{found.mean:.3f}", f"{found.mean}", f"{found.low:.2f}–{found.high:.2f}", f"{found.mean:.6f} over {found.n} pages. {origin}"
