@@ -16,7 +16,7 @@ EXAMPLES = """  tokgraft ui                                     # the store mlfl
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     parser.add_argument(
-        "--uri", type=arguments.text, help="MLflow tracking store (default: MLFLOW_TRACKING_URI, else the file mlflow.db here)"
+        "--uri", type=arguments.address, help="MLflow tracking store (default: MLFLOW_TRACKING_URI, else the file mlflow.db here)"
     )
     parser.add_argument("--port", type=arguments.port, metavar="N", help="port of the UI on this machine (default: 5000)")
     parser.add_argument("--no-browser", action="store_true", help="print the addresses, open nothing")
