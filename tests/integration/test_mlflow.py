@@ -230,7 +230,9 @@ def test_publishing_again_adds_none_and_changed_cells_supersede(server: Server, 
     assert before <= {run.info.run_id for run in server.runs("many")}, "superseded runs are kept"
 
 
-def test_the_comparison_in_a_browser_shows_the_runs_of_a_language_by_their_bits_per_byte(server: Server, many: Path, tmp_path: Path) -> None:
+def test_the_comparison_in_a_browser_shows_the_runs_of_a_language_by_their_bits_per_byte(
+    server: Server, many: Path, tmp_path: Path
+) -> None:
     chromium = installed("chromium", "chromium")
     done = told(publisher(many, cells(many, "many"), server))
     SHOWN.mkdir(parents=True, exist_ok=True)

@@ -131,7 +131,7 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, a number of thousands of digits, nested too deeply
         raise ArtifactError(f"{path} is damaged: {error}", "delete the folder and run its stage again") from None
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}", "change its permissions, or check the disk") from None

@@ -1,0 +1,48 @@
+"""Manifests and folders from elsewhere: read, or refused with one ArtifactError."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import foreign
+import pytest
+
+from tokgraft import artifacts
+from tokgraft.errors import TokgraftError
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    with artifacts.create(tmp_path / "corpus", "corpus", {"slug": "deu_Latn", "splits": {"test": 0.1}}) as folder:
+        (folder / "a.jsonl").write_text("{}\n")
+    return tmp_path / "corpus"
+
+
+def read(folder: Path) -> None:
+    artifacts.expect(folder, "corpus")
+    artifacts.fingerprint(folder)
+    artifacts.verify(folder)
+
+
+def test_a_damaged_manifest_is_read_or_refused(corpus: Path) -> None:
+    path = corpus / "manifest.json"
+    content = path.read_bytes()
+    with foreign.little_memory():
+        for damaged in [*foreign.misdescribed(json.loads(content), 200), *foreign.damaged(content, 100)]:
+            path.write_bytes(damaged)
+            foreign.survives(lambda: read(corpus))
+
+
+@pytest.mark.parametrize("content", [b"null", b"[]", b"1", b"\xff", b"[" * 100_000, b"9" * 5000, b"", b'{"kind": "\\ud800"}'])
+def test_a_manifest_that_is_none_is_refused(corpus: Path, content: bytes) -> None:
+    (corpus / "manifest.json").write_bytes(content)
+    with pytest.raises(TokgraftError, match=r"manifest\.json"):
+        read(corpus)
+
+
+def test_a_plain_folder_may_hold_a_file_name_that_is_not_utf8(tmp_path: Path) -> None:
+    with open(os.fsencode(tmp_path) + b"/gr\xf6\xdfe.txt", "w") as handle:
+        handle.write("Text")
+    assert len(artifacts.fingerprint(tmp_path)) == 64
