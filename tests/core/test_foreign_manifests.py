@@ -6,9 +6,9 @@ import json
 import os
 from pathlib import Path
 
-import foreign
 import pytest
 
+import foreign
 from tokgraft import artifacts
 from tokgraft.errors import TokgraftError
 
