@@ -27,6 +27,7 @@ ALTERED = [
 def test_an_altered_file_reaches_no_table(own_project, name):
     cells = load_cells(CELLS)
     focus = next(cell for cell in cells.cells if str(cell.paths.score_trained) == SCORES)
+    assert record(cells, focus).metrics
     path = Path(name)
     path.chmod(0o644)
     path.write_text(path.read_text().replace("1", "2", 1))

@@ -250,7 +250,7 @@ def verify(folder: Path, only: Collection[str] | None = None) -> list[str]:
     folder = Path(folder)
     try:
         manifest, kept = read(folder), record(folder)
-        present = contents(folder) if only is None else [name for name in only if os.path.lexists(folder / name)]
+        present = contents(folder) if only is None else [name for name in {*only} - {MANIFEST, RUN} if os.path.lexists(folder / name)]
     except ArtifactError as error:
         return [error.what]
     except OSError as error:
