@@ -73,5 +73,5 @@ def test_bytes_and_errors(tmp_path: Path) -> None:
         hydra.export(adapted, tmp_path / "wide", tmp_path / "c")
     facts = json.loads((first / "hydra.json").read_text())
     (first / "hydra.json").write_text(json.dumps({**facts, "source_rows": 3}))
-    with pytest.raises(ModelError, match="size mismatch"):
+    with pytest.raises(ArtifactError, match="the hydra is damaged"):
         hydra.load(first)
