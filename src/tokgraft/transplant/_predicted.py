@@ -22,7 +22,7 @@ SHOWN = 5  # tokens that are told of
 SHARE = 0.05  # of the positions, from which a made row is suspect ...
 TIMES = 10  # ... where its token is predicted so many times as often as the text has it
 
-OPERATIONS = 3e11  # of the forward passes: about three seconds of one core
+OPERATIONS = 2e11  # of the forward passes: less than three seconds of one core
 POSITIONS = (256, 4096)  # at least and at most, however large or small the model
 PAGE = 128  # positions of one page: no few pages decide alone
 
