@@ -43,7 +43,7 @@ def test_bits_per_byte_equals_hand_computation_whether_or_not_the_tokenizer_adds
     adds_bos: bool, german: Path, make_tokenizer: Callable, make_model: Callable, tmp_path: Path
 ) -> None:
     folder = make_model(make_tokenizer("bpe", adds_bos=adds_bos))
-    result = score(folder, german, {"bpb": BPB}, tmp_path / "s", speed=False)
+    result = score(folder, german, {"bpb": BPB}, tmp_path / "s")
     documents = TASKS.get("bits_per_byte").build(BPB, read_held(german)).documents
     bits = sum(by_hand(folder, document["text"]) for document in documents)
     size = sum(len(document["text"].encode()) for document in documents)
@@ -62,7 +62,7 @@ def test_a_model_of_zeros_scores_the_flat_guess(
 ) -> None:
     tokenizer = make_tokenizer(family)
     folder = make_model(tokenizer, lambda model: [weight.zero_() for weight in model.parameters()])
-    facts = score(folder, german, {"bpb": BPB}, tmp_path / "s", speed=False)["tasks"]["bpb"]
+    facts = score(folder, german, {"bpb": BPB}, tmp_path / "s")["tasks"]["bpb"]
     documents = TASKS.get("bits_per_byte").build(BPB, read_held(german)).documents
     tokens = sum(len(tokenizer.encode(document["text"], add_special_tokens=False)) for document in documents)
     assert facts["flat_guess"] == pytest.approx(math.log2(len(tokenizer)) * tokens / facts["bytes"], abs=1e-6)
@@ -78,7 +78,7 @@ def test_a_uniform_byte_distribution_is_eight_bits(german: Path, make_tokenizer:
         model.lm_head.weight[256:] = -100  # BOS and EOS are impossible
 
     folder = make_model(make_tokenizer("bytes"), flat_over_bytes, tied=False)
-    assert score(folder, german, {"bpb": BPB}, tmp_path / "s", speed=False)["tasks"]["bpb"]["metrics"]["bits_per_byte"] == 8.0
+    assert score(folder, german, {"bpb": BPB}, tmp_path / "s")["tasks"]["bpb"]["metrics"]["bits_per_byte"] == 8.0
 
 
 def test_runs_are_identical_and_a_copy_scores_the_same(
@@ -86,13 +86,13 @@ def test_runs_are_identical_and_a_copy_scores_the_same(
 ) -> None:
     folder = make_model(make_tokenizer("bpe"))
     tasks = {"bpb": BPB, "heading": HEADING, "continuation": CONTINUATION, "translation": TRANSLATION}
-    score(folder, german, tasks, tmp_path / "one", speed=True)
-    score(folder, german, tasks, tmp_path / "two", speed=True)
+    score(folder, german, tasks, tmp_path / "one")
+    score(folder, german, tasks, tmp_path / "two")
     assert artifacts.fingerprint(tmp_path / "one") == artifacts.fingerprint(tmp_path / "two")
     assert not artifacts.verify(tmp_path / "one")
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / "README.md").write_text("the same weights under another fingerprint\n")
-    score(tmp_path / "copy", german, tasks, tmp_path / "three", speed=False)
+    score(tmp_path / "copy", german, tasks, tmp_path / "three")
     for name in tasks:
         file = f"samples/{name}.jsonl"
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "three" / file).read_bytes()
@@ -109,7 +109,7 @@ def test_a_random_model_is_near_chance_and_items_follow_the_rules(
     hits: dict[str, list[float]] = {name: [] for name in tasks}
     for seed in range(4):
         folder = make_model(tokenizer, seed=seed)
-        result = score(folder, german, tasks, tmp_path / f"s{seed}", speed=False)
+        result = score(folder, german, tasks, tmp_path / f"s{seed}")
         for name, facts in result["tasks"].items():
             assert facts["n"] >= 15 and facts["chance"] == 0.25
             assert set(facts["baselines"]) == {"length", "overlap"} and all(0 <= value <= 1 for value in facts["baselines"].values())
@@ -178,7 +178,7 @@ def test_what_cannot_be_scored_is_skipped_with_its_reason(
         "translation": TRANSLATION,
         "hub": Task(builder="hub", names=["xnli_de"]),
     }
-    result = score(make_model(make_tokenizer("bpe")), english, tasks, tmp_path / "s", speed=False)
+    result = score(make_model(make_tokenizer("bpe")), english, tasks, tmp_path / "s")
     assert result["tasks"]["bpb"]["item_set"] == result["tasks"]["bpb-english"]["item_set"]
     assert "no test pairs" in result["skipped"]["translation"]
     assert "offline" in result["skipped"]["hub"]
@@ -233,14 +233,14 @@ def test_harness_tasks_by_name_are_scored_online_and_broken_ones_skipped(
     broken.write_text(yaml.safe_dump({**task, "task": "broken", "dataset_kwargs": {"data_files": {"test": "/nowhere.jsonl"}}}))
     monkeypatch.setattr("tokgraft.scoring.run.hub_reachable", lambda: True)
     tasks = {"bpb": BPB, "hub": Task(builder="hub", names=[str(good), str(broken)])}
-    result = score(make_model(make_tokenizer("bpe")), german, tasks, tmp_path / "s", speed=False, online=True)
+    result = score(make_model(make_tokenizer("bpe")), german, tasks, tmp_path / "s", online=True)
     facts = result["tasks"]["yes_no"]
     assert facts["builder"] == "hub" and facts["n"] == 6 and facts["version"] == 3.0 and facts["language"] == "target"
     assert "nowhere" in result["skipped"][str(broken)]
     samples = read_samples(tmp_path / "s" / "samples" / "yes_no.jsonl", "acc")
     assert samples.score == pytest.approx(facts["metrics"]["acc"], abs=1e-6)
     monkeypatch.setattr("tokgraft.scoring.run.hub_reachable", lambda: False)
-    result = score(make_model(make_tokenizer("bpe")), german, tasks, tmp_path / "t", speed=False, online=True)
+    result = score(make_model(make_tokenizer("bpe")), german, tasks, tmp_path / "t", online=True)
     assert "cannot be reached" in result["skipped"]["hub"]
 
 
@@ -263,7 +263,7 @@ def test_a_new_kind_of_task_is_one_builder_one_template_and_one_file(
     )
     (tmp_path / "shout.py").write_text("def text(doc):\n    return doc['text'].upper()\n")
     folder = make_model(make_tokenizer("bpe"))
-    facts = score(folder, german, {"mine": Task(builder="capital")}, tmp_path / "s", templates=tmp_path, speed=False)["tasks"]["mine"]
+    facts = score(folder, german, {"mine": Task(builder="capital")}, tmp_path / "s", templates=tmp_path)["tasks"]["mine"]
     titles = [page.paragraphs[0].text for page in read_held(german).pages]
     bits = sum(by_hand(folder, title.upper()) for title in titles)
     assert facts["bytes"] == sum(len(title.upper().encode()) for title in titles)

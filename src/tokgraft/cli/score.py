@@ -1,4 +1,4 @@
-"""`tokgraft score`: bits per byte, choice tasks and speed of a model on held-out pages, through lm-evaluation-harness."""
+"""`tokgraft score`: bits per byte and choice tasks of a model on held-out pages, through lm-evaluation-harness."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tokgraft.cli import _arguments as arguments
 if TYPE_CHECKING:
     from tokgraft.config.task import Task
 
-HELP = "score a model: bits per byte, choice tasks and generation speed on held-out pages"
+HELP = "score a model: bits per byte and choice tasks on held-out pages"
 EXAMPLES = """  tokgraft score --model results/models/pocket/base --corpus results/corpora/deu_Latn --english results/corpora/eng_Latn \\
       --tasks bpb bpb-english heading --out results/scores/alone
   tokgraft score --model my/model --corpus results/corpora/ell_Grek --tasks config/tasks/bpb.yaml --device cuda --out my/scores
@@ -40,7 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-tokens", type=arguments.batch, metavar="N", help="tokens of one forward pass (default: 1024 on CPU, 32768 on a GPU)"
     )
     parser.add_argument("--online", action="store_true", help="let harness tasks reach the Hub; otherwise they are skipped")
-    parser.add_argument("--no-speed", action="store_true", help="do not measure generation speed")
     parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that the model folder brings")
     arguments.add_force(parser)
 
@@ -60,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     logs.opening({"tasks": {name: task.canonical() for name, task in tasks.items()}, "device": args.device, "threads": args.threads})
     result = score(
         args.model, args.corpus, tasks, args.out, english=args.english, device=args.device, threads=args.threads, templates=templates,
-        online=args.online, batch_tokens=args.batch_tokens, speed=not args.no_speed, trust_remote_code=args.trust_remote_code,
+        online=args.online, batch_tokens=args.batch_tokens, trust_remote_code=args.trust_remote_code,
     )  # fmt: skip
     for name, facts in sorted(result["tasks"].items()):
         values = ", ".join(f"{metric} {value:.4f}" for metric, value in facts["metrics"].items())

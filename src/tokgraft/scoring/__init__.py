@@ -1,1 +1,1 @@
-"""Bits per byte, harness tasks and speed of a model folder."""
+"""Bits per byte and harness tasks of a model folder, and the speed of two beside each other."""

@@ -1,11 +1,10 @@
-"""Score a model: held-out text and harness tasks -> scores.json, samples per document, speed."""
+"""Score a model: held-out text and harness tasks -> scores.json, samples per document."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ from tokgraft.config.task import Task
 from tokgraft.errors import ConfigError, ModelError, unknown
 from tokgraft.logs import log
 from tokgraft.scoring import results
+from tokgraft.scoring.device import find_device
 from tokgraft.scoring.heldout import Held, read_held
 from tokgraft.scoring.offline import guard, hub_reachable
 from tokgraft.scoring.tasks import TASKS, Builder, Items, SkipTask
-from tokgraft.scoring.tasks.bits_per_byte import cut_text
 
 LIBRARIES = ("lm_eval", "torch", "transformers", "tokenizers")
 BATCH_TOKENS = {"cpu": 1024, "cuda": 32_768}
@@ -59,7 +58,6 @@ def score(
     templates: Path | None = None,
     online: bool = False,
     batch_tokens: int | None = None,
-    speed: bool = True,
     trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Score one model on tasks and write a scores artifact.
@@ -75,7 +73,6 @@ def score(
         templates: Folder of harness templates (default: config/lm_eval here, else beside the source of this package).
         online: Let harness tasks reach the Hub. Otherwise they are skipped and any connection is an error.
         batch_tokens: Tokens of one forward pass (default: 1,024 on CPU, 32,768 elsewhere).
-        speed: Measure generation speed as well.
         trust_remote_code: Run Python code that the model folder brings.
 
     Returns:
@@ -97,13 +94,10 @@ def score(
     settings = {"tasks": {slug: task.canonical() for slug, task in sorted(tasks.items())}, "online": online}
     with artifacts.create(out, "scores", settings, begun, LIBRARIES) as folder, guard(online) as scratch:
         results.carry_records(model, folder)
-        scored = Scorer(model, _device(device), threads, batch_tokens, trust_remote_code)
+        scored = Scorer(model, find_device(device), threads, batch_tokens, trust_remote_code)
         result = scored.run(plans, skipped, folder, scratch)
         result["language"] = read_held(corpus).slug
         (folder / "scores.json").write_text(json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-        if speed:
-            facts = scored.speed(plans)
-            (folder / "speed.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
     return result
 
 
@@ -172,16 +166,6 @@ def find_template(name: str | None, folder: Path, slug: str) -> Path | None:
     if not path.is_file():
         raise unknown("template", name, (other.stem for other in folder.glob("*.yaml")), f"task {slug} (folder {folder})")
     return path.resolve()
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device {name} was asked for, but torch sees no GPU", "use --device cpu, or install the CUDA build of torch")
-    return name
 
 
 class Scorer:
@@ -256,20 +240,6 @@ class Scorer:
             "prefix_token": self.tokenizer.convert_ids_to_tokens(prefix),
             "adds_prefix": self.lm.adds_prefix,
         }
-
-    def speed(self, plans: list[Plan]) -> dict[str, Any]:
-        """Generation and prefill in bytes per second on fixed prompts from test pages of the language."""
-        from tokgraft.scoring import speed
-
-        documents = [(one.task.language, document) for one in plans for document in one.items.documents]
-        own = [document for language, document in documents if language == "target"] or [document for _, document in documents]
-        text = "\n".join(document.get("text") or document["context"] for document in own)
-        pieces = islice(cut_text(text, speed.PROMPT_BYTES + max(speed.OUTPUT_BYTES.values())), speed.PROMPTS)
-        texts = [piece for piece in pieces if len(piece.encode()) > speed.PROMPT_BYTES + min(speed.OUTPUT_BYTES.values())]
-        if not texts:
-            return {}
-        limit = self.lm.max_length
-        return speed.measure(self.model, self.tokenizer, texts, prefix=self.lm.prefix_token_id, max_tokens=limit).canonical()
 
     def _harness(self, configurations: list[str]) -> dict[str, Any]:
         from tokgraft.scoring.harness import run_tasks

@@ -1,0 +1,60 @@
+"""`tokgraft speed`: how much faster a model reads and writes a language with a new vocabulary."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tokgraft import launch, skipping
+
+HELP = "measure how fast a model reads and generates with its own vocabulary and with a new one"
+EXAMPLES = """  tokgraft speed --base results/models/pocket/base --tokenizer results/tokenizers/pocket/deu_Latn/bpe8k \\
+      --corpus results/corpora/deu_Latn --out results/speed/alone
+  tokgraft speed --base my/original --model my/adapted --corpus results/corpora/deu_Latn --repeats 15 --out my/speed
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.add_argument("--base", type=Path, required=True, metavar="DIR", help="original model with its own tokenizer")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--model", type=Path, metavar="DIR", help="adapted model with its tokenizer")
+    what.add_argument("--tokenizer", type=Path, metavar="DIR", help="new tokenizer: the original model is given tables of its size")
+    parser.add_argument(
+        "--corpus", type=Path, required=True, metavar="DIR", help="corpus artifact of the language; its test pages are read"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    skipping.add_arguments(parser)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: every core this process may use)")
+    launch.add_arguments(parser)
+    parser.add_argument("--repeats", type=int, default=7, metavar="N", help="paired repeats (default: 7)")
+    parser.add_argument("--seconds", type=float, default=1.0, metavar="S", help="least time of one repeat of the original (default: 1)")
+    parser.add_argument(
+        "--patience", type=float, default=60.0, metavar="S", help="seconds to wait, in all, until other processes are quiet (default: 60)"
+    )
+    parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that the model folders bring")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure."""
+    from tokgraft import logs
+    from tokgraft.scoring.speed import PHASES, SIDES
+    from tokgraft.scoring.timing import speed
+
+    launch.begin(launch.Request(gpus=args.gpus))
+    logs.opening({"device": args.device, "threads": args.threads, "repeats": args.repeats, "seconds": args.seconds})
+    found = speed(
+        args.base, args.corpus, args.out, model=args.model, tokenizer=args.tokenizer, device=args.device, threads=args.threads,
+        repeats=args.repeats, seconds=args.seconds, patience=args.patience, trust_remote_code=args.trust_remote_code,
+    )  # fmt: skip
+    for phase in PHASES if found.repeats else ():
+        one = found.factor(phase)
+        rates = " -> ".join(
+            f"{found.spread(side, phase, 'bytes').median:,.0f} B/s ({found.spread(side, phase, 'tokens').median:,.0f} tokens/s)"
+            for side in SIDES
+        )
+        print(f"{phase}: {one.mean:.2f} [{one.low:.2f}, {one.high:.2f}] times as fast: {rates} ({one.n} paired repeats)")
+    if not found.alone.alone:
+        print(f"not measured alone, so the report shows no speed: {found.alone.reason}")
+    return 0
