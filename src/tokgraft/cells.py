@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -19,6 +19,7 @@ from tokgraft.config import layout
 from tokgraft.config.base import Strict
 from tokgraft.errors import ArtifactError, ConfigError, DataError, unknown
 from tokgraft.jsonl import read_json as read_json
+from tokgraft.scoring.speed import Speed, read_speed
 
 Stage = Literal["init", "trained"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -37,6 +38,7 @@ class CellPaths(Strict):
     trained: Path | None = Field(None, description="Model after continual training; null: the cell is zero-shot.")
     score_init: Path = Field(description="Scores of `init`.")
     score_trained: Path | None = Field(None, description="Scores of `trained`.")
+    speed: Path | None = Field(None, description="Speed with the tokenizer beside that of the original; null: not measured.")
 
 
 class RunCell(Strict):
@@ -196,7 +198,6 @@ class Score:
     folder: Path
     hash: str
     data: dict[str, Any]
-    speed: dict[str, Any] = field(default_factory=dict)
 
     @property
     def model(self) -> str:
@@ -259,8 +260,37 @@ def read_score(folder: Path) -> Score:
         ArtifactError: It is missing, not whole, altered, or of another kind.
     """
     artifacts.expect(folder, "scores")
-    speed = folder / "speed.json"
-    return Score(folder, artifacts.fingerprint(folder), read_json(folder / "scores.json"), read_json(speed) if speed.is_file() else {})
+    return Score(folder, artifacts.fingerprint(folder), read_json(folder / "scores.json"))
+
+
+@dataclass(frozen=True)
+class CellSpeed:
+    """The speed of a cell's vocabulary beside that of the original, or why none can be shown.
+
+    Attributes:
+        folder: Its artifact; None where the experiment has none for the cell.
+        speed: What was measured; None unless the machine did nothing else meanwhile.
+        reason: Why there is none.
+    """
+
+    folder: Path | None
+    speed: Speed | None
+    reason: str = ""
+
+
+def cell_speed(cell: RunCell) -> CellSpeed:
+    """The speed of a cell: every reader takes it from here, so that nothing shows what was not measured alone.
+
+    Raises:
+        DataError: The artifact is damaged.
+    """
+    folder = cell.paths.speed
+    if folder is None:
+        return CellSpeed(None, None, "the original itself" if cell.tokenizer == layout.ORIGINAL else "not measured in this experiment")
+    if problem := missing(folder) or artifacts.skipped(folder):
+        return CellSpeed(folder, None, f"not measured: {problem}")
+    found = read_speed(folder)
+    return CellSpeed(folder, found) if found.alone.alone else CellSpeed(folder, None, f"not measured alone: {found.alone.reason}")
 
 
 def read_facts(folder: Path, name: str, role: str) -> dict[str, Any]:

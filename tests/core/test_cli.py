@@ -17,6 +17,7 @@ COMMANDS = {
     "transplant",
     "train",
     "score",
+    "speed",
     "publish",
     "report",
     "verify",

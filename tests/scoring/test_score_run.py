@@ -96,9 +96,7 @@ def test_runs_are_identical_and_a_copy_scores_the_same(
     for name in tasks:
         file = f"samples/{name}.jsonl"
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "three" / file).read_bytes()
-    speed = json.loads((tmp_path / "one" / "speed.json").read_text())
-    assert speed["prefill_bytes_per_second"] > 0 and speed["threads"] >= 1
-    assert speed["generation_bytes_per_second"] > 0 and 3 * 32 - 9 <= speed["output_bytes"] <= 3 * 32, "cut between characters"
+    assert not (tmp_path / "one" / "speed.json").exists(), "speed is measured alone, by a command of its own"
 
 
 def test_a_random_model_is_near_chance_and_items_follow_the_rules(

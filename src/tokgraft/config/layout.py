@@ -79,6 +79,11 @@ def scores(model: str, language: str, recipe: str, method: str, seed: int | str,
     return str(RESULTS / "scores" / model / language / recipe / method / f"s{seed}" / stage)
 
 
+def speed(model: str, language: str, recipe: str) -> str:
+    """Speed artifact: a base model with its own vocabulary and with that of a tokenizer, on text of a language."""
+    return str(RESULTS / "speed" / model / language / recipe)
+
+
 def experiment(name: str) -> str:
     """What belongs to one experiment: its tables, lists and checks."""
     return str(RESULTS / EXPERIMENTS / name)
@@ -115,6 +120,7 @@ _PARTS = {
     "tokenizers": ("model", "language", "tokenizer"),
     "evaluations": ("model", "language", "tokenizer"),
     "resources": ("resource", "model", "language", "tokenizer"),
+    "speed": ("model", "language", "tokenizer"),
     "models": ("model", "language", "tokenizer", "method", "seed", "stage"),
     "scores": ("model", "language", "tokenizer", "method", "seed", "stage"),
     "experiments": ("experiment",),

@@ -10,7 +10,7 @@ from tokgraft import artifacts
 from tokgraft.cells import CellList, walk
 from tokgraft.config.layout import RANKING
 from tokgraft.logs import log
-from tokgraft.reporting import figures, measured, page, predictors, ranking, tables, text
+from tokgraft.reporting import figures, measured, page, predictors, ranking, speeds, tables, text
 from tokgraft.reporting.compare import comparisons
 from tokgraft.reporting.evidence import Evidence, gather
 from tokgraft.reporting.summary import PlaceSummary, summarise
@@ -39,13 +39,16 @@ def build_report(cells: CellList, out: Path) -> None:
         tables.leaderboard(evidence), tables.scores(evidence), tables.differences(found), tables.tokenizers(evidence), tables.curves(evidence),
         ranking.table(ranked), *([predictors.table(correlated, compared)] if correlated else []),
     ]  # fmt: skip
-    seconds = measured.table(evidence)
+    seconds = [table for table in (measured.table(evidence), speeds.table(evidence)) if table.rows or table.name == "measured"]
     settings = {"experiment": cells.experiment, "description": cells.description, "draws": cells.bootstrap_draws, "cells": _asked(cells)}
     inputs = {f"scores/{one.cell.key}/{one.stage}": one.score.folder for one in evidence.outcomes if one.score is not None}
     inputs |= {f"tokenizers/{cell.model}/{cell.language}/{cell.tokenizer}": cell.paths.tokenizer for cell in cells.cells
                if artifacts.is_artifact(cell.paths.tokenizer)}  # fmt: skip
+    inputs |= {
+        f"speed/{one.key}": one.paths.speed for one in cells.cells if one.paths.speed is not None and artifacts.is_artifact(one.paths.speed)
+    }
     with artifacts.create(out, "tables", settings, inputs, libraries=("matplotlib", "numpy")) as folder:
-        for table in (*made, seconds):
+        for table in (*made, *seconds):
             table.write(folder)
         _page(evidence, places, ranked, correlated, folder, out)
         (folder / RANKING).write_text(text.text(cells, ranked), encoding="utf-8")
@@ -68,12 +71,12 @@ def _page(
         drawn.rmdir()
 
 
-def _provenance(evidence: Evidence, made: list[tables.Table], seconds: tables.Table, folder: Path) -> None:
+def _provenance(evidence: Evidence, made: list[tables.Table], seconds: list[tables.Table], folder: Path) -> None:
     """provenance.json: every number -> artifact folders, and their manifests; runs.json: what differs from run to run."""
     sources = page.sources(evidence)
     lasting = [{name: value for name, value in one.items() if name not in OF_A_RUN} for one in sources]
     of_runs = [{name: one[name] for name in ("folder", "manifest", *OF_A_RUN)} for one in sources]
-    for name, artifacts_of, numbers in (("provenance", lasting, _numbers(made)), ("runs", of_runs, _numbers([seconds]))):
+    for name, artifacts_of, numbers in (("provenance", lasting, _numbers(made)), ("runs", of_runs, _numbers(seconds))):
         text = json.dumps({"artifacts": artifacts_of, "numbers": numbers}, indent=1, ensure_ascii=False)
         (folder / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
 

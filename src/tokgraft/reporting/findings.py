@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tokgraft.cells import STAGES, Stage
 from tokgraft.config.layout import CONTROL
+from tokgraft.reporting import speeds
 from tokgraft.reporting.compare import compare
 from tokgraft.reporting.evidence import Evidence, corpus_facts
 from tokgraft.reporting.figures import quantity, stage_name
@@ -48,7 +49,7 @@ def leaders(evidence: Evidence, place: PlaceSummary, stage: Stage) -> Leaders | 
 def headline(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
     """The findings over all places, most important first."""
     found = [*_winners(evidence, places), *_training(places), *_against_control(places), *_forgetting(places)]
-    return [*found, *_tokens(places), *_choices(places)]
+    return [*found, *speeds.sentences(places), *_tokens(places), *_choices(places)]
 
 
 def place_findings(evidence: Evidence, place: PlaceSummary) -> list[str]:
@@ -233,7 +234,7 @@ def limits(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
         found.append(f"Choice tasks have {span} items: at {items[0]} items one standard error is about {error:.1%}.")
     domains = f" ({'; '.join(sorted(registers))})" if (registers := _registers(evidence)) else ""
     found.append(f"Held-out pages come from the same corpora as the training text, so the scores speak for that domain{domains}.")
-    return found
+    return [*found, *speeds.limits(places)]
 
 
 def _corpora(evidence: Evidence) -> list[str]:

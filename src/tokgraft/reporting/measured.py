@@ -1,4 +1,4 @@
-"""Everything of a report that depends on the machine, in one table: no other table holds a second or a speed.
+"""What a report says of seconds, in one table: beside it only speed.csv depends on the machine.
 
 So the other tables follow from the scores alone, and the manifest can hold their hashes.
 """
@@ -12,7 +12,7 @@ KEY = ("model", "language", "tokenizer", "method", "recipe", "seed", "stage")
 
 
 def table(evidence: Evidence) -> Table:
-    """One row for each cell and stage with a score: seconds of transplant, resources and training, and generation speed."""
+    """One row for each cell and stage with a score: seconds of transplant, resources and training."""
     return Table("measured", KEY, [_row(outcome) for outcome in evidence.outcomes if outcome.score is not None])
 
 
@@ -25,13 +25,6 @@ def _row(outcome: Outcome) -> dict[str, Value | str]:
         "resource_seconds": cost.resource_seconds,
         "resource_cpu_seconds": cost.resource_processor,
         "training_seconds": training_cost(cell).seconds if trained else 0.0,
-        "generation_bytes_per_second": generation_speed(outcome),
     }
     sources = (cell.model_folder(outcome.stage), cell.score_folder(outcome.stage))
     return names(outcome) | {name: Value(value, "not measured", sources) for name, value in values.items()}
-
-
-def generation_speed(outcome: Outcome) -> float | None:
-    """Bytes generated per second on the machine that scored; None when it was not measured."""
-    found = outcome.score.speed.get("generation_bytes_per_second") if outcome.score else None
-    return float(found) if isinstance(found, int | float) else None

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tokgraft import artifacts
 from tokgraft.cells import RunCell, Stage, command, identities, identity, versions
 from tokgraft.config.layout import CONTROL
-from tokgraft.reporting import figures, origins, predictors, ranking
+from tokgraft.reporting import figures, origins, predictors, ranking, speeds
 from tokgraft.reporting.evidence import Cost, Evidence, tokenizer_facts, training_cost, transplant_cost
 from tokgraft.reporting.figures import Canvas, quantity, stage_name
 from tokgraft.reporting.findings import headline, limits, place_findings
@@ -72,6 +73,8 @@ def sources(evidence: Evidence) -> list[dict[str, Any]]:
             for role in ("tokenizer", "corpus", "english", "base"):
                 folder = getattr(cell.paths, role)
                 found[folder] = (hashes[role], folder)
+            if cell.paths.speed is not None and artifacts.is_artifact(cell.paths.speed):
+                found[cell.paths.speed] = (hashes["speed"], cell.paths.speed)
             found[outcome.score.folder] = (outcome.score.hash, outcome.score.folder)
             found[cell.model_folder(outcome.stage)] = (hashes[outcome.stage], cell.records(outcome.stage))
     return [
@@ -242,7 +245,7 @@ def _cost_columns(place: PlaceSummary) -> list[Column]:
         fact("uniform baseline", "flat_guess", "{:.2f}", f"bits per byte of a model that finds {figures.BASELINE_WORDS}"),
         fact("tokens/byte", "tokens_per_byte", "{:.3f}", "tokens per byte of held-out text"),
         fact("vocabulary", "tokens", "{:,.0f}", "number of tokens"),
-        Column("generates", "bytes of text per second", lambda row: _speed(place, row)),
+        Column("generates", speeds.HELP, lambda row: speeds.shown(place, row)),
         *(trained if place.final == "trained" else []),
     ]
 
@@ -253,10 +256,6 @@ def _share(row: Summary, name: str) -> Shown:
         return absent("no record of the transplant")
     kinds = ", ".join(f"{kind} {found.share(kind):.0%}" for kind in found.made) if name == "made" else ""
     return number(found.shares[name], "{:.1%}", of_model(row, "init"), kinds)
-
-
-def _speed(place: PlaceSummary, row: Summary) -> Shown:
-    return number(row.speed.get(place.final), "{:,.0f} B/s", of_scores(row.group, _last(row)))
 
 
 def _last(row: Summary) -> Stage:

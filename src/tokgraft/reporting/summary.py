@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from tokgraft.cells import STAGES, Stage
+from tokgraft.cells import STAGES, CellSpeed, Stage, cell_speed
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting.compare import Comparison, interval
 from tokgraft.reporting.evidence import Cost, Evidence, Group, training_cost
-from tokgraft.reporting.measured import generation_speed
 from tokgraft.scoring.statistics import Interval
 
 Place = tuple[str, str, str]
@@ -38,7 +37,7 @@ class Summary:
         accuracy: Stage -> task -> accuracy.
         facts: flat_guess, tokens_per_byte, tokens (size of the vocabulary) as scored.
         cost: Training totals, averaged over seeds.
-        speed: Stage -> generation speed in bytes/s on the machine that scored.
+        speed: How fast the model is with this vocabulary beside the original.
         reasons: Stage -> why there is no score.
     """
 
@@ -49,7 +48,7 @@ class Summary:
     accuracy: dict[Stage, dict[str, Interval]]
     facts: dict[str, float]
     cost: Cost
-    speed: dict[Stage, float]
+    speed: CellSpeed
     reasons: dict[Stage, str]
 
     @property
@@ -175,7 +174,6 @@ def _summary(evidence: Evidence, group: Group, task: str, several: bool) -> Summ
     bits: dict[Stage, Interval] = {}
     english: dict[Stage, Interval] = {}
     accuracy: dict[Stage, dict[str, Interval]] = {}
-    speed: dict[Stage, float] = {}
     reasons: dict[Stage, str] = {}
     for stage in STAGES:
         scores = group.scores(stage)
@@ -189,11 +187,8 @@ def _summary(evidence: Evidence, group: Group, task: str, several: bool) -> Summ
                 into[stage] = found
         choices = {one.slug: interval(evidence, group, stage, one.slug) for one in scores[0].choices()}
         accuracy[stage] = {slug: one for slug, one in choices.items() if one is not None}
-        speeds = [one for outcome in group.outcomes[stage] if (one := generation_speed(outcome)) is not None]
-        if speeds:
-            speed[stage] = fmean(speeds)
     label = f"{group.method} · {group.tokenizer}" if several and group.method != CONTROL else group.method
-    return Summary(group, label, bits, english, accuracy, _facts(group, task), _cost(group), speed, reasons)
+    return Summary(group, label, bits, english, accuracy, _facts(group, task), _cost(group), cell_speed(group.cells[0]), reasons)
 
 
 def _facts(group: Group, task: str) -> dict[str, float]:

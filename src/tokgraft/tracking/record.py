@@ -12,7 +12,7 @@ from typing import Any
 
 from tokgraft import artifacts
 from tokgraft.artifacts import canonical_json
-from tokgraft.cells import CellList, RunCell, Score, Stage, bits_task, flatten, identities, missing, read_facts, read_jsonl, read_score
+from tokgraft.cells import CellList, RunCell, Score, Stage, bits_task, cell_speed, flatten, identities, missing, read_facts, read_jsonl, read_score
 from tokgraft.tracking.views import PARAMETERS
 
 FORM = 3  # raised when records of the same artifacts change, so that they are published again
@@ -208,7 +208,8 @@ def _metrics(cell: RunCell, scores: Mapping[Stage, Score]) -> Iterator[tuple[str
         for fact in ("flat_guess", "tokens_per_byte", "tokens"):
             if (number := score.fact(fact)) is not None:
                 yield f"{stage}/{fact}", number
-        yield from _numbers(f"{stage}/speed", score.speed)
+    if (speed := cell_speed(cell).speed) is not None:
+        yield from _numbers("speed", speed.summary())
     for role, file, label in (("init", "transplant.json", "transplant"), ("trained", "training.json", "training")):
         if role not in cell.stages:
             continue
