@@ -40,6 +40,7 @@ include: "workflow/rules/resource.smk"
 include: "workflow/rules/transplant.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/score.smk"
+include: "workflow/rules/speed.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -108,6 +108,10 @@ class Places:
         chosen = self.matrix.resources(method)
         return {role: self.resource(chosen.get(role, role), model, language, recipe) for role in self._resources_of(method)}
 
+    def speed(self, model: str, language: str, recipe: str) -> str:
+        """Speed of a base model with its own vocabulary and with a new one: no method and no training changes it."""
+        return layout.speed(self.model(model), self.language(language), recipe)
+
     def adapted(self, model: str, language: str, recipe: str, method: str, seed: int | str, stage: str) -> str:
         """Adapted model; `stage` is `init` or the slug of the training recipe."""
         return layout.adapted(self.model(model), self.language(language), recipe, self.method(method), seed, stage)
@@ -129,6 +133,8 @@ class Places:
             "init": self.adapted(*place, layout.INIT),
             "score_init": self.scores(*place, layout.INIT),
         }
+        if cell.tokenizer != layout.ORIGINAL:
+            found["speed"] = self.speed(*place[:3])
         if cell.recipe != layout.INIT:
             found |= {"trained": self.adapted(*place, cell.recipe), "score_trained": self.scores(*place, cell.recipe)}
         return found
@@ -166,11 +172,11 @@ def _changed_text(experiment: Experiment) -> dict[str, Any] | None:
 
 def listing(matrix: Matrix) -> dict[str, Any]:
     """What the report and the tracking stage are told: every cell with its folders, and names for people."""
-    places, wanted = Places(matrix), matrix.experiment.tokenizer_evaluation is not None
-    cells = []
+    places, cells = Places(matrix), []
+    # Tables and store know of these only where the experiment asks for them.
+    wanted = {"evaluation": matrix.experiment.tokenizer_evaluation is not None, "speed": matrix.experiment.speed}
     for cell in matrix.cells:
-        # Tables and store know of evaluations only where the experiment asks for them.
-        paths = {role: folder for role, folder in places.cell(cell).items() if wanted or role != "evaluation"}
+        paths = {role: folder for role, folder in places.cell(cell).items() if wanted.get(role, True)}
         cells.append({**cell.__dict__, "paths": paths, "reason": None})
     return {
         "experiment": matrix.experiment.name,

@@ -26,6 +26,7 @@ ENTRIES = {
     "transplant": "transplant",
     "train": "training.run",
     "score": "scoring.run",
+    "speed": "scoring.timing",
     "report": "reporting.build",
     "check": "reporting.checks",
     "publish": "tracking.publishing",

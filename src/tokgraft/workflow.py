@@ -134,6 +134,10 @@ class Workflow:
     def _score_folders(self, at: Slugs) -> dict[str, str]:
         return {"model": self._adapted(at, at.stage), **self._texts(at)}
 
+    def _speed_folders(self, at: Slugs) -> dict[str, str]:
+        tokenizer = self.at.tokenizer(at.model, at.language, at.tokenizer)
+        return {"base": self.at.base(at.model), "tokenizer": tokenizer, "corpus": self.at.corpus(at.language)}
+
     def _adapted(self, at: Slugs, stage: str) -> str:
         return self.at.adapted(at.model, at.language, at.tokenizer, at.method, at.seed, stage)
 
@@ -241,11 +245,12 @@ class Workflow:
     # --- targets and wildcards --------------------------------------------------------------------------------------
 
     def finished(self, wildcards: Any = None) -> list[str]:
-        """What tables and tracking wait for: every cell scored before and (unless it is zero-shot) after training, its tokenizer, evaluations.
+        """What tables and tracking wait for: every cell scored before and (unless it is zero-shot) after training, its tokenizer, evaluations, speed.
 
         An input function, so that a job on a cluster, which reads the rules anew, does not list every cell.
         """
-        return [*self.edges("score_init", "score_trained", "tokenizer"), *self.evaluations_wanted()]
+        speed = self.edges("speed") if self.matrix.experiment.speed else []
+        return [*self.edges("score_init", "score_trained", "tokenizer"), *self.evaluations_wanted(), *speed]
 
     def evaluations(self, wildcards: Any = None) -> list[str]:
         """Evaluations of every tokenizer of the matrix."""

@@ -55,7 +55,24 @@ def test_the_default_experiment_is_the_main_job(project: Project) -> None:
         "transplant_apply": 13,
         "train_continue": 13,
         "score_model": 26,
+        "speed_measure": 3,
     }
+
+
+def test_speed_is_measured_once_for_all_methods_and_recipes_of_a_vocabulary(project: Project) -> None:
+    assert plan(project, GRID)["speed_measure"] == 1
+    assert plan(project, GRID | {"methods": ["none", "random"], "seeds": [0, 1]})["speed_measure"] == 1
+    assert plan(project, GRID | {"languages": ["deu_Latn", "ell_Grek"]})["speed_measure"] == 2
+    assert plan(project, GRID | {"methods": ["none"]})["speed_measure"] == 0, "the control keeps the original vocabulary"
+    assert plan(project, GRID, speed=False)["speed_measure"] == 0
+
+
+def test_nothing_of_a_run_is_beside_a_measurement_of_speed(project: Project) -> None:
+    project.write("config/experiments/trial.yaml", config_of(GRID))
+    flags = ("--dry-run", "--configfile", "config/experiments/trial.yaml", "--printshellcmds")
+    for cores in ("1", "5"):
+        said = project.snakemake(*flags, "--cores", cores).stdout
+        assert re.search(rf"tokgraft speed .*--threads {cores} ", said), "it takes every core of the run"
 
 
 def test_evaluations_are_made_when_wanted(project: Project) -> None:

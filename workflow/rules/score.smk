@@ -1,4 +1,4 @@
-"""Scoring: bits per byte, harness tasks and generation speed, before (`init`) and after training.
+"""Scoring: bits per byte and harness tasks, before (`init`) and after training.
 
 REQUIRED: an adapted model, the language's corpus and the English one, files in config/tasks/.
 OUTPUT: results/scores/<model>/<language>/<tokenizer>/<method>/s<seed>/<stage>~<tasks>/ (scores, samples per document); `~<tasks>` is a key of the tasks.

@@ -70,6 +70,9 @@ class Experiment(ConfigFile):
     tokenizer_evaluation: TokenizerEvaluation | None = Field(
         None, description="Evaluate every tokenizer of the matrix, with these settings ({}: the defaults); null: only when asked for."
     )
+    speed: bool = Field(
+        True, description="Measure how much faster each new vocabulary makes its model; such a job takes every core of the run for itself."
+    )
     splits: Splits = Field(default_factory=Splits, description="How pages are split.")
     max_corpus_bytes: int | None = Field(None, gt=0, le=bounds.BYTES, description="Cap on every corpus, for small trials.")
     bootstrap_draws: int = Field(10_000, ge=100, le=10**6, description="Draws of the paired bootstrap.")
