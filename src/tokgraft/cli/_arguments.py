@@ -81,6 +81,18 @@ devices = Whole(Range(0, 4096))  # GPUs, processes; 0 leaves the choice to the p
 nodes = Whole(Range(1, 4096))
 port = Whole(Range(1, 65535))
 shard = Whole(Range(0, 499))
+repeats = Whole(Range(2, 1000))  # of a measurement: fewer give no interval
+
+
+def duration(text: str) -> float:
+    """Seconds, at most a day."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= 86_400:  # NaN is not, either
+        raise _wrong(f"{_shortened(text)} is no time", "give a number of seconds from 0 to 86400")
+    return found
 
 
 def folder(text: str) -> Path:

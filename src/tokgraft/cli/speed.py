@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from tokgraft import launch, skipping
+from tokgraft.cli import _arguments as arguments
 
 HELP = "measure how fast a model reads and generates with its own vocabulary and with a new one"
 EXAMPLES = """  tokgraft speed --base results/models/pocket/base --tokenizer results/tokenizers/pocket/deu_Latn/bpe8k \\
@@ -16,23 +16,28 @@ EXAMPLES = """  tokgraft speed --base results/models/pocket/base --tokenizer res
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument("--base", type=Path, required=True, metavar="DIR", help="original model with its own tokenizer")
+    parser.add_argument("--base", type=arguments.model, required=True, metavar="DIR", help="original model with its own tokenizer")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--model", type=Path, metavar="DIR", help="adapted model with its tokenizer")
-    what.add_argument("--tokenizer", type=Path, metavar="DIR", help="new tokenizer: the original model is given tables of its size")
-    parser.add_argument(
-        "--corpus", type=Path, required=True, metavar="DIR", help="corpus artifact of the language; its test pages are read"
+    what.add_argument("--model", type=arguments.model, metavar="DIR", help="adapted model with its tokenizer")
+    what.add_argument(
+        "--tokenizer", type=arguments.folder, metavar="DIR", help="new tokenizer: the original model is given tables of its size"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--corpus", type=arguments.folder, required=True, metavar="DIR", help="corpus artifact of the language; its test pages are read"
+    )
+    parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="folder to write")
     skipping.add_arguments(parser)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: every core this process may use)")
-    launch.add_arguments(parser)
-    parser.add_argument("--repeats", type=int, default=7, metavar="N", help="paired repeats (default: 7)")
-    parser.add_argument("--seconds", type=float, default=1.0, metavar="S", help="least time of one repeat of the original (default: 1)")
+    parser.add_argument("--device", type=arguments.device, default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    parser.add_argument("--threads", type=arguments.threads, metavar="N", help="CPU threads (default: every core this process may use)")
+    arguments.add_devices(parser)
+    parser.add_argument("--repeats", type=arguments.repeats, default=7, metavar="N", help="paired repeats (default: 7)")
     parser.add_argument(
-        "--patience", type=float, default=60.0, metavar="S", help="seconds to wait, in all, until other processes are quiet (default: 60)"
+        "--seconds", type=arguments.duration, default=1.0, metavar="S", help="least time of one repeat of the original (default: 1)"
     )
+    parser.add_argument(
+        "--patience", type=arguments.duration, default=60.0, metavar="S",
+        help="seconds to wait, in all, until other processes are quiet (default: 60)",
+    )  # fmt: skip
     parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that the model folders bring")
 
 
