@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = (arguments.folder, arguments.model)
 OWN = {
     arguments.address, arguments.maybe_named_folder, arguments.device, arguments.file, arguments.folder, arguments.model, arguments.named_folder, arguments.place, arguments.setting,
-    arguments.settings, arguments.text,
+    arguments.settings, arguments.text, arguments.duration,
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from tokgraft.artifacts import canonical_json
 from tokgraft.cells import CellList, RunCell, Score, Stage, bits_task, cell_speed, flatten, identities, missing, read_facts, read_jsonl, read_score
 from tokgraft.tracking.views import PARAMETERS
 
-FORM = 3  # raised when records of the same artifacts change, so that they are published again
+FORM = 4  # raised when records of the same artifacts change, so that they are published again
 USAGE = "system.jsonl"  # of the training job; what it holds differs from run to run, so it counts for no fingerprint
 SETTINGS = ("base", "corpus", "tokenizer", "init", "trained", "score_init", "score_trained")
 SMALL_FILES = {
