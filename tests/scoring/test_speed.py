@@ -277,7 +277,7 @@ def test_what_cannot_be_measured_is_refused_before_work(german, make_tokenizer, 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"alone": 1}', '{"summary": {}, "alone": null, "repeats": []}'])
 def test_a_damaged_file_is_a_clear_error(text, tmp_path):
-    with artifacts.create(tmp_path / "s", "speed", {}, volatile=[timing.FILE]) as folder:
+    with artifacts.create(tmp_path / "s", "speed", {}) as folder:
         (folder / "passages.jsonl").write_text("{}\n")
         (folder / timing.FILE).write_text(text)
     with pytest.raises(DataError, match=r"speed\.json is damaged"):

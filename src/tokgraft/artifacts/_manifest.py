@@ -30,8 +30,9 @@ OF_OTHERS = {".snakemake_timestamp", ".gitignore"}  # Snakemake and DVC leave th
 _OF_MODELS = frozenset({"timing.json", "timing.jsonl", "system.jsonl"})
 VOLATILE: dict[str, frozenset[str]] = {
     "model": _OF_MODELS,
-    "scores": frozenset({"speed.json", *(f"{layout.RECORDS}/{name}" for name in (RUN, *_OF_MODELS))}),
-    "tables": frozenset({"measured.csv", "report.html", "runs.json"}),
+    "scores": frozenset(f"{layout.RECORDS}/{name}" for name in (RUN, *_OF_MODELS)),
+    "speed": frozenset({"speed.json"}),
+    "tables": frozenset({"measured.csv", "speed.csv", "report.html", "runs.json"}),
 }
 
 _SETTLED = 2_000_000_000  # ns; a younger file may change again without a new time stamp, so its hash is not kept

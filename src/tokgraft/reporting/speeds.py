@@ -100,7 +100,9 @@ def shown(place: PlaceSummary, row: Summary) -> Shown:
     note = "the original" if row.is_control else f"×{factor.mean:.2f} [{factor.low:.2f}, {factor.high:.2f}]"
     tone = ("good" if factor.low > 1 else "bad") if factor.excludes_one and not row.is_control else ""
     tip = f"{rate.low:.1f} to {rate.high:.1f} B/s in {factor.n} paired repeats, {where(found.speed)}. "
-    return Shown(f"{rate.median:,.0f} B/s", f"{rate.median}", note, f"{tip}{found.folder} · manifest {identity(found.folder)[:12]}", None, tone)
+    return Shown(
+        f"{rate.median:,.0f} B/s", f"{rate.median}", note, f"{tip}{found.folder} · manifest {identity(found.folder)[:12]}", None, tone
+    )
 
 
 def where(speed: Speed) -> str:

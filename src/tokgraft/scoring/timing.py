@@ -23,7 +23,7 @@ from tokgraft.logs import log
 from tokgraft.scoring import alone, results
 from tokgraft.scoring.device import find_device
 from tokgraft.scoring.heldout import Held, in_hash_order, read_held
-from tokgraft.scoring.speed import FILE, KIND, SIDES, Repeat, Run, Speed, Timing, Which
+from tokgraft.scoring.speed import KIND, SIDES, Repeat, Run, Speed, Timing, Which
 from tokgraft.scoring.tasks.bits_per_byte import cut_text
 
 LIBRARIES = ("torch", "transformers", "tokenizers")
@@ -145,7 +145,7 @@ def speed(
     held = read_held(corpus)
     inputs = {"base": base, "corpus": corpus, **{role: path for role, path in (("model", model), ("tokenizer", tokenizer)) if path}}
     settings = {"repeats": repeats, "seconds": seconds, "prompt_bytes": PROMPT_BYTES, "output_bytes": OUTPUT_BYTES}
-    with artifacts.create(out, KIND, settings, inputs, LIBRARIES, [FILE]) as folder, alone.only_one():
+    with artifacts.create(out, KIND, settings, inputs, LIBRARIES) as folder, alone.only_one():
         sides = _sides(base, model, tokenizer, device, threads, trust_remote_code)
         texts = passages(held, min(_context(side.model) for side in sides))
         results.write_lines(folder / "passages.jsonl", _described(texts, sides))

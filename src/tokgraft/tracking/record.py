@@ -12,7 +12,20 @@ from typing import Any
 
 from tokgraft import artifacts
 from tokgraft.artifacts import canonical_json
-from tokgraft.cells import CellList, RunCell, Score, Stage, bits_task, cell_speed, flatten, identities, missing, read_facts, read_jsonl, read_score
+from tokgraft.cells import (
+    CellList,
+    RunCell,
+    Score,
+    Stage,
+    bits_task,
+    cell_speed,
+    flatten,
+    identities,
+    missing,
+    read_facts,
+    read_jsonl,
+    read_score,
+)
 from tokgraft.tracking.views import PARAMETERS
 
 FORM = 4  # raised when records of the same artifacts change, so that they are published again
