@@ -12,7 +12,7 @@ import pytest
 from synthetic_cells import SPEED, build, write_speed
 
 from tokgraft.cells import cell_speed, load_cells
-from tokgraft.errors import DataError
+from tokgraft.errors import TokgraftError
 from tokgraft.reporting import speeds
 from tokgraft.reporting.build import build_report
 from tokgraft.reporting.compare import comparisons
@@ -131,5 +131,5 @@ def test_one_that_is_missing_or_skipped_has_its_reason(project):
     shutil.rmtree(cell.paths.speed)
     write_speed(cell.paths.speed, "bpe8k")
     (cell.paths.speed / "speed.json").write_text("{")
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(TokgraftError, match="is damaged"):
         told(project)

@@ -12,7 +12,7 @@ import pytest
 from tokgraft import artifacts
 from tokgraft.cli import main
 from tokgraft.errors import ConfigError, DataError, ModelError
-from tokgraft.scoring import alone, timing
+from tokgraft.scoring import alone
 from tokgraft.scoring.alone import Reading, Watch
 from tokgraft.scoring.heldout import read_held
 from tokgraft.scoring.speed import Alone, Repeat, Run, Speed, Timing, factor, read_speed
@@ -279,6 +279,6 @@ def test_what_cannot_be_measured_is_refused_before_work(german, make_tokenizer, 
 def test_a_damaged_file_is_a_clear_error(text, tmp_path):
     with artifacts.create(tmp_path / "s", "speed", {}) as folder:
         (folder / "passages.jsonl").write_text("{}\n")
-        (folder / timing.FILE).write_text(text)
+        (folder / "speed.json").write_text(text)
     with pytest.raises(DataError, match=r"speed\.json is damaged"):
         read_speed(tmp_path / "s")
