@@ -83,8 +83,8 @@ def test_bad_input_is_a_message(place: Path, capsys: pytest.CaptureFixture[str])
     start = ("evaluate", "--tokenizer", place / "mine", "--out", place / "none", "--corpus")
     assert "no test text" in error(*start, place / "empty")
     assert "no word" in error(*start, place / "signs")
-    assert "absent does not exist" in error(*start, place / "absent")
-    assert "no tokenizer.json" in error("evaluate", "--tokenizer", place, "--out", place / "none", "--corpus", place / "deu")
+    assert "there is no folder" in error(*start, place / "absent")
+    assert "no tokenizer.json" in error("evaluate", "--tokenizer", place / "eng", "--out", place / "none", "--corpus", place / "deu")
     assert "did you mean alpha" in error(*start, place / "deu", "--settings", '{"alpah": 2}')
     assert "does not exist" in error(*start, place / "deu", "--settings", '{"dictionary": "nowhere.txt"}')
     assert "no text" in error("compare", place / "mine", "--out", place / "x.html")
@@ -129,4 +129,4 @@ def test_tokenizers_side_by_side(place: Path, tmp_path: Path) -> None:
     assert found["tokenizers"][0]["tokens"] == sum(text["rows"][0]["tokens"] for text in found["texts"])
     assert "<i>Größe" not in page and "http" not in page
     with pytest.raises(DataError, match="does not exist"):
-        compare_tokenizers([place / "mine"], out, file=tmp_path / "none")
+        compare_tokenizers([place / "mine"], tmp_path / "other.html", file=tmp_path / "none")
