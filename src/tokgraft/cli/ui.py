@@ -24,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the comparisons, and show the UI until it is interrupted."""
+    import signal
+
     from tokgraft.logs import log
     from tokgraft.tracking import links, ui
     from tokgraft.tracking.mlflow_store import default_uri, file_of
@@ -32,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     file = file_of(uri)
     if file is not None and not file.is_file():
         raise ui.UiError(f"there is no tracking store {file}", "run an experiment, or publish one: tokgraft publish --cells FILE")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that no server is left behind
     port = args.port or links.PORT
     server = None if uri.startswith("http") else ui.start(uri, port)
     home = links.home(uri) if server is None else links.local(port)
@@ -48,4 +51,4 @@ def run(args: argparse.Namespace) -> int:
         return 0
     finally:
         if server is not None:
-            server.terminate()
+            ui.stop(server)

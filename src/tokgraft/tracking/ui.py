@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 import urllib.request
 import webbrowser
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +90,12 @@ def start(uri: str, port: int) -> subprocess.Popen[bytes]:
             free.bind((HOST, port))
         except OSError as error:
             raise UiError(f"port {port} is taken ({error.strerror})", "end the other UI, or choose another: --port N") from None
-    words = [sys.executable, "-m", "mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
+    quiet = ["--workers", "1", "--uvicorn-opts", "--log-level warning"]  # a line for each request would push the addresses off the screen
+    words = [sys.executable, "-m", "mlflow", "ui", "--host", HOST, "--port", str(port), *quiet]
     # The address of the store is no argument: everybody on the machine can read those, and it may hold a password. Without jobs (scorers of
     # traces, which are not used here) the server is one process instead of eight.
     settings = {**ENVIRONMENT, "MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    server = subprocess.Popen(words, env={**os.environ, **settings})
+    server = subprocess.Popen(words, env={**os.environ, **settings}, start_new_session=True)
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until and server.poll() is None:
         try:
@@ -100,8 +103,19 @@ def start(uri: str, port: int) -> subprocess.Popen[bytes]:
                 return server
         except OSError:
             time.sleep(0.5)
-    server.terminate()
+    stop(server)
     raise UiError(f"the UI of {masked(uri)} does not start", "read what mlflow says above")
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """End a server with all its processes; `mlflow ui` itself does not end when it is only asked to."""
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(timeout=3.0)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
 
 
 def show(address: str) -> None:
