@@ -184,7 +184,7 @@ def test_recipes_that_cannot_work(recipe: dict[str, object], error: type[Excepti
 
 
 def test_missing_inputs(target: Path, tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="not a finished artifact"):
+    with pytest.raises(ArtifactError, match="does not exist"):
         build_tokenizer(BPE, tmp_path / "none", tmp_path / "out")
     with pytest.raises(TokenizerError, match=r"no tokenizer\.json"):
         build_tokenizer(BPE, target, tmp_path / "out", base=tmp_path)
