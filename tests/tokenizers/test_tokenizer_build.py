@@ -186,11 +186,14 @@ def test_recipes_that_cannot_work(recipe: dict[str, object], error: type[Excepti
 def test_missing_inputs(target: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="does not exist"):
         build_tokenizer(BPE, tmp_path / "none", tmp_path / "out")
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "x").write_text("")
     with pytest.raises(TokenizerError, match=r"no tokenizer\.json"):
-        build_tokenizer(BPE, target, tmp_path / "out", base=tmp_path)
-    (tmp_path / "tokenizer.json").write_text('{"version": "1.0", "mod')
+        build_tokenizer(BPE, target, tmp_path / "out", base=base)
+    (base / "tokenizer.json").write_text('{"version": "1.0", "mod')
     with pytest.raises(TokenizerError, match="damaged"):
-        build_tokenizer(BPE, target, tmp_path / "out", base=tmp_path)
+        build_tokenizer(BPE, target, tmp_path / "out", base=base)
 
 
 @pytest.fixture
