@@ -97,7 +97,6 @@ class CellList(Strict):
     cells: list[RunCell] = Field(min_length=1, description="Its cells.")
     names: dict[str, dict[str, str]] = Field(default_factory=dict, description="Kind (languages, models) -> slug -> name for people.")
     licences: dict[str, str] = Field(default_factory=dict, description="Slug of a base model -> licence of its weights.")
-    bootstrap_draws: int = Field(10_000, ge=100, description="Draws of the paired bootstrap.")
 
     def name(self, kind: str, slug: str) -> str:
         """The name for people of a slug; the slug itself when none was given."""

@@ -181,7 +181,6 @@ def listing(matrix: Matrix) -> dict[str, Any]:
     return {
         "experiment": matrix.experiment.name,
         "description": matrix.experiment.description,
-        "bootstrap_draws": matrix.experiment.bootstrap_draws,
         "names": {
             "languages": {slug: language.name for slug, language in matrix.languages.items()},
             "models": {slug: model.name for slug, model in matrix.models.items()},

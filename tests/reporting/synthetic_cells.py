@@ -33,7 +33,7 @@ DEMO = [
 ]
 
 
-def build(root: Path, demo=DEMO, seeds=(0,), pages: int = 40, draws: int = 500, zero_shot: bool = False) -> Path:
+def build(root: Path, demo=DEMO, seeds=(0,), pages: int = 40, zero_shot: bool = False) -> Path:
     """Write a tree of artifacts below `root` (paths in the cell list are relative to it); the path of its cell list.
 
     `demo` holds (model, language, methods) or (model, language, methods, tokenizer).
@@ -46,7 +46,7 @@ def build(root: Path, demo=DEMO, seeds=(0,), pages: int = 40, draws: int = 500, 
             for seed in seeds:
                 cells.append(_cell(root, model, language, tokenizer, method, layout.INIT if zero_shot else f"{model}-demo", seed, pages))
     listing = {
-        "experiment": "demo", "description": "An invented experiment.", "bootstrap_draws": draws, "cells": cells,
+        "experiment": "demo", "description": "An invented experiment.", "cells": cells,
         "names": {"languages": {"deu_Latn": "German", "ell_Grek": "Greek"}, "models": {"pocket": "Pocket", "smollm2-135m": "SmolLM2 135M"}},
     }  # fmt: skip
     path = root / layout.cells("demo")

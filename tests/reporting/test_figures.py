@@ -41,7 +41,7 @@ def drawn(request, tmp_path_factory):
             patch.setitem(LEVELS, method, both)
         patch.setattr(figures, "save", keep)
         patch.setattr(ranking, "save", keep)
-        listing = build(root, [("pocket", "deu_Latn", list(levels))], pages=8, draws=100)
+        listing = build(root, [("pocket", "deu_Latn", list(levels))], pages=8)
         patch.chdir(root)
         evidence = gather(load_cells(listing))
         places = summarise(evidence, [])

@@ -41,8 +41,12 @@ def test_what_goes_along_everywhere_comes_first_and_noise_includes_zero():
     found = predictors.correlations([setting(bits, metrics), setting([2 * b for b in bits], metrics, "ell_Grek")])
     assert [one.metric for one in found] == ["fertility", "premium over English"]  # a constant metric has no correlation
     assert (found[0].mean, found[0].low, found[0].high, found[0].tokenizers) == (pytest.approx(1), pytest.approx(1), pytest.approx(1), 6)
-    assert found[1].low < found[1].mean < found[1].high and not found[1].excludes_zero
-    assert "fertility says most" in predictors.words(found) and "more bits where it is larger" in predictors.words(found)
+    assert found[1].low < found[1].mean < found[1].high and not found[1].claimed and not found[0].claimed
+    assert predictors.words(found) == "Nothing is claimed over 6 tokenizers and 2 settings: that takes 10 tokenizers."
+    names, more = [f"t{number}" for number in range(10)], {"fertility": [float(number) for number in range(10)]}
+    enough = predictors.correlations([setting([1 + 0.1 * number for number in range(10)], more, names=names)])
+    assert enough[0].claimed and "fertility has the strongest correlation with bits per byte over 10 tokenizers" in predictors.words(enough)
+    assert "more bits where it is larger" in predictors.words(enough)
     # Languages with the same recipes are no further evidence: the interval does not shrink.
     (alone,) = [one for one in predictors.correlations([setting(bits, metrics)]) if one.metric == "premium over English"]
     assert (alone.low, alone.high) == (found[1].low, found[1].high)

@@ -117,7 +117,7 @@ def test_zero_shot_cells_are_ranked_by_what_they_score_untrained(tmp_path, monke
     page = (OUT / "report.html").read_text()
     assert "bits/byte, trained" not in page and "training FLOPs" not in page and "zero-shot transplants" in page
     assert "Right after the transplant, focus has the fewest" in page and "right after the transplant focus is worse" not in page
-    assert 'from_pretrained("results/models/pocket/deu_Latn/bpe8k/focus/s0/init")' in page
+    assert 'from_pretrained("results/models/pocket/deu_Latn/original/none/s0/init")' in page and "Keep the original" in page
     assert check_products(load_cells(CELLS)) == []
 
 

@@ -311,7 +311,6 @@ def test_what_an_experiment_changes_is_in_the_path(project: Project) -> None:
         "weak": {"resources": {"token_vectors": {"params": {"dim": 7}}}},
         "fuzzy": {"methods": {"focus": {"params": {"fuzzy_match_all": True}}}},
         "tasks": {"grids": [{**GRID, "tasks": ["bpb", "heading"]}]},
-        "draws": {"bootstrap_draws": 500},
         "cards": {"tokenizer_evaluation": {"draws": 300}},
     }
     found: dict[str, dict[str, dict[str, str]]] = {}

@@ -162,7 +162,7 @@ def test_experiments_leave_each_others_results_valid(finished: Project) -> None:
     before = manifests(finished)
     own = {path.name: path.read_bytes() for path in (finished.root / OWN).glob("*.*")}
     for name, settings in more.items():
-        finished.write(f"config/experiments/{name}.yaml", {"name": name, "bootstrap_draws": 500, **settings})
+        finished.write(f"config/experiments/{name}.yaml", {"name": name, **settings})
     running = [finished.start("snakemake", "--configfile", f"config/experiments/{name}.yaml", "--cores", "1") for name in more]
     for one in running:
         said, _ = one.communicate(timeout=1200)

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from tokgraft.cells import load_cells
 
     cells = load_cells(args.cells)
-    logs.opening({"experiment": cells.experiment, "cells": len(cells.cells), "bootstrap_draws": cells.bootstrap_draws})
+    logs.opening({"experiment": cells.experiment, "cells": len(cells.cells)})
     if args.check:
         from tokgraft.reporting.checks import check_products
 

@@ -75,4 +75,3 @@ class Experiment(ConfigFile):
     )
     splits: Splits = Field(default_factory=Splits, description="How pages are split.")
     max_corpus_bytes: int | None = Field(None, gt=0, le=bounds.BYTES, description="Cap on every corpus, for small trials.")
-    bootstrap_draws: int = Field(10_000, ge=100, le=10**6, description="Draws of the paired bootstrap.")

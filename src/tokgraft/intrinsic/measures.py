@@ -15,13 +15,14 @@ import numpy.typing as npt
 from tokgraft.errors import DataError
 from tokgraft.intrinsic.counts import Counts, Ints, token_counts
 from tokgraft.intrinsic.inputs import Subject
-from tokgraft.scoring.statistics import Samples, bootstrap_interval
 from tokgraft.vocab import overlap
 
 Floats = npt.NDArray[np.float64]
 Valued = dict[str, Any]
 DISTRIBUTION_DRAWS = 200
 """A draw of a whole distribution costs as much as a pass over its tokens."""
+RESAMPLED_AT_ONCE = 4_000_000
+"""Page indices held at once while resampling."""
 
 
 def ratio(top: Ints | Floats, bottom: Ints, draws: int) -> Valued:
@@ -32,9 +33,19 @@ def ratio(top: Ints | Floats, bottom: Ints, draws: int) -> Valued:
     kept = bottom > 0
     if kept.sum() < 2 or top[~kept].any():
         return {"value": round(above / below, 6), "interval": []}
-    samples = Samples(tuple(map(str, range(int(kept.sum())))), top[kept].astype(float), bottom[kept].astype(float))
-    interval = bootstrap_interval([samples], draws=draws)
-    return {"value": round(above / below, 6), "interval": [round(interval.low, 6), round(interval.high, 6)]}
+    resampled = _resampled(top[kept].astype(float), bottom[kept].astype(float), draws)
+    return {"value": round(above / below, 6), "interval": [round(float(bound), 6) for bound in np.quantile(resampled, (0.025, 0.975))]}
+
+
+def _resampled(top: Floats, bottom: Floats, draws: int) -> Floats:
+    """Ratios of sums over pages sampled with replacement, in parts of a bounded size, shape (draws,)."""
+    rng, pages = np.random.default_rng(0), len(top)
+    rows = max(1, min(draws, RESAMPLED_AT_ONCE // pages))
+    parts = []
+    for start in range(0, draws, rows):
+        chosen = rng.integers(0, pages, size=(min(rows, draws - start), pages))
+        parts.append(top[chosen].sum(1) / bottom[chosen].sum(1))
+    return np.concatenate(parts)
 
 
 def lengths(counts: Counts, draws: int, reference: Counts | None = None) -> dict[str, Valued]:

@@ -40,7 +40,7 @@ def build_report(cells: CellList, out: Path) -> None:
         ranking.table(ranked), *([predictors.table(correlated, compared)] if correlated else []),
     ]  # fmt: skip
     seconds = [table for table in (measured.table(evidence), speeds.table(evidence)) if table.rows or table.name == "measured"]
-    settings = {"experiment": cells.experiment, "description": cells.description, "draws": cells.bootstrap_draws, "cells": _asked(cells)}
+    settings = {"experiment": cells.experiment, "description": cells.description, "cells": _asked(cells)}
     inputs = {f"scores/{one.cell.key}/{one.stage}": one.score.folder for one in evidence.outcomes if one.score is not None}
     inputs |= {f"tokenizers/{cell.model}/{cell.language}/{cell.tokenizer}": cell.paths.tokenizer for cell in cells.cells
                if artifacts.is_artifact(cell.paths.tokenizer)}  # fmt: skip

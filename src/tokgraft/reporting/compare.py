@@ -8,14 +8,7 @@ from dataclasses import dataclass
 from tokgraft.cells import Stage, TaskScore
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting.evidence import Evidence, Group
-from tokgraft.scoring.statistics import (
-    Difference,
-    Interval,
-    bootstrap_interval,
-    detectable,
-    holm,
-    paired_difference,
-)  # fmt: skip
+from tokgraft.scoring.statistics import FEWEST, Difference, Interval, holm, paired_difference, score_interval
 
 REFERENCES = (CONTROL, "random", "mean")
 
@@ -32,7 +25,6 @@ class Comparison:
             `untouched` (the original model before any training), or the plain initialiser of a chain (`plain mean`).
         difference: The paired difference.
         p_holm: p-value corrected over the methods compared with the same reference.
-        detectable: Smallest true difference a comparison of this size would find with 80% power; None over several seeds.
     """
 
     group: Group
@@ -43,7 +35,6 @@ class Comparison:
     reference: str
     difference: Difference
     p_holm: float
-    detectable: float | None
 
     @property
     def is_bits(self) -> bool:
@@ -52,24 +43,33 @@ class Comparison:
 
     @property
     def better(self) -> bool | None:
-        """True: better than the reference; False: worse; None: the interval includes 0, no claim."""
-        if not self.difference.excludes_zero:
-            return None
-        return (self.difference.mean < 0) == self.is_bits
+        """True: better than the reference; False: worse; None: no claim, for the interval includes 0 or there are too few units."""
+        return better(self.difference, self.is_bits)
 
     @property
     def claim(self) -> str:
         """The claim in words."""
-        words = {True: "better", False: "worse", None: "no claim: the interval includes 0"}
-        return words[self.better]
+        return claim_of(self.difference, self.is_bits)
+
+
+def better(difference: Difference, is_bits: bool = True) -> bool | None:
+    """Whether a claimed difference is for the better: fewer bits per byte, or more right answers; None: no claim."""
+    return (difference.mean < 0) == is_bits if difference.claimed else None
+
+
+def claim_of(difference: Difference, is_bits: bool = True) -> str:
+    """What a difference allows to say."""
+    if not difference.enough:
+        return f"no claim: fewer than {FEWEST} {'pages' if is_bits else 'items'}"
+    return {True: "better", False: "worse", None: "no claim: the interval includes 0"}[better(difference, is_bits)]
 
 
 def interval(evidence: Evidence, group: Group, stage: Stage, task: str) -> Interval | None:
-    """Score of a task over the seeds of a group, with its bootstrap interval."""
+    """Score of a task over the seeds of a group, with its interval."""
     tasks = group.tasks(stage, task)
     if not tasks:
         return None
-    return bootstrap_interval([evidence.samples(one) for one in tasks], draws=evidence.cells.bootstrap_draws)
+    return score_interval([evidence.samples(one) for one in tasks])
 
 
 def compare(evidence: Evidence, group: Group, stage: Stage, other: Group, other_stage: Stage, task: str) -> Difference | None:
@@ -82,7 +82,7 @@ def compare(evidence: Evidence, group: Group, stage: Stage, other: Group, other_
     if not ours or not theirs:
         return None
     left, right = ([evidence.samples(one) for one in side] for side in (ours, theirs))
-    return paired_difference(left, right, draws=evidence.cells.bootstrap_draws)
+    return paired_difference(left, right)
 
 
 def comparisons(evidence: Evidence) -> list[Comparison]:
@@ -90,7 +90,7 @@ def comparisons(evidence: Evidence) -> list[Comparison]:
     found: list[Comparison] = []
     for place in evidence.places:
         groups = evidence.within(place)
-        for task in evidence.task_slugs(groups):  # task by task: the same documents are resampled once for all methods
+        for task in evidence.task_slugs(groups):
             for group in groups:
                 found += [one for stage in group.outcomes for one in _against_references(evidence, group, stage, task)]
     return _corrected(found)
@@ -101,7 +101,8 @@ def _against_references(evidence: Evidence, group: Group, stage: Stage, task: st
     for name, other, other_stage in _references(evidence, group, stage):
         difference = compare(evidence, group, stage, other, other_stage, task)
         if difference is not None:
-            found.append(_comparison(evidence, group, stage, task, name, other, other_stage, difference))
+            score = group.tasks(stage, task)[0]
+            found.append(Comparison(group, stage, task, score.metric, score.english, name, difference, 1.0))
     return found
 
 
@@ -118,14 +119,6 @@ def _references(evidence: Evidence, group: Group, stage: Stage) -> Iterable[tupl
         original = evidence.control(group, CONTROL)
         if original is not None and original is not group:
             yield "untouched", original, "init"
-
-
-def _comparison(
-    evidence: Evidence, group: Group, stage: Stage, task: str, name: str, other: Group, other_stage: Stage, difference: Difference
-) -> Comparison:  # fmt: skip
-    ours, theirs = _paired(group, stage, other, other_stage, task)
-    power = detectable(evidence.samples(ours[0]), evidence.samples(theirs[0])) if difference.seeds == 1 else None
-    return Comparison(group, stage, task, ours[0].metric, ours[0].english, name, difference, 1.0, power)
 
 
 def _paired(group: Group, stage: Stage, other: Group, other_stage: Stage, task: str) -> tuple[list[TaskScore], list[TaskScore]]:

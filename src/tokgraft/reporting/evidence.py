@@ -56,6 +56,11 @@ class Group:
         return self.cells[0].method
 
     @property
+    def keeps_tokenizer(self) -> bool:
+        """Whether it is the original model with its own tokenizer, alone or with refiners: no transplant."""
+        return self.method.partition("+")[0] == CONTROL
+
+    @property
     def place(self) -> tuple[str, str, str]:
         """What is compared with each other: model, language, training recipe."""
         return (self.cells[0].model, self.cells[0].language, self.cells[0].recipe)

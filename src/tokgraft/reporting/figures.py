@@ -30,6 +30,7 @@ from tokgraft.reporting.style import (
     wrapped,
 )  # fmt: skip
 from tokgraft.reporting.summary import PlaceSummary, Summary
+from tokgraft.reporting.words import stage_name
 from tokgraft.scoring.statistics import Interval
 
 WIDTH = 4.4
@@ -60,11 +61,6 @@ class Canvas:
 def canvas(folder: Path, places: Sequence[PlaceSummary]) -> Canvas:
     """A canvas on which a method has the same colour in every figure."""
     return Canvas(folder, look([row.label for place in places for row in place.rows], CONTROL))
-
-
-def stage_name(stage: Stage) -> str:
-    """The stage in words."""
-    return "right after the transplant" if stage == "init" else "after training"
 
 
 def before_and_after(on: Canvas, place: PlaceSummary) -> str:

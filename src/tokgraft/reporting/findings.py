@@ -1,19 +1,32 @@
-"""What the numbers say, in plain words: a ranking is claimed only where the interval of the paired difference excludes 0."""
+"""What the numbers say, in plain words: a ranking is claimed only where the interval of the paired difference excludes 0.
+
+Beside every claim stands the number of pages or items, and of seeds, that it was measured on; on fewer than
+`tokgraft.scoring.statistics.FEWEST` nothing is claimed.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from tokgraft.cells import STAGES, Stage
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting import speeds
-from tokgraft.reporting.compare import compare
+from tokgraft.reporting.compare import Comparison, compare
 from tokgraft.reporting.evidence import Evidence, corpus_facts
-from tokgraft.reporting.figures import quantity, stage_name
+from tokgraft.reporting.figures import quantity
 from tokgraft.reporting.summary import PlaceSummary, Summary
-from tokgraft.scoring.statistics import Difference
+from tokgraft.reporting.verdict import kept, verdict
+from tokgraft.reporting.words import TRAINED_ALIKE, UNTOUCHED, amount, capital, listed, measured_on, signed, span, stage_name, too_few
+from tokgraft.scoring.statistics import FEWEST, Difference
+
+# What transplants are held against, by the last stage of the place: name of the reference, and in words.
+ORIGINALS: dict[Stage, tuple[tuple[str, str], ...]] = {
+    "init": ((CONTROL, UNTOUCHED),),
+    "trained": (("untouched", UNTOUCHED), (CONTROL, TRAINED_ALIKE)),
+}
 
 
 @dataclass(frozen=True)
@@ -22,183 +35,245 @@ class Leaders:
 
     Attributes:
         best: The one with the fewest bits per byte.
-        tied: Others whose difference from it includes 0.
-        runner_up: The first that is worse beyond its interval, with the difference (best minus it); None when all are tied.
+        tied: Others that no claim sets apart from it, each with its difference (best minus it).
+        runner_up: The first that is worse beyond its interval, with the difference; None when no claim can be made.
     """
 
     best: Summary
-    tied: list[Summary]
+    tied: list[tuple[Summary, Difference]]
     runner_up: tuple[Summary, Difference] | None
+
+    @property
+    def differences(self) -> list[Difference]:
+        """Those between the best and the others that the leaders name."""
+        return [difference for _, difference in [*self.tied, *([self.runner_up] if self.runner_up else [])]]
+
+    @property
+    def enough(self) -> bool:
+        """Whether they were compared on enough pages to name an order."""
+        return all(difference.enough for difference in self.differences)
 
 
 def leaders(evidence: Evidence, place: PlaceSummary, stage: Stage) -> Leaders | None:
-    """Who leads among the transplanted models of a place; None with fewer than two of them."""
-    rows = sorted((row for row in place.rows if not row.is_control and stage in row.bits), key=lambda row: row.bits[stage].mean)
-    if len(rows) < 2:
+    """Who leads among the transplanted models of a place; None with fewer than two that can be compared."""
+    rows = sorted((row for row in place.rows if not row.group.keeps_tokenizer and stage in row.bits), key=lambda row: row.bits[stage].mean)
+    compared = [(row, compare(evidence, rows[0].group, stage, row.group, stage, place.task)) for row in rows[1:]]
+    others = [(row, difference) for row, difference in compared if difference is not None]
+    if not others:
         return None
-    tied, behind = [], None
-    for row in rows[1:]:
-        difference = compare(evidence, rows[0].group, stage, row.group, stage, place.task)
-        if difference is not None and difference.excludes_zero:
-            behind = behind or (row, difference)
-        else:
-            tied.append(row)
-    return Leaders(rows[0], tied, behind)
+    tied = [(row, difference) for row, difference in others if not difference.claimed]
+    return Leaders(rows[0], tied, next(((row, difference) for row, difference in others if difference.claimed), None))
 
 
 def headline(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
     """The findings over all places, most important first."""
-    found = [*_winners(evidence, places), *_training(places), *_against_control(places), *_forgetting(places)]
-    return [*found, *speeds.sentences(places), *_tokens(places), *_choices(places)]
+    found = [*winners(evidence, places), *training(places), *against_original(places), *kept(places), *forgetting(places)]
+    return [*found, *speeds.sentences(places), *tokens(places), *choices(places)]
 
 
 def place_findings(evidence: Evidence, place: PlaceSummary) -> list[str]:
     """The findings of one place: who leads at each stage, by how much, and what it is worth against the original."""
-    found = []
-    for stage in place.stages:
-        if lead := leaders(evidence, place, stage):
-            found.append(_leading(lead, stage))
+    found = [leading(lead, stage) for stage in place.stages if (lead := leaders(evidence, place, stage))]
     best = place.best
-    for reference, words in _ORIGINALS[place.final] if best else ():
+    for reference, words in ORIGINALS[place.final] if best else ():
         if best and (one := place.against(best, reference, place.final)) is not None:
-            found.append(_versus(best.label, words, place.final, one.difference, one.better))
-    return found
+            found.append(versus(best.label, words, one))
+    advice = verdict(place)
+    return [*found, advice.sentence] if advice else found
 
 
-# What transplants are held against, by the last stage of the place.
-_ORIGINALS: dict[Stage, tuple[tuple[str, str], ...]] = {
-    "init": ((CONTROL, "the untouched original"),),
-    "trained": (("untouched", "the untouched original"), (CONTROL, "the original vocabulary trained on the same bytes")),
-}
+def versus(label: str, words: str, one: Comparison) -> str:
+    """A model against the original."""
+    when, difference, size = capital(stage_name(one.stage)), one.difference, measured_on(one.difference)
+    if not difference.enough:
+        return f"{when} {label} was compared with {words} on {too_few([difference])} ({signed(difference)})."
+    if one.better is None:
+        return f"{when} {label} cannot be told apart from {words} ({signed(difference)}, {size})."
+    return f"{when} {label} is {'better' if one.better else 'worse'} than {words} by {amount(difference)} bits per byte ({size})."
 
 
-def _versus(label: str, words: str, stage: Stage, difference: Difference, better: bool | None) -> str:
-    when = _capital(stage_name(stage))
-    if better is None:
-        return f"{when} {label} cannot be told apart from {words} ({signed(difference)})."
-    return f"{when} {label} is {'better' if better else 'worse'} than {words} by {amount(difference)} bits per byte."
-
-
-def _capital(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}"
-
-
-def _leading(lead: Leaders, stage: Stage) -> str:
-    when = _capital(stage_name(stage))
+def leading(lead: Leaders, stage: Stage) -> str:
+    """Who leads in one place at one stage, and by how much."""
+    when, others = capital(stage_name(stage)), _names([row for row, _ in lead.tied])
+    if not lead.enough:
+        everybody = _names([lead.best, *(row for row, _ in lead.tied), *([lead.runner_up[0]] if lead.runner_up else [])])
+        return f"{when}, no order is claimed among {everybody}: they were compared on {too_few(lead.differences)}."
+    first = f"{when}, {lead.best.label} has the fewest bits per byte of the transplants"
     if lead.runner_up is None:
-        return f"{when}, no order can be claimed among {_names([lead.best, *lead.tied])}."
+        return f"{first}, but no order can be claimed: it cannot be told apart from {others} ({measured_on(*lead.differences)})."
     row, difference = lead.runner_up
     if lead.tied:
-        group = _names([lead.best, *lead.tied])
-        return f"{when}, {group} cannot be told apart; {lead.best.label} needs {amount(difference)} bits per byte less than {row.label}."
-    return (
-        f"{when}, {lead.best.label} has the fewest bits per byte of the transplants: {amount(difference)} less than the next, {row.label}."
-    )
+        less = f"it needs {amount(difference)} less than {row.label} ({measured_on(*lead.differences)})"
+        return f"{first}, but cannot be told apart from {others}; {less}."
+    return f"{first}: {amount(difference)} less than the next, {row.label} ({measured_on(difference)})."
 
 
 def _names(rows: Sequence[Summary]) -> str:
-    labels = [row.label for row in rows]
-    return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"
+    return listed([row.label for row in rows]) if rows else ""
 
 
-def _winners(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
+def winners(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
+    """Who leads where, a sentence for each stage."""
     found = []
     for stage in STAGES:
-        alone: dict[str, list[str]] = {}
-        shared: list[str] = []
+        alone: dict[str, list[tuple[str, Difference]]] = {}
+        parts: list[str] = []
         for place in places:
             lead = leaders(evidence, place, stage)
             if lead is None:
                 continue
-            if lead.tied:
-                shared.append(f"{place.where}: {_names([lead.best, *lead.tied])}")
+            if lead.runner_up and lead.enough and not lead.tied:
+                alone.setdefault(lead.best.label, []).append((place.where, lead.runner_up[1]))
+            elif lead.enough:
+                size = measured_on(*lead.differences)
+                parts.append(
+                    f"no single best on {place.where}: {lead.best.label} cannot be told apart from {_names([row for row, _ in lead.tied])} ({size})"
+                )
             else:
-                alone.setdefault(lead.best.label, []).append(place.where)
-        when = stage_name(stage)
-        parts = [
-            f"{label} has the fewest bits per byte of the transplants on {_listed(where)}"
-            for label, where in sorted(alone.items(), key=lambda x: (-len(x[1]), x[0]))
+                parts.append(f"no claim on {place.where}: compared on {too_few(lead.differences)}")
+        first = [
+            f"{label} has the fewest bits per byte of the transplants on {listed([where for where, _ in won])}"
+            f" ({measured_on(*(difference for _, difference in won))})"
+            for label, won in sorted(alone.items(), key=lambda item: (-len(item[1]), item[0]))
         ]
-        parts += [f"no single best on {text} cannot be told apart" for text in shared]
-        if parts:
-            found.append(f"{_capital(when)}: {'; '.join(parts)}.")
+        if first or parts:
+            found.append(f"{capital(stage_name(stage))}: {'; '.join([*first, *parts])}.")
     return found
 
 
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+@dataclass(frozen=True)
+class Tally:
+    """Comparisons with the same reference, counted by what may be claimed."""
+
+    better: list[Difference]
+    worse: list[Difference]
+    unclear: list[Difference]
+    few: list[Difference]
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return len(self.better) + len(self.worse) + len(self.unclear) + len(self.few)
+
+    @property
+    def size(self) -> str:
+        """What those were measured on that have enough pages, in brackets."""
+        enough = [*self.better, *self.worse, *self.unclear]
+        return f" ({measured_on(*enough)})" if enough else ""
+
+    @property
+    def rest(self) -> str:
+        """Those without a claim, as the end of a sentence."""
+        unclear = f"; {len(self.unclear)} cannot be told apart from it" if self.unclear else ""
+        few = f"; {len(self.few)} compared on {too_few(self.few)} (differences {extent(self.few)})" if self.few else ""
+        return unclear + few
 
 
-def _training(places: Sequence[PlaceSummary]) -> list[str]:
-    found = [one for place in places for one in place.on_bits("own init", "trained")]
-    if not found:
-        return []
-    lowered = [one for one in found if one.better]
-    gains = sorted(-one.difference.mean for one in lowered)
-    text = f"Training lowers bits per byte in {len(lowered)} of {len(found)} combinations"
-    if gains:
-        text += f", by {gains[0]:.2f} to {gains[-1]:.2f}"
-    others = [f"{one.group.method} on {one.group.place[1]}" for one in found if not one.better]
-    return [text + (f"; not shown for {_listed(others)}." if others else ".")]
+def tally(ones: Sequence[Comparison]) -> Tally:
+    """Count comparisons."""
+    enough = [one for one in ones if one.difference.enough]
+    by_claim = {claim: [one.difference for one in enough if one.better is claim] for claim in (True, False, None)}
+    return Tally(by_claim[True], by_claim[False], by_claim[None], [one.difference for one in ones if not one.difference.enough])
 
 
-def _against_control(places: Sequence[PlaceSummary]) -> list[str]:
-    found = []
-    for stage, reference, words in [(stage, *pair) for stage, pairs in reversed(_ORIGINALS.items()) for pair in reversed(pairs)]:
-        ones = [one for place in places if place.final == stage for one in place.on_bits(reference, stage)]
-        if not ones:
-            continue
-        kind = "trained" if stage == "trained" else "zero-shot"
-        better = [one for one in ones if one.better]
-        worse = [one for one in ones if one.better is False]
-        text = f"Against {words}, {len(better)} of {len(ones)} {kind} transplants are better and {len(worse)} worse"
-        unclear = len(ones) - len(better) - len(worse)
-        found.append(text + (f"; {unclear} cannot be told apart from it." if unclear else "."))
-    return found
+def extent(differences: Sequence[Difference]) -> str:
+    """Smallest to largest of differences, with their signs."""
+    values = sorted(one.mean for one in differences)
+    return f"{values[0]:+.2f}" if len(values) == 1 else f"{values[0]:+.2f} to {values[-1]:+.2f}"
 
 
-def _forgetting(places: Sequence[PlaceSummary]) -> list[str]:
-    ones = [one for place in places for one in place.on_bits("untouched", "trained", english=True)]
+def sizes(differences: Sequence[Difference]) -> str:
+    """Smallest to largest of claimed differences, without signs."""
+    values = sorted(abs(one.mean) for one in differences)
+    return f"{values[0]:.2f}" if len(values) == 1 else f"{values[0]:.2f} to {values[-1]:.2f}"
+
+
+def training(places: Sequence[PlaceSummary]) -> list[str]:
+    """What training does to bits per byte, the original model included."""
+    ones = [one for place in places for one in place.on_bits("own init", "trained")]
     if not ones:
         return []
-    worse = sorted(one.difference.mean for one in ones if one.better is False)
-    if not worse:
-        return [f"English is not measurably worse than in the untouched original for any of {len(ones)} trained transplants."]
+    count = tally(ones)
+    text = f"Training lowers bits per byte in {len(count.better)} of {count.total} combinations of model, language and method"
+    text += f", by {sizes(count.better)}" if count.better else ""
+    text += f", and raises them in {len(count.worse)}, by {sizes(count.worse)}" if count.worse else ""
+    return [f"{text}{count.size}{count.rest.replace('cannot be told apart from it', 'cannot be told apart from before')}."]
+
+
+def against_original(places: Sequence[PlaceSummary]) -> list[str]:
+    """How many transplants are better and worse than the original, a sentence for each reference."""
+    found = []
+    for stage, reference, words in [(stage, *pair) for stage, pairs in reversed(ORIGINALS.items()) for pair in reversed(pairs)]:
+        ones = _transplants(place.on_bits(reference, stage) for place in places if place.final == stage)
+        if not ones:
+            continue
+        kind, count = "trained" if stage == "trained" else "zero-shot", tally(ones)
+        verb = "is" if len(count.better) == 1 else "are"
+        text = f"Against {words}, {len(count.better)} of {count.total} {kind} transplants {verb} better and {len(count.worse)} worse"
+        found.append(f"{text}{count.size}{count.rest}.")
+    return found
+
+
+def _transplants(by_place: Iterable[Sequence[Comparison]]) -> list[Comparison]:
+    return [one for ones in by_place for one in ones if not one.group.keeps_tokenizer]
+
+
+def forgetting(places: Sequence[PlaceSummary]) -> list[str]:
+    """What trained transplants lose of English."""
+    ones = _transplants(place.on_bits("untouched", "trained", english=True) for place in places)
+    if not ones:
+        return []
+    count = tally(ones)
+    if not count.worse:
+        better = f"; {len(count.better)} of them need {sizes(count.better)} bits less" if count.better else ""
+        return [
+            f"English: none of {count.total} trained transplants is shown to need more bits per byte than the untouched original"
+            f"{count.size}{better}{count.rest}."
+        ]
+    better = f"; {len(count.better)} need {sizes(count.better)} less" if count.better else ""
     return [
-        f"English gets worse: {len(worse)} of {len(ones)} trained transplants need {worse[0]:.2f} to {worse[-1]:.2f} "
-        "more bits per byte on English pages than the untouched original."
+        f"English gets worse: {len(count.worse)} of {count.total} trained transplants need {sizes(count.worse)} "
+        f"more bits per byte on English pages than the untouched original{count.size}{better}{count.rest}."
     ]
 
 
-def _tokens(places: Sequence[PlaceSummary]) -> list[str]:
+def tokens(places: Sequence[PlaceSummary]) -> list[str]:
+    """How many tokens the new vocabularies need."""
     seen: dict[tuple[str, str, str], str] = {}
     for place in places:
         original = next((row.facts.get("tokens_per_byte") for row in place.scored if row.is_control), None)
         for row in place.scored:
             new = row.facts.get("tokens_per_byte")
-            if not row.is_control and original and new:
+            if not row.group.keeps_tokenizer and original and new:
                 change = new / original - 1
                 more = f"{abs(change):.0%} {'fewer' if change < 0 else 'more'}"
                 seen.setdefault(
                     (*place.place[:2], row.group.tokenizer), f"{more} on {place.language} ({place.model}, {row.group.tokenizer})"
                 )
-    return [f"Tokens for the same text, new vocabulary against the original: {_listed(list(seen.values()))}."] if seen else []
+    return [f"Tokens for the same text, new vocabulary against the original: {listed(list(seen.values()))}."] if seen else []
 
 
-def _choices(places: Sequence[PlaceSummary]) -> list[str]:
-    above = total = 0
-    for place in places:
-        for task in place.tasks:
-            for row in place.scored:
-                found = row.accuracy.get("trained", {}).get(task.slug)
-                if found is not None:
-                    total += 1
-                    above += found.low > task.chance
-    if not total:
+def choices(places: Sequence[PlaceSummary]) -> list[str]:
+    """How many scores on choice tasks lie above chance."""
+    scores = [
+        (found, task.chance)
+        for place in places
+        for task in place.tasks
+        for row in place.scored
+        if (found := row.accuracy.get("trained", {}).get(task.slug)) is not None
+    ]
+    if not scores:
         return []
+    above = sum(found.above(chance) is True for found, chance in scores)
+    size, few = f"{span([found.n for found, _ in scores])} items each", sum(found.n < FEWEST for found, _ in scores)
+    rest = f"; {few} have fewer than {FEWEST} items, of which nothing is claimed" if few else ""
     if not above:
-        return [f"No choice task tells the models from blind guessing: 0 of {total} scores after training lie above chance."]
-    return [f"On the choice tasks {above} of {total} scores after training lie above chance (the interval excludes it)."]
+        return [
+            f"No choice task tells the models from blind guessing: 0 of {len(scores)} scores after training lie above chance ({size}{rest})."
+        ]
+    return [
+        f"On the choice tasks {above} of {len(scores)} scores after training lie above chance (the interval excludes it; {size}{rest})."
+    ]
 
 
 def limits(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
@@ -206,32 +281,29 @@ def limits(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
     found = []
     costs = [row.cost.bytes for place in places for row in place.rows if row.cost.bytes]
     if costs:
-        span = f"{quantity(min(costs))}" if min(costs) == max(costs) else f"{quantity(min(costs))} to {quantity(max(costs))}"
+        budget = f"{quantity(min(costs))}" if min(costs) == max(costs) else f"{quantity(min(costs))} to {quantity(max(costs))}"
         found.append(
-            f"Training budget: {span} bytes of text a cell. An order of methods at this budget need not hold at a larger one, "
+            f"Training budget: {budget} bytes of text a cell. An order of methods at this budget need not hold at a larger one, "
             "where differences between starting points shrink."
         )
     found += _corpora(evidence)
-    seeds = {len(group.cells) for group in evidence.groups}
-    if seeds == {1}:
+    seeds = [len(group.cells) for group in evidence.groups]
+    if max(seeds) == 1:
         found.append("One seed a cell: the intervals cover the choice of test pages, not the luck of another training run.")
     else:
+        found.append(f"{span(seeds)} seeds a method: where there are several, the intervals cover seeds as well as pages.")
+    ones = [one for place in places for one in place.comparisons if one.is_bits]
+    own, english = ([one.difference for one in ones if one.english is wanted] for wanted in (False, True))
+    if own:
+        pages = f"{span([one.n for one in own])} held-out pages" + (f" (English: {span([one.n for one in english])})" if english else "")
         found.append(
-            f"{min(seeds)} to {max(seeds)} seeds a method: intervals resample seeds too, but with fewer than five they are too narrow."
+            f"Bits per byte are measured on {pages}; on fewer than {FEWEST} nothing is claimed. Half of the comparisons in the language "
+            f"could find a true difference of {median(one.detectable for one in own):.3f} with 80% power."
         )
-    sizes = [one for place in places for one in place.comparisons if one.is_bits and not one.english and one.detectable is not None]
-    if sizes:
-        values = sorted(one.detectable for one in sizes if one.detectable is not None)
-        pages = sorted({one.difference.n for one in sizes})
-        span = f"{pages[0]}" if len(pages) == 1 else f"{pages[0]} to {pages[-1]}"
-        found.append(
-            f"Bits per byte are measured on {span} held-out pages; a typical comparison finds differences from {values[len(values) // 2]:.3f} upwards."
-        )
-    items = sorted({task.n for place in places for task in place.tasks})
+    items = [task.n for place in places for task in place.tasks]
     if items:
-        error = (0.25 / max(items[0], 1)) ** 0.5
-        span = f"{items[0]}" if len(items) == 1 else f"{items[0]} to {items[-1]}"
-        found.append(f"Choice tasks have {span} items: at {items[0]} items one standard error is about {error:.1%}.")
+        error = (0.25 / max(min(items), 1)) ** 0.5
+        found.append(f"Choice tasks have {span(items)} items: at {min(items)} items one standard error is at most {error:.1%}.")
     domains = f" ({'; '.join(sorted(registers))})" if (registers := _registers(evidence)) else ""
     found.append(f"Held-out pages come from the same corpora as the training text, so the scores speak for that domain{domains}.")
     return [*found, *speeds.limits(places)]
@@ -247,7 +319,7 @@ def _corpora(evidence: Evidence) -> list[str]:
         if size:
             largest = max(largest, float(size))
             parts.append(f"{evidence.cells.name('languages', language)} {quantity(size)}")
-    small = " These are small corpora: a real adaptation reads a thousand times as much." if largest < 50e6 else ""
+    small = " These are small corpora: an adaptation for use reads gigabytes." if largest < 50e6 else ""
     return [f"Training text at hand, in bytes: {', '.join(parts)}.{small}"] if parts else []
 
 
@@ -259,17 +331,3 @@ def _registers(evidence: Evidence) -> set[str]:
             if isinstance(source, dict) and source.get("register"):
                 found.add(str(source["register"]))
     return found
-
-
-def amount(difference: Difference) -> str:
-    """The size of a claimed difference with its interval, in as many digits as keep it apart from 0."""
-    low, high = sorted((abs(difference.low), abs(difference.high)))
-    digits = 2
-    while digits < 6 and low < 5 * 10**-digits:
-        digits += 1
-    return f"{abs(difference.mean):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def signed(difference: Difference) -> str:
-    """A difference that includes 0, with its interval."""
-    return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"

@@ -12,12 +12,15 @@ from tokgraft.cells import RunCell, Stage, command, identities, identity, versio
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting import figures, origins, predictors, ranking, speeds
 from tokgraft.reporting.evidence import Cost, Evidence, tokenizer_facts, training_cost, transplant_cost
-from tokgraft.reporting.figures import Canvas, quantity, stage_name
+from tokgraft.reporting.figures import Canvas, quantity
 from tokgraft.reporting.findings import headline, limits, place_findings
 from tokgraft.reporting.shown import Column, Shown, absent, accuracy, amount, bits, difference, number, of_model, of_scores, versus
 from tokgraft.reporting.style import colour_variable, variables
 from tokgraft.reporting.summary import PlaceSummary, Summary, Task
 from tokgraft.reporting.suspects import suspects
+from tokgraft.reporting.verdict import verdict
+from tokgraft.reporting.words import stage_name
+from tokgraft.scoring.statistics import FEWEST
 
 HERE = Path(__file__).parent
 DOCS = Path("docs/methods")  # of a checkout: a page for each method and refiner
@@ -57,7 +60,7 @@ def render(
         models=_models(places),
         skipped=[(outcome.cell.key, outcome.stage, outcome.reason) for outcome in evidence.outcomes if outcome.score is None],
         sources=sources(evidence),
-        draws=cells.bootstrap_draws,
+        fewest=FEWEST,
         tokenizer_columns=[(name, help) for name, _, _, help in TOKENIZER_COLUMNS],
         light=variables(False),
         dark=variables(True),
@@ -310,9 +313,6 @@ def _tokenizer_table(evidence: Evidence) -> list[tuple[list[str], list[Shown]]]:
 
 
 def _models(places: Sequence[PlaceSummary]) -> list[tuple[str, str, str]]:
-    """(where, method, folder) of the adapted model with the fewest bits per byte in each place."""
-    found = []
-    for place in places:
-        if best := place.best:
-            found.append((f"{place.language}, {place.model}", best.label, str(best.group.cells[0].model_folder(place.final))))
-    return found
+    """(where, why, folder) of the model to load in each place: a transplant, or the original where none is shown to be better."""
+    found = [(place, verdict(place)) for place in places]
+    return [(place.where, advice.sentence, advice.folder) for place, advice in found if advice]

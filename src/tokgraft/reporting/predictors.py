@@ -24,7 +24,8 @@ from tokgraft.reporting.tables import Table, Value
 
 Floats = npt.NDArray[np.float64]
 
-FEWEST = 5  # tokenizers of a setting, below which a rank correlation says nothing
+FEWEST = 5  # tokenizers of a setting, below which no rank correlation is computed
+ENOUGH = 10  # tokenizers below which nothing is claimed of one
 DRAWS = 2000
 POOLED = "all"
 
@@ -70,9 +71,9 @@ class Correlation:
     tokenizers: int
 
     @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval excludes 0."""
-        return self.low > 0 or self.high < 0
+    def claimed(self) -> bool:
+        """Whether a correlation may be claimed: enough tokenizers, and the interval excludes 0."""
+        return self.tokenizers >= ENOUGH and (self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True)
@@ -196,16 +197,18 @@ def words(found: Sequence[Correlation]) -> str:
     """What the correlations say, in a sentence."""
     if not found:
         return ""
-    first, sure = found[0], [one for one in found if one.excludes_zero]
+    first, sure = found[0], [one for one in found if one.claimed]
     over = f"over {first.tokenizers} tokenizers and {len(first.settings)} settings"
+    if first.tokenizers < ENOUGH:
+        return f"Nothing is claimed {over}: that takes {ENOUGH} tokenizers."
     if not sure:
         return f"No metric of the tokenizer goes along with bits per byte beyond doubt {over}."
     best = sure[0]
     direction = "more" if best.mean > 0 else "fewer"
     return (
-        f"Of {len(found)} metrics of the tokenizer, {best.metric} says most about bits per byte {over}: "
+        f"Of {len(found)} metrics of the tokenizer, {best.metric} has the strongest correlation with bits per byte {over}: "
         f"{direction} bits where it is larger, rank correlation {best.mean:+.2f} [{best.low:+.2f}, {best.high:+.2f}]. "
-        f"For {len(sure)} of them the interval excludes 0."
+        f"For {len(sure)} of them the interval excludes 0, not corrected for their number."
     )
 
 
@@ -214,7 +217,7 @@ def figure(on: Canvas, found: Sequence[Correlation]) -> str:
     drawn, ax = axes(1.25 * WIDTH, 1.0 + 0.27 * len(found))
     tips: dict[str, str] = {}
     for y, one in enumerate(reversed(found)):
-        colour = SERIES[0][0] if one.excludes_zero else MUTED
+        colour = SERIES[0][0] if one.claimed else MUTED
         ax.plot([one.low, one.high], [y, y], color=colour, lw=2.4, alpha=0.35, solid_capstyle="butt", zorder=2)
         ax.plot(list(one.settings.values()), [y] * len(one.settings), "|", ms=6, color=colour, alpha=0.5, zorder=2)
         gid = f"metric{y}"

@@ -8,13 +8,13 @@ from typing import Any
 
 from tokgraft.cells import Stage
 from tokgraft.config.layout import CONTROL, INIT
-from tokgraft.reporting.compare import compare, interval
+from tokgraft.reporting.compare import claim_of, compare, interval
 from tokgraft.reporting.evidence import Evidence, Group, training_cost, transplant_cost
 from tokgraft.reporting.figures import WIDTH, Canvas
 from tokgraft.reporting.style import INK, PAPER, axes, bits_axis, legend, look, mark, save, stroke, wrapped
 from tokgraft.reporting.summary import bits_tasks, measured_by
 from tokgraft.reporting.tables import Table, Value
-from tokgraft.scoring.statistics import Difference, Interval
+from tokgraft.scoring.statistics import FEWEST, Difference, Interval
 
 PLAIN = "plain"
 ORIGINAL: dict[str, Any] = {"color": INK, "lw": 1, "ls": (0, (4, 3))}  # the stroke of the best original tokenizer
@@ -141,10 +141,11 @@ def table(found: list[Ranking]) -> Table:
 def _row(ranking: Ranking, place: int, entry: Entry) -> dict[str, Value | str]:
     sources = tuple(score.folder for score in entry.group.scores(entry.stage))
     cell = entry.group.cells[0]
+    rank = str(place) if entry.bits.n >= FEWEST else f"n/a: fewer than {FEWEST} pages"
     row: dict[str, Value | str] = {
-        "model": ranking.model, "language": ranking.language, "task": ranking.task, "rank": str(place), "tokenizer": entry.group.tokenizer,
+        "model": ranking.model, "language": ranking.language, "task": ranking.task, "rank": rank, "tokenizer": entry.group.tokenizer,
         "method": entry.group.method, "recipe": INIT if entry.stage == "init" else cell.recipe, "stage": entry.stage,
-        "bits_per_byte": Value(entry.bits.mean, "", sources), "low": Value(entry.bits.low, "", sources),
+        "n": Value(entry.bits.n, "", sources), "seeds": Value(entry.bits.seeds, "", sources), "bits_per_byte": Value(entry.bits.mean, "", sources), "low": Value(entry.bits.low, "", sources),
         "high": Value(entry.bits.high, "", sources),
     }  # fmt: skip
     for name, difference, reason in (
@@ -154,6 +155,7 @@ def _row(ranking: Ranking, place: int, entry: Entry) -> dict[str, Value | str]:
         for part in ("mean", "low", "high"):
             label = name if part == "mean" else f"{name}_{part}"
             row[label] = Value(getattr(difference, part) if difference else None, reason, sources)
+        row[f"{name}_claim"] = claim_of(difference) if difference else f"n/a: {reason}"
     cost, training = transplant_cost(cell), training_cost(cell) if entry.stage == "trained" else None
     numbers = {"transplant_flops": cost.flops, "training_flops": training.flops if training else 0.0}
     return row | {name: Value(number, "not recorded", sources) for name, number in numbers.items()}

@@ -88,7 +88,7 @@ def difference(found: Difference | None, origin: str, tone: str | None = None) -
     if found is None:
         return Shown("–")
     if tone is None:
-        tone = ("good" if found.mean < 0 else "bad") if found.excludes_zero else ""
+        tone = ("good" if found.mean < 0 else "bad") if found.claimed else ""
     tip = f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}], p = {found.p:.4f}, n = {found.n}. {origin}"
     return Shown(f"{found.mean:+.3f}", f"{found.mean}", "" if tone else "no claim", tip, None, tone)
 
@@ -99,7 +99,7 @@ def accuracy(row: Summary, task: str, chance: float) -> Shown:
     found = row.accuracy.get(stage, {}).get(task)
     if found is None:
         return absent(row.reasons.get(stage, "not among the tasks of this cell"))
-    tone = "good" if found.low > chance else "bad" if found.high < chance else ""
+    tone = {True: "good", False: "bad", None: ""}[found.above(chance)]
     words = {"good": "above chance", "bad": "below chance", "": "not distinguishable from chance"}[tone]
     interval = f"{found.mean:.4f} [{found.low:.4f}, {found.high:.4f}], n = {found.n}, chance {chance:.2f}"
     return Shown(

@@ -102,7 +102,7 @@ class PlaceSummary:
     @property
     def best(self) -> Summary | None:
         """The transplant with the fewest bits per byte at the last stage."""
-        rows = [row for row in self.rows if not row.is_control and self.final in row.bits]
+        rows = [row for row in self.rows if not row.group.keeps_tokenizer and self.final in row.bits]
         return min(rows, key=lambda row: row.bits[self.final].mean, default=None)
 
     @property
@@ -114,6 +114,11 @@ class PlaceSummary:
     def untouched(self) -> Interval | None:
         """Bits per byte of the original model before any training."""
         return next((row.bits["init"] for row in self.rows if row.is_control and "init" in row.bits), None)
+
+    @property
+    def control(self) -> Summary | None:
+        """The original model with its own tokenizer, if it was run."""
+        return next((row for row in self.rows if row.is_control), None)
 
     def against(self, row: Summary, reference: str, stage: Stage) -> Comparison | None:
         """A row's bits per byte minus those of a reference; None where one of the two was not scored."""
@@ -148,7 +153,7 @@ def _place(evidence: Evidence, place: Place, task: str, comparisons: list[Compar
     groups = [group for group in everything if measured_by(group, task)]
     if task == bits_tasks(everything)[0]:
         groups += [group for group in everything if not group.bits_task()]  # without a score: shown once, with the reason
-    several = len({group.tokenizer for group in groups if group.method != CONTROL}) > 1
+    several = len({group.tokenizer for group in groups if not group.keeps_tokenizer}) > 1
     rows = [_summary(evidence, group, task, several) for group in groups]
     rows.sort(key=lambda row: (*(_mean(row.bits.get(stage)) for stage in reversed(evidence.stages(place))), row.label))
     shown = {id(group) for group in groups}
@@ -161,13 +166,13 @@ def _place(evidence: Evidence, place: Place, task: str, comparisons: list[Compar
 
 def bits_tasks(groups: Sequence[Group]) -> list[str]:
     """The bits-per-byte tasks of transplants; of the original where nothing else was scored. One empty name when nothing was."""
-    found = dict.fromkeys(task for group in groups if group.method != CONTROL and (task := group.bits_task()))
+    found = dict.fromkeys(task for group in groups if not group.keeps_tokenizer and (task := group.bits_task()))
     return list(found) or [next((task for group in groups if (task := group.bits_task())), "")]
 
 
 def measured_by(group: Group, task: str) -> bool:
     """Whether a group belongs to what this bits-per-byte task compares: it is the group's own, or that of the original model."""
-    return group.bits_task() == task or (group.method == CONTROL and any(group.tasks(stage, task) for stage in group.outcomes))
+    return group.bits_task() == task or (group.keeps_tokenizer and any(group.tasks(stage, task) for stage in group.outcomes))
 
 
 def _summary(evidence: Evidence, group: Group, task: str, several: bool) -> Summary:
@@ -187,7 +192,7 @@ def _summary(evidence: Evidence, group: Group, task: str, several: bool) -> Summ
                 into[stage] = found
         choices = {one.slug: interval(evidence, group, stage, one.slug) for one in scores[0].choices()}
         accuracy[stage] = {slug: one for slug, one in choices.items() if one is not None}
-    label = f"{group.method} · {group.tokenizer}" if several and group.method != CONTROL else group.method
+    label = f"{group.method} · {group.tokenizer}" if several and not group.keeps_tokenizer else group.method
     return Summary(group, label, bits, english, accuracy, _facts(group, task), _cost(group), cell_speed(group.cells[0]), reasons)
 
 

@@ -14,7 +14,7 @@ from tokgraft.cells import Stage, TaskScore, bits_task
 from tokgraft.reporting.compare import Comparison
 from tokgraft.reporting.evidence import Evidence, Group, Outcome, curve, tokenizer_facts, training_cost
 from tokgraft.reporting.origins import origins
-from tokgraft.scoring.statistics import Interval, bootstrap_interval
+from tokgraft.scoring.statistics import Interval, score_interval
 
 FORMULA_SIGNS = tuple("=+-@＝＋－＠")  # what makes a spreadsheet take an entry for a formula; some know the full-width forms
 
@@ -146,19 +146,20 @@ def _all(evidence: Evidence, slug: str) -> list[TaskScore]:
 def _with_interval(evidence: Evidence, name: str, task: TaskScore | None, outcome: Outcome) -> dict[str, Value | str]:
     if task is None:
         reason = outcome.reason or "no bits-per-byte task in this experiment"
-        return {column: Value(None, reason) for column in (name, f"{name}_low", f"{name}_high")}
+        return {column: Value(None, reason) for column in (name, f"{name}_low", f"{name}_high", f"{name}_n")}
     bounds = one_interval(evidence, task)
     source = (task.samples.parent.parent,)
     return {
         name: Value(task.value, "", source),
         f"{name}_low": Value(bounds.low, "", source),
         f"{name}_high": Value(bounds.high, "", source),
+        f"{name}_n": Value(bounds.n, "", source),
     }
 
 
 def one_interval(evidence: Evidence, task: TaskScore) -> Interval:
-    """Bootstrap interval of one model's score on one task."""
-    return bootstrap_interval([evidence.samples(task)], draws=evidence.cells.bootstrap_draws)
+    """Interval of one model's score on one task."""
+    return score_interval([evidence.samples(task)])
 
 
 def _accuracy(evidence: Evidence, slug: str, task: TaskScore | None, outcome: Outcome) -> dict[str, Value | str]:
@@ -237,7 +238,7 @@ def names(outcome: Outcome) -> dict[str, Value | str]:
 
 
 def differences(comparisons: Iterable[Comparison]) -> Table:
-    """One row per comparison, with a claim only where the interval excludes 0."""
+    """One row per comparison, with a claim only where there are enough pages or items and the interval excludes 0."""
     table = Table("differences", ("model", "language", "recipe", "stage", "task", "tokenizer", "method", "reference"))
     for one in comparisons:
         model, language, recipe = one.group.place
@@ -248,7 +249,7 @@ def differences(comparisons: Iterable[Comparison]) -> Table:
             "tokenizer": one.group.tokenizer, "method": one.group.method, "reference": one.reference,
             "difference": Value(diff.mean, "", sources), "low": Value(diff.low, "", sources), "high": Value(diff.high, "", sources),
             "claim": one.claim, "p": Value(diff.p, "", sources), "p_holm": Value(one.p_holm, "", sources),
-            "detectable": Value(one.detectable, "several seeds", sources), "n": Value(diff.n, "", sources),
+            "detectable": Value(diff.detectable, "", sources), "n": Value(diff.n, "", sources),
             "seeds": Value(diff.seeds, "", sources),
         })  # fmt: skip
     return table

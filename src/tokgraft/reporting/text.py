@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tokgraft.cells import CellList
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting.ranking import Entry, Ranking
+from tokgraft.scoring.statistics import FEWEST
 
 SHOWN = 12  # models of a ranking; the best with the original tokenizer is shown wherever it stands
 
@@ -42,7 +43,7 @@ def _name(entry: Entry) -> str:
 def _behind(entry: Entry) -> str:
     if entry.behind is None:
         return ""
-    told = "" if entry.behind.excludes_zero else ", not told apart"
+    told = "" if entry.behind.claimed else ", not told apart" if entry.behind.enough else ", no claim"
     return f"{entry.behind.mean:+.3f} [{entry.behind.low:+.3f}, {entry.behind.high:+.3f}]{told}"
 
 
@@ -51,7 +52,10 @@ def _claim(ranking: Ranking) -> str:
     others = [entry for entry in ranking.entries if entry.behind is not None]
     if not others:
         return "      One model: there is nothing to rank."
-    apart = sum(entry.behind is not None and entry.behind.excludes_zero for entry in others)
+    pages = ranking.entries[0].bits.n
+    if pages < FEWEST:
+        return f"      No order is claimed: it was measured on {pages} pages, and that takes {FEWEST}."
+    apart = sum(entry.behind is not None and entry.behind.claimed for entry in others)
     if not apart:
         return "      No order can be claimed: no difference to the first excludes 0."
     rest = len(others) - apart

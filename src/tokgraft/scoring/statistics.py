@@ -1,12 +1,19 @@
-"""Whether a difference between two scores is more than chance: paired bootstrap, exact tests, effect sizes.
+"""Whether a difference between two scores is more than chance: intervals that hold for few pages, exact tests, effect sizes.
 
 Everything works on per-document samples (`samples/<task>.jsonl` of a scores artifact), never on averages. A score is a ratio of sums,
-`sum(top) / sum(bottom)`: bits over bytes for bits per byte, correct answers over items for accuracy. All functions are pure, numpy only,
-and give the same numbers for the same seed.
+`sum(top) / sum(bottom)`: bits over bytes for bits per byte, correct answers over items for accuracy. All functions are pure and draw
+nothing at random. The unit is the page for bits per byte (documents of one page are not independent) and the item for choices.
 
-Design of the resampling: documents and training seeds are *crossed* (every seed is scored on the same documents), so one draw resamples
-the seeds with replacement and, independently, the units with replacement; the same draw is applied to both sides of a comparison, which
-is what makes it paired. The unit is the page for bits per byte (documents of one page are not independent) and the item for choices.
+The interval of a ratio of sums is Student's, made to hold for pages of natural text, which differ in length and are skewed:
+- standard error by the jackknife over units;
+- Hall's transformation for skewness (Hall 1992, J. R. Stat. Soc. B 54:221), which makes the interval longer on the side of the long tail;
+- a third of the usual degrees of freedom, and fewer where the pages at hand have long tails: with an excess kurtosis of k the variance of
+  n values is known as badly as that of n / (1 + k / 2) normal ones, pages have a k near 4, and a small sample understates its own.
+docs/evaluation.md has its measured coverage beside that of other intervals. Right-or-wrong items get pseudo-items instead: two right and
+two wrong for one model (Agresti and Coull 1998), one for each side for a pair (Bonett and Price 2012).
+
+Training seeds are *crossed* with documents (every seed is scored on the same ones): the half-widths over pages and over seeds, each with
+its own degrees of freedom, are added as squares, so two or three seeds give a wide interval.
 """
 
 from __future__ import annotations
@@ -14,21 +21,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from tokgraft import jsonl
 from tokgraft.errors import DataError
 
 Array = npt.NDArray[np.float64]
 
-DRAWS = 10_000
 LEVEL = 0.95
-_CHUNK = 4_000_000  # counts held at once while resampling
+POWER = 0.8
+FEWEST = 10
+"""Units (pages or items) below which nothing is claimed: no ranking, no better or worse, whatever the interval says."""
+KURTOSIS = 3.0  # how many times fewer degrees of freedom pages give than normal values, at least
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,14 @@ class Samples:
 
 @dataclass(frozen=True)
 class Interval:
-    """A score with its bootstrap interval."""
+    """A score with its 95 % interval.
+
+    Attributes:
+        mean: The score, averaged over seeds.
+        low, high: Bounds.
+        n: Units (pages or items) that it was measured on.
+        seeds: Training seeds.
+    """
 
     mean: float
     low: float
@@ -64,17 +80,22 @@ class Interval:
     n: int
     seeds: int = 1
 
+    def above(self, value: float) -> bool | None:
+        """Whether the score lies above a fixed value; None when the interval includes it or there are fewer than `FEWEST` units."""
+        return None if self.n < FEWEST or self.low <= value <= self.high else self.low > value
+
 
 @dataclass(frozen=True)
 class Difference:
     """Score of A minus score of B on the same documents.
 
     Attributes:
-        mean: Difference of the scores (not the mean of the draws).
-        low, high: Percentile bootstrap interval.
-        n: Units that were resampled.
-        seeds: Training seeds that were resampled.
-        p: Two-sided bootstrap p-value of "no difference", at least 1 / (draws + 1).
+        mean: Difference of the scores.
+        low, high: Bounds of the 95 % interval.
+        n: Units (pages or items) that both were measured on.
+        seeds: Training seeds.
+        p: Two-sided p-value of "no difference"; below 0.05 exactly where the interval excludes 0.
+        detectable: Smallest true difference that a comparison of this size and spread would find with 80 % power.
     """
 
     mean: float
@@ -83,11 +104,17 @@ class Difference:
     n: int
     seeds: int
     p: float
+    detectable: float = math.inf
 
     @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval excludes 0: only then may a ranking be claimed."""
-        return self.low > 0 or self.high < 0
+    def enough(self) -> bool:
+        """Whether it was measured on enough units to claim anything."""
+        return self.n >= FEWEST
+
+    @property
+    def claimed(self) -> bool:
+        """Whether a ranking may be claimed: enough units, and the interval excludes 0."""
+        return self.enough and (self.low > 0 or self.high < 0)
 
 
 def from_records(records: Iterable[Mapping[str, Any]], metric: str = "auto") -> Samples:
@@ -127,36 +154,27 @@ def read_samples(path: Path, metric: str = "auto") -> Samples:
     return from_records(jsonl.records(path, "score the model on this task (again)"), metric)
 
 
-def bootstrap_interval(samples: Sequence[Samples], *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> Interval:
+def score_interval(samples: Sequence[Samples], *, level: float = LEVEL) -> Interval:
     """The mean score over seeds, with its interval.
 
     Args:
         samples: One entry per training seed, all on the same documents.
-        draws: Bootstrap draws.
-        seed: Seed of the draws.
         level: Coverage aimed at.
     """
     top, bottom = _stack(samples)
-    scores = top.sum(1) / bottom.sum(1)
-    drawn = _draw_scores([(top, bottom)], draws, seed)[0]
-    low, high = np.quantile(drawn, _tails(level))
-    return Interval(float(scores.mean()), float(low), float(high), top.shape[1], len(samples))
+    items = _are_items(samples)
+    low, high = _estimate(top, bottom, (0.0, 0.0, 1.0, 1.0) if items else ()).bounds(level)
+    mean = float((top.sum(1) / bottom.sum()).mean())
+    return Interval(mean, max(low, 0.0), min(high, 1.0) if items else high, len(bottom), len(samples))
 
 
-def paired_difference(
-    a: Sequence[Samples], b: Sequence[Samples], *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
-) -> Difference:  # fmt: skip
-    """Score of `a` minus score of `b` with a paired, over seeds hierarchical, percentile bootstrap interval.
+def paired_difference(a: Sequence[Samples], b: Sequence[Samples], *, level: float = LEVEL) -> Difference:
+    """Score of `a` minus score of `b` on the same documents, with its interval.
 
     Args:
         a: One entry per training seed.
         b: The same seeds in the same order; or a single entry (a control without seeds), compared with each of `a`.
-        draws: Bootstrap draws.
-        seed: Seed of the draws: the same for all comparisons, so that all see the same resampled documents.
         level: Coverage aimed at.
-
-    With fewer than about five seeds the interval underestimates what another set of seeds would give: the seeds that were run stand for
-    all that could have been.
 
     Raises:
         DataError: The two sides were not scored on the same documents, or on numbers of seeds that cannot be paired.
@@ -165,13 +183,12 @@ def paired_difference(
         raise DataError(f"{len(a)} seeds cannot be paired with {len(b)}", "compare the seeds that both have")
     seeds = max(len(a), len(b))
     a, b = (list(side) * (seeds if len(side) == 1 else 1) for side in (a, b))
-    _same_documents([*a, *b])
-    left, right = _stack(a), _stack(b)
-    drawn_a, drawn_b = _draw_scores([left, right], draws, seed)
-    drawn = drawn_a - drawn_b
-    mean = (left[0].sum(1) / left[1].sum(1)).mean() - (right[0].sum(1) / right[1].sum(1)).mean()
-    low, high = np.quantile(drawn, _tails(level))
-    return Difference(float(mean), float(low), float(high), left[0].shape[1], seeds, _p_value(drawn))
+    top, bottom = _stack([*a, *b])
+    top = top[:seeds] - top[seeds:]
+    found = _estimate(top, bottom, (1.0, -1.0) if _are_items([*a, *b]) else ())
+    low, high = found.bounds(level)
+    mean = float((top.sum(1) / bottom.sum()).mean())
+    return Difference(mean, low, high, len(bottom), seeds, found.p(), found.detectable(level))
 
 
 def mcnemar(a: Samples, b: Samples) -> float:
@@ -185,8 +202,11 @@ def mcnemar(a: Samples, b: Samples) -> float:
         raise DataError("McNemar's test needs right-or-wrong items", "use it for choice tasks")
     only_a = int(((a.top == 1) & (b.top == 0)).sum())
     only_b = int(((a.top == 0) & (b.top == 1)).sum())
-    n = only_a + only_b
-    return min(1.0, float(2 * sum(math.comb(n, k) for k in range(min(only_a, only_b) + 1)) / 2**n))
+    if only_a + only_b == 0:
+        return 1.0
+    from scipy.stats import binomtest
+
+    return float(binomtest(only_a, only_a + only_b).pvalue)
 
 
 def wilcoxon(differences: Sequence[float]) -> float:
@@ -218,22 +238,6 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def detectable(a: Samples, b: Samples, *, power: float = 0.8, level: float = LEVEL) -> float:
-    """Smallest true difference that a paired comparison of this size would find with the given power (normal approximation).
-
-    Uses the linearised per-unit differences of the two ratios of sums.
-    """
-    from statistics import NormalDist
-
-    _same_documents([a, b])
-    n = len(a)
-    if n < 2:
-        return math.inf
-    unit = (a.top - a.score * a.bottom) / a.bottom.mean() - (b.top - b.score * b.bottom) / b.bottom.mean()
-    error = float(unit.std(ddof=1)) / math.sqrt(n)
-    return (NormalDist().inv_cdf(0.5 + level / 2) + NormalDist().inv_cdf(power)) * error
-
-
 def standard_error(samples: Samples) -> float:
     """Standard error of a ratio of sums over its units (linearisation); infinite for a single unit."""
     n = len(samples)
@@ -243,13 +247,105 @@ def standard_error(samples: Samples) -> float:
     return float(residual.std(ddof=1)) / math.sqrt(n)
 
 
-def _tails(level: float) -> list[float]:
-    return [(1 - level) / 2, (1 + level) / 2]
+@dataclass(frozen=True)
+class _Estimate:
+    """A ratio of sums and what is known of its error.
+
+    Attributes:
+        centre: The ratio; for items with the pseudo-items in it.
+        parts: (standard error, degrees of freedom) of each independent source of error: pages, and seeds where there are several.
+        bend: Skewness of the estimate's distribution, 0: symmetric.
+    """
+
+    centre: float
+    parts: tuple[tuple[float, float], ...]
+    bend: float
+
+    @property
+    def error(self) -> float:
+        """Standard error of all parts together."""
+        return math.hypot(*(error for error, _ in self.parts))
+
+    def _reach(self, tail: float) -> float:
+        """Standard errors from the centre to the bound of a symmetric interval with so much probability beyond each bound."""
+        return math.hypot(*(error * float(special.stdtrit(freedom, 1 - tail)) for error, freedom in self.parts)) / self.error
+
+    def bounds(self, level: float) -> tuple[float, float]:
+        """The interval."""
+        if self.error == 0:
+            return self.centre, self.centre
+        reach = self._reach((1 - level) / 2)
+        return self.centre - self.error * self._unbent(reach), self.centre - self.error * self._unbent(-reach)
+
+    def p(self) -> float:
+        """Two-sided p-value of a true ratio of 0: one minus the level of the interval that ends there."""
+        if self.error == 0:
+            return 1.0 if self.centre == 0 else 0.0
+        away = abs(self._bent(self.centre / self.error))
+        if len(self.parts) == 1:
+            return float(2 * special.stdtr(self.parts[0][1], -away))
+        low, high = 1e-12, 0.5  # the reach falls while the tail grows
+        for _ in range(60):
+            middle = math.sqrt(low * high)
+            low, high = (middle, high) if self._reach(middle) > away else (low, middle)
+        return 2 * high
+
+    def detectable(self, level: float) -> float:
+        """Smallest true ratio that would be told from 0 with 80 % power (without the skewness)."""
+        return 0.0 if self.error == 0 else self.error * (self._reach((1 - level) / 2) + float(special.ndtri(POWER)))
+
+    def _bent(self, value: float) -> float:
+        """Hall's transformation of a studentised value: ((1 + bend x / 3)^3 - 1) / bend + bend / 6."""
+        bend = self.bend
+        return value + bend * value**2 / 3 + bend**2 * value**3 / 27 + bend / 6
+
+    def _unbent(self, value: float) -> float:
+        """The inverse of `_bent`."""
+        bend = self.bend
+        return value if abs(bend) < 1e-6 else float(3 / bend * (np.cbrt(1 + bend * (value - bend / 6)) - 1))
 
 
-def _p_value(drawn: Array) -> float:
-    below, above = int((drawn <= 0).sum()), int((drawn >= 0).sum())
-    return min(1.0, 2 * (min(below, above) + 1) / (len(drawn) + 1))
+def _estimate(top: Array, bottom: Array, pseudo: Sequence[float]) -> _Estimate:
+    """The mean over seeds of `top.sum(1) / bottom.sum()`.
+
+    Args:
+        top: (seeds, n).
+        bottom: (n,), the same for all seeds.
+        pseudo: Items that are added to right-or-wrong ones; empty: the units are pages.
+    """
+    seeds = len(top)
+    units, sizes = np.append(top.mean(0), pseudo), np.append(bottom, np.ones(len(pseudo)))
+    n, whole = len(units), sizes.sum()
+    centre = float(units.sum() / whole)
+    if n == 1:
+        return _Estimate(centre, ((abs(centre) or 1.0, 1.0),), 0.0)  # a single page says nothing of its spread
+    residuals = units - centre * sizes
+    influence = residuals / (whole - sizes) * (n - 1)  # n - 1 times what leaving a unit out changes
+    pages, freedom, bend = float(influence.std(ddof=1)) / math.sqrt(n), float(n - 1), 0.0
+    if not pseudo:
+        skewness, kurtosis = _shape(residuals)
+        freedom, bend = max(freedom / max(KURTOSIS, 1 + kurtosis), 1.0), skewness / math.sqrt(n)
+    if seeds == 1:
+        return _Estimate(centre, ((pages, freedom),), bend)
+    runs = float((top.sum(1) / bottom.sum()).std(ddof=1)) / math.sqrt(seeds)
+    whole_error = math.hypot(pages, runs)
+    return _Estimate(centre, ((pages, freedom), (runs, seeds - 1.0)), bend * (pages / whole_error) ** 3 if whole_error else 0.0)
+
+
+def _shape(values: Array) -> tuple[float, float]:
+    """Sample skewness (adjusted Fisher-Pearson) and excess kurtosis; 0 where they are not defined."""
+    n = len(values)
+    away = values - values.mean()
+    spread = float((away**2).mean())
+    if n < 3 or spread == 0:
+        return 0.0, 0.0
+    skewness = float((away**3).mean() / spread**1.5 * math.sqrt(n * (n - 1)) / (n - 2))
+    return skewness, float((away**4).mean() / spread**2 - 3)
+
+
+def _are_items(samples: Sequence[Samples]) -> bool:
+    """Whether units are right-or-wrong items."""
+    return all(bool(((one.top == 0) | (one.top == 1)).all() and (one.bottom == 1).all()) for one in samples)
 
 
 def _same_documents(samples: Sequence[Samples]) -> None:
@@ -264,32 +360,8 @@ def _same_documents(samples: Sequence[Samples]) -> None:
 
 
 def _stack(samples: Sequence[Samples]) -> tuple[Array, Array]:
+    """(numerators, shape (entries, n); the denominators that all share, shape (n,))."""
     if not samples:
         raise DataError("no scores to compare", "give at least one seed for each side")
     _same_documents(samples)
-    return np.stack([one.top for one in samples]), np.stack([one.bottom for one in samples])
-
-
-def _draw_scores(sides: Sequence[tuple[Array, Array]], draws: int, seed: int) -> list[Array]:
-    """Bootstrap draws of each side's mean score over seeds; every side sees the same resampled seeds and units."""
-    seeds, n = sides[0][0].shape
-    out: list[list[Array]] = [[] for _ in sides]
-    for units, weights in _resampling(draws, n, seeds, seed):
-        for collected, (top, bottom) in zip(out, sides, strict=True):
-            collected.append(((units @ top.T) / (units @ bottom.T) * weights).sum(1))
-    return [np.concatenate(collected) for collected in out]
-
-
-@lru_cache(maxsize=2)
-def _resampling(draws: int, n: int, seeds: int, seed: int) -> tuple[tuple[Array, Array], ...]:
-    """Chunks of (counts of units, weights of seeds). Kept, because a table compares many models on the same documents."""
-    rng = np.random.default_rng(seed)
-    rows = max(1, min(draws, _CHUNK // max(n, seeds)))
-    sizes = [min(rows, draws - start) for start in range(0, draws, rows)]
-    return tuple((_counts(rng, size, n), _counts(rng, size, seeds) / seeds) for size in sizes)
-
-
-def _counts(rng: np.random.Generator, rows: int, n: int) -> Array:
-    """How often each of `n` things is drawn in `rows` draws of n with replacement, shape (rows, n)."""
-    drawn = rng.integers(0, n, size=(rows, n)) + np.arange(rows)[:, None] * n
-    return np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
+    return np.stack([one.top for one in samples]), samples[0].bottom

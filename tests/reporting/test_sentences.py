@@ -1,0 +1,270 @@
+"""Every sentence of the page against numbers that this test computes from the samples and the table of differences by itself."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from synthetic_cells import LEVELS, SUFFIX, build
+
+from tokgraft.cells import load_cells
+from tokgraft.config import layout
+from tokgraft.reporting import findings, verdict
+from tokgraft.reporting.compare import comparisons
+from tokgraft.reporting.evidence import gather
+from tokgraft.reporting.findings import headline, limits, place_findings
+from tokgraft.reporting.summary import summarise
+from tokgraft.reporting.tables import differences
+
+CELLS = Path(layout.cells("demo"))
+WORSE = {"smollm2-135m/none": (1.7, 1.6), "smollm2-135m/mean": (2.2, 2.0), "smollm2-135m/random": (5.7, 4.2)}
+TWO = [("pocket", "deu_Latn", ["none", "random", "mean", "focus"]), ("smollm2-135m", "deu_Latn", ["none", "random", "mean"])]
+SCENARIOS = {
+    "mixed tasks, and one where the original wins": {"demo": TWO, "levels": WORSE, "suffixes": {"smollm2-135m": "-small"}},
+    "ties": {"demo": [("pocket", "deu_Latn", ["none", "mean", "multivariate", "random"])], "levels": {"multivariate": LEVELS["mean"]}},
+    "several seeds": {"demo": [("pocket", "deu_Latn", ["none", "random", "mean"])], "seeds": (0, 1, 2, 3)},
+    "missing cells": {"demo": TWO, "levels": WORSE, "lost": ["smollm2-135m/deu_Latn/original", "pocket/deu_Latn/bpe8k/focus/s0/init"]},
+    "few pages": {"demo": TWO, "levels": WORSE, "pages": 9},
+    "few pages of one model": {"demo": TWO, "levels": WORSE, "suffixes": {"smollm2-135m": "-small"}, "pages": 18},
+    "the transplant wins": {"demo": [("pocket", "deu_Latn", ["none", "mean", "focus"])], "levels": {"none": (2.4, 2.3)}},
+    "zero-shot, and a refiner on the original": {
+        "demo": [("pocket", "deu_Latn", ["none", "none+prior", "mean"])], "levels": {"none+prior": (2.1, 2.0)}, "zero_shot": True,
+    },
+}  # fmt: skip
+
+
+class Table:
+    """What an experiment says, read from files and from differences.csv; no code of the sentences is used."""
+
+    def __init__(self, evidence, places) -> None:
+        self.places = places
+        self.cells = json.loads(CELLS.read_text())["cells"]
+        self.rows = [{name: str(value) for name, value in row.items()} for row in differences(comparisons(evidence)).rows]
+        self.headline, self.limits = headline(evidence, places), limits(evidence, places)
+        self.by_place = {place.place: place_findings(evidence, place) for place in places}
+
+    def score(self, model: str, method: str, stage: str, english: bool = False) -> float | None:
+        """Mean over seeds of bits over bytes."""
+        found = []
+        for cell in self.cells:
+            folder = cell["paths"].get(f"score_{stage}")
+            if (cell["model"], cell["method"]) == (model, method) and folder and Path(folder).is_dir():
+                (path,) = (path for path in (Path(folder) / "samples").glob("bpb*") if ("english" in path.name) is english)
+                rows = [json.loads(line) for line in path.read_text().splitlines()]
+                found.append(sum(row["bits"] for row in rows) / sum(row["bytes"] for row in rows))
+        return sum(found) / len(found) if found else None
+
+    def of(self, reference: str, stage: str, english: bool = False, transplants: bool = True) -> list[dict[str, str]]:
+        """Rows of differences.csv on bits per byte; their values are those of the samples."""
+        kept = [
+            row
+            for row in self.rows
+            if (row["reference"], row["stage"], row["metric"]) == (reference, stage, "bits_per_byte")
+            and ("english" in row["task"]) is english
+            and not (transplants and row["method"].startswith("none"))
+        ]
+        for row in kept:
+            other = "none" if reference == "untouched" else row["method"] if reference == "own init" else reference
+            at = "init" if reference in ("untouched", "own init") else stage
+            ours, theirs = self.score(row["model"], row["method"], stage, english), self.score(row["model"], other, at, english)
+            assert float(row["difference"]) == pytest.approx(ours - theirs, abs=2e-5)
+        return kept
+
+    def sentence(self, start: str) -> str:
+        """The one sentence of the headline that begins so; empty when none does."""
+        found = [one for one in self.headline if one.startswith(start)]
+        assert len(found) <= 1
+        return found[0] if found else ""
+
+
+@pytest.fixture(scope="module", params=SCENARIOS, ids=lambda name: name.replace(" ", "-").replace(",", ""))
+def told(request, tmp_path_factory):
+    settings, root = dict(SCENARIOS[request.param]), tmp_path_factory.mktemp("told")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, pair in settings.pop("levels", {}).items():
+            patch.setitem(LEVELS, name, pair)
+        for name, suffix in settings.pop("suffixes", {}).items():
+            patch.setitem(SUFFIX, name, suffix)
+        lost = settings.pop("lost", [])
+        patch.chdir(root)
+        build(root, **settings)
+        for place in lost:
+            shutil.rmtree(Path("results/scores") / place)
+        evidence = gather(load_cells(CELLS))
+        yield Table(evidence, summarise(evidence, comparisons(evidence)))
+
+
+def counted(rows: list[dict[str, str]]) -> tuple[int, int, int, int]:
+    """(better, worse, unclear, too few) by the column `claim`."""
+    claims = [row["claim"] for row in rows]
+    return (
+        *(claims.count(word) for word in ("better", "worse", "no claim: the interval includes 0")),
+        sum("fewer than" in one for one in claims),
+    )
+
+
+def span(rows: list[dict[str, str]], name: str = "difference", form: str = "{:.2f}") -> str:
+    values = sorted(abs(float(row[name])) for row in rows)
+    low, high = form.format(values[0]), form.format(values[-1])
+    return low if len(values) == 1 or (name == "n" and low == high) else f"{low} to {high}"
+
+
+def pages(rows: list[dict[str, str]]) -> str:
+    return f"{span(rows, 'n', '{:.0f}')} pages"
+
+
+@pytest.mark.parametrize(("reference", "words"), [
+    ("untouched", "the untouched original"), ("none", "the original vocabulary trained on the same bytes"),
+])  # fmt: skip
+def test_against_the_original(told, reference, words):
+    zero_shot = all(place.final == "init" for place in told.places)
+    rows = told.of("none" if zero_shot else reference, "init" if zero_shot else "trained")
+    text = told.sentence(f"Against {words}")
+    if not rows or (zero_shot and reference == "none"):
+        assert not text
+        return
+    better, worse, unclear, few = counted(rows)
+    kind = "zero-shot" if zero_shot else "trained"
+    assert re.match(rf"Against {words}, {better} of {len(rows)} {kind} transplants (is|are) better and {worse} worse", text)
+    assert ("cannot be told apart" in text) == bool(unclear) and (f"; {unclear} cannot" in text) == bool(unclear)
+    assert (f"; {few} compared on" in text) == bool(few)
+    if enough := [row for row in rows if "fewer than" not in row["claim"]]:
+        assert f"({pages(enough)}" in text
+
+
+def test_english(told):
+    rows = told.of("untouched", "trained", english=True)
+    text = told.sentence("English")
+    if not rows:
+        assert not text
+        return
+    _, worse, _, few = counted(rows)
+    lost = [row for row in rows if row["claim"] == "worse"]
+    if worse:
+        assert f"{worse} of {len(rows)} trained transplants need {span(lost)} more bits per byte" in text
+    else:
+        assert f"none of {len(rows)} trained transplants is shown to need more" in text
+    assert (f"; {few} compared on" in text) == bool(few)
+
+
+def test_training(told):
+    rows = told.of("own init", "trained", transplants=False)
+    text = told.sentence("Training")
+    if not rows:
+        assert not text
+        return
+    better, worse, _, few = counted(rows)
+    gains = [row for row in rows if row["claim"] == "better"]
+    assert f"in {better} of {len(rows)} combinations" in text and (not gains or f", by {span(gains)}" in text)
+    assert ("raises them" in text) == bool(worse) and (f"; {few} compared on" in text) == bool(few)
+
+
+def test_who_leads(told):
+    for place in told.places:
+        for stage in place.stages:
+            scores = {row.method: told.score(place.place[0], row.method, stage) for row in place.rows if not row.method.startswith("none")}
+            order = sorted((value, method) for method, value in scores.items() if value is not None)
+            when = "Right after the transplant" if stage == "init" else "After training"
+            said = [one for one in told.by_place[place.place] if one.startswith(f"{when}, ")]
+            assert len(said) == (len(order) > 1)
+            if not said:
+                continue
+            (text,) = said
+            best, second = order[0], order[1]
+            few = (
+                min(
+                    int(row["n"])
+                    for row in told.rows
+                    if row["model"] == place.place[0] and row["metric"] == "bits_per_byte" and "english" not in row["task"]
+                )
+                < 10
+            )
+            if few:
+                assert "no order is claimed" in text and "fewest" not in text and re.search(r"on \d+ pages", text)
+                assert f"no claim on {place.where}" in told.sentence(f"{when}:")
+                continue
+            assert f"{best[1]} has the fewest bits per byte of the transplants" in text and "pages" in text
+            if "cannot be told apart" not in text:
+                size = re.search(r"transplants: ([0-9.]+) \[", text)
+                assert size and float(size[1]) == pytest.approx(second[0] - best[0], abs=0.006) and f"the next, {second[1]}" in text
+                assert f"{best[1]} has the fewest bits per byte" in told.sentence(f"{when}:")
+            else:
+                assert second[0] - best[0] < 0.06 and f"no single best on {place.where}" in told.sentence(f"{when}:")
+
+
+def test_keep_the_original_where_it_wins_and_what_is_offered(told):
+    kept = []
+    for place in told.places:
+        model, advice = place.place[0], verdict.verdict(place)
+        assert advice is not None and advice.sentence in told.by_place[place.place]
+        mine = [row for row in told.rows if row["model"] == model and row["metric"] == "bits_per_byte" and row["stage"] == place.final]
+        mine = [row for row in mine if row["method"] == place.best.method and row["task"] == place.task]
+        claims = {row["reference"]: row["claim"] for row in mine if row["reference"] in ("none", "untouched")}
+        if not claims:
+            assert "not known" in advice.sentence
+        elif any("fewer than" in claim for claim in claims.values()):
+            assert "No model is recommended" in advice.sentence and not advice.folder and "pages" in advice.sentence
+        elif "worse" in claims.values() or claims.get("untouched", claims.get("none")) != "better":
+            assert advice.sentence.startswith("Keep the original") and "/original/none/" in advice.folder and "pages" in advice.sentence
+            kept.append(place.where)
+            given = re.search(r"needs ([0-9.]+) \[", advice.sentence)
+            stage = "trained" if "trained on the same bytes" in advice.sentence else "init"
+            assert given and float(given[1]) == pytest.approx(
+                told.score(model, place.best.method, place.final) - told.score(model, "none", stage), abs=0.006
+            )
+            assert Path(advice.folder).name == ("init" if stage == "init" else place.place[2])
+        else:
+            assert f"/{place.best.method}/" in advice.folder
+    said = " ".join(one for one in told.headline if one.startswith("Keep"))
+    assert all(where in said for where in kept) and bool(said) == bool(kept)
+
+
+def test_best_against_the_original_in_its_place(told):
+    for place in told.places:
+        for text in told.by_place[place.place]:
+            if found := re.match(r".* (\S+) is (better|worse) than (.*) by ([0-9.]+) \[.*\((\d+) pages", text):
+                method, claim, words, size, n = found.groups()
+                reference = "untouched" if words == "the untouched original" and place.final == "trained" else "none"
+                (row,) = (row for row in told.of(reference, place.final) if (row["model"], row["method"]) == (place.place[0], method))
+                assert (row["claim"], row["n"]) == (claim, n) and float(size) == pytest.approx(abs(float(row["difference"])), abs=0.006)
+
+
+def test_limits_and_choices(told):
+    text = " ".join(told.limits)
+    rows = [row for row in told.rows if row["metric"] == "bits_per_byte"]
+    own, english = ([row for row in rows if ("english" in row["task"]) is wanted] for wanted in (False, True))
+    assert f"measured on {span(own, 'n', '{:.0f}')} held-out pages (English: {span(english, 'n', '{:.0f}')})" in text
+    seeds = {cell["seed"] for cell in told.cells}
+    assert ("One seed a cell" in text) == (len(seeds) == 1) and (f"{len(seeds)} seeds a method" in text) == (len(seeds) > 1)
+    choices = [one for one in told.headline if "hoice task" in one]
+    found = [re.search(r"(\d+) of (\d+) scores after training", one) for one in choices]
+    scored = [cell for cell in told.cells if (folder := cell["paths"].get("score_trained")) and Path(folder).is_dir()]
+    groups = {(cell["model"], cell["method"]) for cell in scored}
+    assert [int(one[2]) for one in found] == ([2 * len(groups)] if groups else [])
+    assert all(int(one[1]) <= int(one[2]) for one in found)
+
+
+def test_tokens(told):
+    text = told.sentence("Tokens for the same text")
+    expected = 1 - 0.31 / 0.52  # of the invented tokenizers
+    known = [place for place in told.places if place.control and place.control.bits and place.best]
+    assert (text.count(f"{expected:.0%} fewer") == len(known)) and all(place.language in text for place in known)
+
+
+def test_every_function_that_makes_a_sentence_is_known_here():
+    """A new sentence needs a test above."""
+    made = {
+        f"{module.__name__.rpartition('.')[2]}.{name}"
+        for module in (findings, verdict)
+        for name, function in vars(module).items()
+        if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_")
+    }
+    assert made == {
+        "findings.leaders", "findings.headline", "findings.place_findings", "findings.versus", "findings.leading", "findings.winners",
+        "findings.tally", "findings.extent", "findings.sizes", "findings.training", "findings.against_original", "findings.forgetting",
+        "findings.tokens", "findings.choices", "findings.limits", "verdict.verdict", "verdict.kept",
+    }  # fmt: skip
