@@ -143,6 +143,8 @@ def _cases(place: Path) -> Any:
         command = ("score", "--model", model, *texts, "--settings", json.dumps(tasks), "--config", str(ROOT / "config"), "--out", out)
         if name not in ONLINE:
             yield Case("score", (TASKS.module(name), TASKS.module("bits_per_byte")), command)
+    ends = ("--repeats", "2", "--seconds", "0", "--patience", "0", "--out", str(place / "speed"))
+    yield Case("speed", (), ("speed", "--base", str(base), "--tokenizer", str(new), "--corpus", str(german), *ends))
     yield from _reports(place)
 
 
