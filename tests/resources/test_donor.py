@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import toytasks
 from tokgraft import artifacts, resources
 from tokgraft.errors import ArtifactError, ConfigError, DataError, TokenizerError
 from tokgraft.models.io import save_model
+from tokgraft.resources.donor import canonical_tokenizer
 from tokgraft.vocab import Vocabulary
 
 SMALL = {"layers": 1, "hidden": 16, "heads": 2, "budget": 6_000, "rate": 1e-2}
@@ -52,6 +54,17 @@ def test_rows_follow_their_tokens_and_not_their_ids(place: Path) -> None:
     shuffled.save_pretrained(place / "shuffled")
     straight, crooked = (np.load(make(place, f"{name}-donor", name) / "input.npy") for name in ("tokenizer", "shuffled"))
     assert np.array_equal(crooked, straight[order])
+
+
+@pytest.mark.parametrize("kind", ["byte_level", "sp_bpe", "wordpiece", "unigram"])
+def test_tokens_that_were_added_to_the_vocabulary_have_ids_of_their_own(kind: str) -> None:
+    """The library numbers them after all others; canonical order puts them among these."""
+    added = copy.deepcopy(toys.tokenizer(kind, 600, "both"))
+    added.add_tokens([" Sie", "Zelle"])
+    vocabulary = Vocabulary.from_tokenizer(added)
+    own, order = canonical_tokenizer(added, vocabulary)
+    names = {number: token for token, number in added.get_vocab().items()}
+    assert own.get_vocab() == {names[old]: new for new, old in enumerate(order)}
 
 
 def test_given_donor(place: Path) -> None:

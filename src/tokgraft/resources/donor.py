@@ -167,9 +167,10 @@ def canonical_tokenizer(tokenizer: Any, vocabulary: Vocabulary) -> tuple[Any, li
     spec = json.loads(json.dumps(Layout.read(tokenizer).spec))
     spec.update(post_processor=None, truncation=None, padding=None)
     model = spec["model"]
-    # In a Unigram vocabulary ids are places in a list, which tokens that were added to it do not have.
+    # The library numbers tokens that were added to a vocabulary after those of the vocabulary, whatever the file says.
     listed = len(model["vocab"]) if isinstance(model["vocab"], list) else 0
-    order = sorted(vocabulary.canonical_order, key=lambda number: number >= listed)
+    own = set(range(listed)) if listed else set(model["vocab"].values())
+    order = sorted(vocabulary.canonical_order, key=lambda number: number not in own)
     place = {old: new for new, old in enumerate(order)}
     if isinstance(model["vocab"], dict):
         model["vocab"] = dict(sorted(((text, place[number]) for text, number in model["vocab"].items()), key=lambda item: item[1]))
