@@ -226,15 +226,17 @@ def test_harness_tasks_by_name_are_scored_online_and_broken_ones_skipped(
         "output_type": "multiple_choice", "doc_to_text": "{{q}}", "doc_to_choice": "options", "doc_to_target": "gold",
         "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}], "metadata": {"version": 3.0},
     }  # fmt: skip
-    good, broken = tmp_path / "yes_no.yaml", tmp_path / "broken.yaml"
+    good, broken, away = (tmp_path / f"{name}.yaml" for name in ("yes_no", "broken", "away"))
+    away.write_text(yaml.safe_dump({**task, "task": "../../away"}))
     good.write_text(yaml.safe_dump(task))
     broken.write_text(yaml.safe_dump({**task, "task": "broken", "dataset_kwargs": {"data_files": {"test": "/nowhere.jsonl"}}}))
     monkeypatch.setattr("tokgraft.scoring.run.hub_reachable", lambda: True)
-    tasks = {"bpb": BPB, "hub": Task(builder="hub", names=[str(good), str(broken)])}
+    tasks = {"bpb": BPB, "hub": Task(builder="hub", names=[str(good), str(broken), str(away)])}
     result = score(make_model(make_tokenizer("bpe")), german, tasks, tmp_path / "s", online=True)
     facts = result["tasks"]["yes_no"]
     assert facts["builder"] == "hub" and facts["n"] == 6 and facts["version"] == 3.0 and facts["language"] == "target"
     assert "nowhere" in result["skipped"][str(broken)]
+    assert "name of a file" in result["skipped"][str(away)] and not list(tmp_path.rglob("away.jsonl"))
     samples = read_samples(tmp_path / "s" / "samples" / "yes_no.jsonl", "acc")
     assert samples.score == pytest.approx(facts["metrics"]["acc"], abs=1e-6)
     monkeypatch.setattr("tokgraft.scoring.run.hub_reachable", lambda: False)

@@ -38,7 +38,10 @@ def _as_value_error(name: str) -> str:
 
 Slug = Annotated[str, AfterValidator(_as_value_error)]
 # A task of the harness; its samples get a file of this name.
-HarnessName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
+HARNESS_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
+HarnessName = Annotated[str, Field(pattern=HARNESS_NAME)]
+# The same, or a task file of the user's own, whose name for its samples is checked when the file has been read.
+HarnessTask = Annotated[str, Field(pattern=rf"{HARNESS_NAME}|^[^\n\r\u2028]+\.yaml$")]
 
 
 class Strict(BaseModel):

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tokgraft.config import bounds
-from tokgraft.config.base import ConfigFile, HarnessName
+from tokgraft.config.base import ConfigFile, HarnessTask
 
 
 class Task(ConfigFile):
@@ -22,8 +22,9 @@ class Task(ConfigFile):
     max_items: int = Field(200, ge=1, le=bounds.ITEMS, description="Most items, chosen by hash order.")
     max_bytes: int | None = Field(None, ge=1, le=bounds.BYTES, description="Most bytes of text in all (bits_per_byte).")
     item_bytes: int = Field(500, ge=40, le=bounds.BYTES, description="Longest text of one item in bytes.")
-    names: list[HarnessName] = Field(
-        default_factory=list, description="Names of harness tasks (builder hub); empty: those of the language file."
+    names: list[HarnessTask] = Field(
+        default_factory=list,
+        description="Harness tasks by name, or files of your own (.yaml) (builder hub); empty: those of the language file.",
     )
     template: str | None = Field(
         None, description="Harness template in config/lm_eval/ (default: the builder's).", pattern=r"^[A-Za-z0-9_-]+$"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import yaml
 
 from tokgraft import artifacts
-from tokgraft.config.base import as_slug
+from tokgraft.config.base import HARNESS_NAME, as_slug
 from tokgraft.config.bounds import THREADS
 from tokgraft.config.task import Task
 from tokgraft.errors import ConfigError, ModelError, unknown
@@ -259,6 +260,9 @@ class Scorer:
                 skipped[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
                 continue
             for task in found["samples"]:
+                if not re.fullmatch(HARNESS_NAME, task):
+                    skipped[name] = f"the task is called {task!r}, which cannot be the name of a file"
+                    continue
                 facts[task], records = results.harness_facts(found, task)
                 facts[task]["language"] = one.task.language
                 results.write_lines(folder / "samples" / f"{task}.jsonl", records)
