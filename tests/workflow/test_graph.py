@@ -322,7 +322,7 @@ def test_what_an_experiment_changes_is_in_the_path(project: Project) -> None:
     def moved(name: str, method: str) -> set[str]:
         return {role for role, folder in found[name][method].items() if folder != found["plain"][method][role]}
 
-    all_made = {"corpus", "english", "base", "tokenizer", "evaluation", "init", "trained", "score_init", "score_trained", "tables"}
+    all_made = {"corpus", "english", "base", "tokenizer", "evaluation", "init", "trained", "score_init", "score_trained", "speed", "tables"}
     assert moved("short", "mean") == moved("split", "mean") == all_made
     assert len({found[name]["mean"]["corpus"] for name in ("plain", "short", "split")}) == 3
     adapted = {"init", "trained", "score_init", "score_trained", "tables"}
