@@ -68,13 +68,13 @@ def register(store: Store, cells: CellList, runs: Mapping[str, str], which: Whic
         store.describe_model(
             name,
             f"{cells.name('languages', language)}: models of the experiment {cells.experiment}, adapted to a vocabulary of their own."
-            f" `{BEST}` has the fewest bits per byte after training, `{BEST}-<model>` those of one base model.",
+            f" `{BEST}-<model>` has the fewest bits per byte of a base model's, `{BEST}` of all where they were scored on one task. That is no claim:"
+            " whether a difference is more than chance, and where the original model is better, stands in the report.",
             {"experiment": cells.experiment, "language": language},
         )
-        held.aliases = {
-            BEST: held.versions[ranking[0].key],
-            **{f"{BEST}-{model}": held.versions[cell.key] for model, cell in firsts.items()},
-        }
+        held.aliases = {f"{BEST}-{model}": held.versions[cell.key] for model, cell in firsts.items()}
+        if len({_task(cell) for cell in firsts.values()}) == 1:  # bits per byte of different texts cannot be compared
+            held.aliases[BEST] = held.versions[ranking[0].key]
         for alias, number in held.aliases.items():
             store.point(name, alias, number)
         for version in versions:
@@ -112,6 +112,11 @@ def _version(store: Store, cells: CellList, cell: RunCell, run: str, name: str, 
 
 def _is_stale(version: Version, ranking: list[RunCell]) -> bool:
     return version.manifest not in {identity(cell.records(cell.final)) for cell in ranking}
+
+
+def _task(cell: RunCell) -> str:
+    task = read_score(cell.score_folder(cell.final)).bits_per_byte()
+    return task.slug if task else ""
 
 
 def _bits(cell: RunCell) -> float:
