@@ -52,7 +52,7 @@ run: setup  ## Another experiment: make run CONFIG=config/experiments/smoke.yaml
 	@$(BIN)/tokgraft doctor --brief $(if $(CONFIG),--settings $(CONFIG))
 	snakemake $(FLAGS)
 
-report: setup  ## Tables and report from the scores at hand: results/experiments/<name>/tables/report.html
+report: setup  ## Tables and report of an experiment, and what they still lack: results/experiments/<name>/tables/report.html
 	snakemake report_build $(FLAGS)
 
 snakemake-report: setup  ## Snakemake's own report with run times and provenance

@@ -15,7 +15,7 @@ from tokgraft.errors import ArtifactError
 
 
 def make(folder: Path, text: str = "hello", **more: object) -> Path:
-    with artifacts.create(folder, "scores", {"a": 1}, **more) as out:  # type: ignore[arg-type]
+    with artifacts.create(folder, "speed", {"a": 1}, **more) as out:  # type: ignore[arg-type]
         (out / "data.txt").write_text(text)
         (out / "speed.json").write_text(str(os.urandom(8)))
     return folder
@@ -40,7 +40,7 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     before = artifacts.fingerprint(folder)
 
     def fail() -> None:
-        with artifacts.create(folder, "scores", {}) as out:
+        with artifacts.create(folder, "speed", {}) as out:
             (out / "data.txt").write_text("half")
             raise RuntimeError("killed")
 
@@ -97,7 +97,7 @@ def test_damaged_or_missing_manifest_is_refused(tmp_path: Path) -> None:
     (folder / "manifest.json").unlink()
     with pytest.raises(ArtifactError, match="not a finished artifact"):
         artifacts.read(folder)
-    with pytest.raises(ArtifactError, match="is a scores, not a model"):
+    with pytest.raises(ArtifactError, match="is a speed, not a model"):
         artifacts.expect(make(tmp_path / "b"), "model")
 
 

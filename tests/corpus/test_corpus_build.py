@@ -200,8 +200,9 @@ def test_errors_come_before_the_work(corpora: dict[str, Path], help_cache: tuple
         build_corpus(settings("deu_Latn", language={"lid": ["ger"]}), out, corpora["eng_Latn"], cache, pins)
     with pytest.raises(ConfigError, match=r"leave nothing for train"):
         build_corpus(settings("deu_Latn", splits={"test": 0.6, "dev": 0.4}), out, corpora["eng_Latn"], cache, pins)
+    (tmp_path / "nothing").mkdir()
     with pytest.raises(ArtifactError, match=r"is not a finished artifact"):
-        build_corpus(settings("deu_Latn"), out, tmp_path, cache, pins)
+        build_corpus(settings("deu_Latn"), out, tmp_path / "nothing", cache, pins)
     text = write_local(tmp_path / "text", 40)
     english = build_corpus(settings("eng_Latn", language={"sources": [{"kind": "local", "path": str(text)}], "lid": []}), tmp_path / "eng")
     with pytest.raises(ArtifactError, match=r"holds no help pages to align with"):

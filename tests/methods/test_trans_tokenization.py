@@ -143,10 +143,11 @@ def test_pieces_of_a_word_become_pieces_of_its_translation(tmp_path: Path) -> No
     ]  # fmt: skip
     source, target = toys.tokenizer("byte_level"), toys.tokenizer("sp_bpe", 600, "both")
     rows = [{"page": "a", "key": str(number), "english": one, "text": two} for number, (one, two) in enumerate(pairs)]
-    (tmp_path / "pairs_train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "pairs_train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     target.save_pretrained(tmp_path / "target")
     save_model(toys.decoder(len(source), True), source, tmp_path / "base")
-    inputs = resources.Inputs(corpus=tmp_path, tokenizer=tmp_path / "target", base=tmp_path / "base")
+    inputs = resources.Inputs(corpus=tmp_path / "corpus", tokenizer=tmp_path / "target", base=tmp_path / "base")
     resources.make("token_alignment", inputs, {"min_count": 3}, tmp_path / "out")
     known = Vocabulary.from_tokenizer(target)
     loaded = resources.load("token_alignment", tmp_path / "out", len(known), known.fingerprint)

@@ -17,7 +17,7 @@ from tokgraft.tracking.record import record
 CELLS = Path("results/experiments/demo/cells.json")
 SCORES = layout.scores("pocket", "deu_Latn", "bpe8k", "focus", 0, "pocket-demo")
 ALTERED = [
-    f"{SCORES}/scores.json", f"{SCORES}/samples/bpb.jsonl", f"{SCORES}/speed.json", f"{SCORES}/model/training.json",
+    f"{SCORES}/scores.json", f"{SCORES}/samples/bpb.jsonl", f"{SCORES}/model/training.json",
     f"{SCORES}/model/timing.jsonl", f"{SCORES}/manifest.json", f"{layout.tokenizer('pocket', 'deu_Latn', 'bpe8k')}/metrics.json",
     f"{layout.corpus('deu_Latn')}/card.json",
 ]  # fmt: skip
@@ -47,12 +47,17 @@ def test_an_unlisted_file_beside_scores_is_refused(own_project):
 def test_the_report_names_what_it_was_made_from(own_project, capsys):
     build_report(load_cells(CELLS), Path("results/tables"))
     inputs = artifacts.read(Path("results/tables"))["inputs"]
-    scored = {name for name in inputs if name.startswith("scores/")}
-    assert len(scored) == 26 and set(inputs) - scored == {
-        f"tokenizers/{model}/{language}/{recipe}"
-        for model, language in (("pocket", "deu_Latn"), ("pocket", "ell_Grek"), ("smollm2-135m", "deu_Latn"))
-        for recipe in ("original", "bpe8k")
-    }
+    scored, speeds = ({name for name in inputs if name.startswith(kind)} for kind in ("scores/", "speed/"))
+    assert (
+        len(scored) == 26
+        and speeds
+        and set(inputs) - scored - speeds
+        == {
+            f"tokenizers/{model}/{language}/{recipe}"
+            for model, language in (("pocket", "deu_Latn"), ("pocket", "ell_Grek"), ("smollm2-135m", "deu_Latn"))
+            for recipe in ("original", "bpe8k")
+        }
+    )
     assert artifacts.outdated(Path("results/tables")) == []
     with artifacts.create(Path(layout.tokenizer("pocket", "deu_Latn", "bpe8k")), "tokenizer", {"another": 1}) as folder:
         (folder / "metrics.json").write_text("{}")

@@ -134,10 +134,7 @@ def test_bad_input_is_explained(place: Path) -> None:
     folder = make(place, "damaged")
     vectors = np.load(folder / "english_vectors.npy")
     np.save(folder / "english_vectors.npy", vectors[1:])
-    with pytest.raises(ArtifactError, match="english has"):
-        load(folder)
-    np.save(folder / "english_vectors.npy", vectors * np.nan)
-    with pytest.raises(ArtifactError, match="NaN"):
+    with pytest.raises(ArtifactError, match=r"is damaged: .*english_vectors\.npy"):
         load(folder)
 
 

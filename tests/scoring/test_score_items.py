@@ -14,7 +14,7 @@ import pytest
 
 from tokgraft.config.base import slugs
 from tokgraft.config.task import Task
-from tokgraft.errors import DataError
+from tokgraft.errors import ArtifactError
 from tokgraft.scoring.heldout import Held, Page, Paragraph, module_of, neighbours, read_held
 from tokgraft.scoring.run import find_template, find_templates
 from tokgraft.scoring.tasks import TASKS, SkipTask, _choices
@@ -161,5 +161,5 @@ def test_a_damaged_corpus_is_named(german: Path, tmp_path: Path) -> None:
 
     shutil.copytree(german, tmp_path / "broken")
     (tmp_path / "broken" / "test.jsonl").write_text(json.dumps({"id": "a"})[:-2])
-    with pytest.raises(DataError, match=r"test.jsonl, line 1 is not JSON"):
+    with pytest.raises(ArtifactError, match=r"test\.jsonl: 9 bytes, the manifest says"):
         read_held(tmp_path / "broken")

@@ -283,7 +283,7 @@ def test_choices(checkout):
     push(load_cells(CELLS), send=False)
     stored = everything()
     kinds = {name.partition("@")[0] for name in stored}
-    assert kinds == {"corpora", "lists", "models", "scores", "tokenizers"}
+    assert kinds == {"corpora", "lists", "models", "scores", "speed", "tokenizers"}
     assert set(stages.Choice(kind=("scores",), method=("mean",)).of(stored).values()) == {
         layout.scores("pocket", "deu_Latn", "bpe8k", "mean", 0, stage) for stage in ("init", "pocket-demo")
     }

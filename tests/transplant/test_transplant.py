@@ -309,8 +309,8 @@ def _lost_weights(folder: Path) -> None:
     ("damage", "message"),
     [
         (_nan, r"up_proj\.weight holds NaN or Inf in 1 of \d+ values\n  -> .*fetch"),
-        (_cut, r"base cannot be loaded: .*\n  -> .*fetch the model again"),
-        (_no_safetensors, r"base cannot be loaded: .*\n  -> .*fetch the model again"),
+        (_cut, r"model\.safetensors cannot be read: .*\n  -> "),
+        (_no_safetensors, r"model\.safetensors cannot be read: .*\n  -> "),
         (_more_rows_in_the_config, r"base cannot be loaded: .*(size|shape|mismatch).*\n  -> "),
         (_fewer_rows_than_tokens, r"2 tokens without a row: ids go to \d+.*'(Zwölfeck|Dreieck)'.*\n  -> "),
         (_lost_weights, r"1 weights are missing, among them model\.norm\.weight\n  -> "),

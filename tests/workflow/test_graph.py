@@ -139,6 +139,7 @@ def test_a_language_is_one_file(project: Project) -> None:
         "transplant_apply": 3,
         "train_continue": 3,
         "score_model": 6,
+        "speed_measure": 1,
     }
 
 
@@ -153,6 +154,7 @@ def test_a_model_is_one_file(project: Project) -> None:
         "transplant_apply": 3,
         "train_continue": 3,
         "score_model": 6,
+        "speed_measure": 1,
     }
 
 
@@ -160,7 +162,14 @@ def test_a_tokenizer_recipe_is_one_file(project: Project) -> None:
     before = plan(project, GRID)
     project.write("config/tokenizers/dummy.yaml", load("config/tokenizers/bpe8k.yaml"))
     after = plan(project, {**GRID, "tokenizers": ["bpe8k", "dummy"]})
-    assert after - before == {"tokenizer_train": 1, "resource_build": 1, "transplant_apply": 2, "train_continue": 2, "score_model": 4}
+    assert after - before == {
+        "tokenizer_train": 1,
+        "resource_build": 1,
+        "transplant_apply": 2,
+        "train_continue": 2,
+        "score_model": 4,
+        "speed_measure": 1,
+    }
 
 
 def test_a_training_recipe_is_one_file(project: Project) -> None:

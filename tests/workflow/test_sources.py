@@ -240,7 +240,7 @@ def test_a_kernel_of_omp_is_none_of_mean() -> None:
     ("place", "changes"),
     [
         ("segmenter.py", {"transplant"}),
-        ("vocab.py", {"transplant", "train", "tokenizer", "evaluation"}),
+        ("vocab.py", {"transplant", "train", "tokenizer", "evaluation", "model", "score"}),
         ("methods/_pursuit.py", set()),
         ("methods/mean.py", {"transplant"}),
         ("training/loop.py", {"train"}),
