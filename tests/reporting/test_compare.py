@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from synthetic_cells import LEVELS, build
 
 from tokgraft.cells import load_cells
+from tokgraft.config import layout
 from tokgraft.errors import DataError
 from tokgraft.reporting.compare import comparisons
 from tokgraft.reporting.evidence import gather
@@ -66,6 +68,16 @@ def test_findings_name_the_best_and_the_limits(project):
     assert any("worse than the original vocabulary" in line for line in place_findings(evidence, places[0]))
     said = " ".join(limits(evidence, places))
     assert "300k bytes" in said and "One seed" in said and "1.4M" in said and "invented prose" in said
+
+
+def test_a_seed_that_was_not_scored_is_not_made_up_from_another(tmp_path, monkeypatch):
+    """Two seeds, and one of them has no score after training: one seed is compared, also with the same cells before training."""
+    build(tmp_path, [("pocket", "deu_Latn", ["none", "mean", "random"])], seeds=(0, 1))
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree(layout.scores("pocket", "deu_Latn", "bpe8k", "random", 0, "pocket-demo"))
+    found = [one for one in comparisons(gather(load_cells(CELLS))) if one.group.method == "random" and one.stage == "trained"]
+    assert {one.reference for one in found} >= {"none", "mean", "own init", "untouched"}
+    assert {one.difference.seeds for one in found} == {1}
 
 
 def test_seeds_are_pooled(tmp_path, monkeypatch):

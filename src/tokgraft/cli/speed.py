@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--corpus", type=arguments.folder, required=True, metavar="DIR", help="corpus artifact of the language; its test pages are read"
     )
     parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="folder to write")
+    arguments.add_force(parser)
     skipping.add_arguments(parser)
     parser.add_argument("--device", type=arguments.device, default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument("--threads", type=arguments.threads, metavar="N", help="CPU threads (default: every core this process may use)")

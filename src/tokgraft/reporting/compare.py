@@ -122,9 +122,12 @@ def _references(evidence: Evidence, group: Group, stage: Stage) -> Iterable[tupl
 
 
 def _paired(group: Group, stage: Stage, other: Group, other_stage: Stage, task: str) -> tuple[list[TaskScore], list[TaskScore]]:
-    """Scores of the seeds that both have, in the same order; a side with a single seed is compared with every seed of the other."""
+    """Scores of the seeds that both have, in the same order; a side that was run with a single seed is compared with every seed of the other.
+
+    A side of several seeds of which one alone was scored is not spread over the others: that would count a score several times.
+    """
     ours, theirs = _by_seed(group, stage, task), _by_seed(other, other_stage, task)
-    if len(ours) > 1 and len(theirs) > 1:
+    if len(group.cells) > 1 and len(other.cells) > 1:
         shared = sorted(set(ours) & set(theirs))
         return [ours[seed] for seed in shared], [theirs[seed] for seed in shared]
     return [ours[seed] for seed in sorted(ours)], [theirs[seed] for seed in sorted(theirs)]
