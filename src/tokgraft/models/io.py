@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,20 +12,18 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
-    AutoTokenizer,
     GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
-from transformers.utils import logging as hf_logging
 
-from tokgraft import jsonl
-from tokgraft.errors import ModelError, TokenizerError
+from tokgraft.errors import ModelError
 from tokgraft.logs import log
 from tokgraft.models.checks import align_special_ids, check_model, padded_rows
+from tokgraft.models.library import first_line, quiet, rewrite
 from tokgraft.models.tables import embedding_tables, head_bias, is_tied, set_embedding_tables, untie
+from tokgraft.models.tokenizer_io import load_tokenizer, save_tokenizer
 from tokgraft.models.weights import AGAIN, check_folder
-from tokgraft.vocab import check_ids, check_spec
 
 __all__ = [
     "align_special_ids",
@@ -107,41 +103,6 @@ def _neutral(model: PreTrainedModel) -> PreTrainedModel:
     return model.eval()
 
 
-def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerFast:
-    """The tokenizer of a local folder, exactly as its tokenizer.json says.
-
-    A tokenizer class named in the config may rebuild the pipeline (pre-tokenizer, normalizer) from vocabulary and merges with its own
-    defaults, so tokenizer.json is read as it stands; the class counts only where there is no such file.
-
-    Raises:
-        TokenizerError: The folder holds no tokenizer, or one that cannot be read or has no fast form.
-    """
-    folder = Path(folder)
-    if folder.suffix == ".gguf":
-        from tokgraft.models.gguf import load_gguf_tokenizer
-
-        return load_gguf_tokenizer(folder)
-    if not folder.is_dir():
-        raise TokenizerError(f"tokenizer folder {folder} does not exist", "give a folder that holds a tokenizer.json")
-    file = folder / "tokenizer.json"
-    if file.is_file():
-        check_spec(jsonl.read_object(file, "get the file again", error=TokenizerError), str(file))
-    kind = PreTrainedTokenizerFast if file.is_file() and not trust_remote_code else AutoTokenizer
-    try:
-        with _quiet():
-            tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
-    except Exception as error:  # the loaders raise anything from KeyError to a bare Exception of the Rust side
-        raise TokenizerError(
-            f"{folder}: the tokenizer cannot be read ({_first_line(error)})", "give a folder with a tokenizer.json"
-        ) from error
-    if not getattr(tokenizer, "is_fast", False):
-        raise TokenizerError(
-            f"{folder}: {type(tokenizer).__name__} has no fast form (tokenizer.json)", "convert it to a tokenizer.json first"
-        )
-    check_ids(tokenizer.get_vocab(), str(folder))
-    return tokenizer
-
-
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write a complete model folder: config, generation config, float32 safetensors, tokenizer.
 
@@ -162,30 +123,17 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folde
     if any(tensor.is_floating_point() and tensor.dtype != torch.float32 for tensor in model.state_dict().values()):
         model = model.float()
     _mend_generation_config(model)
-    with _quiet():
+    with quiet():
         model.save_pretrained(folder, max_shard_size="1000GB")
-        tokenizer.save_pretrained(folder)
-    _rewrite(
+    save_tokenizer(tokenizer, folder)
+    rewrite(
         folder / "config.json",
         drop=("_name_or_path", "_model_name_or_path", "_commit_hash", "quantization_config"),
         set_={"dtype": "float32"},
     )
-    _rewrite(folder / "generation_config.json", drop=("_from_model_config",))
-    # "TokenizersBackend" is the name that transformers 5 gives this class; every version knows the older one.
-    renamed = (
-        {"tokenizer_class": "PreTrainedTokenizerFast"}
-        if type(tokenizer).__name__ in {"TokenizersBackend", "PreTrainedTokenizerFast"}
-        else {}
-    )
-    _rewrite(
-        folder / "tokenizer_config.json",
-        drop=("name_or_path", "is_local", "local_files_only", "gguf_file", "trust_remote_code"),
-        set_=renamed,
-    )
-
+    rewrite(folder / "generation_config.json", drop=("_from_model_config",))
     for path in folder.iterdir():
         path.chmod(0o644)  # safetensors makes its files readable for the owner alone
-    _warn_of_rebuilding(tokenizer, folder)
 
 
 def _mend_generation_config(model: PreTrainedModel) -> None:
@@ -196,47 +144,21 @@ def _mend_generation_config(model: PreTrainedModel) -> None:
     try:
         generation.validate(strict=True)
     except ValueError as error:
-        log.warning("the generation config contradicts itself and is reduced to its special ids: %s", _first_line(error))
+        log.warning("the generation config contradicts itself and is reduced to its special ids: %s", first_line(error))
         ids = {key: getattr(generation, key) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
         model.generation_config = GenerationConfig(**ids)
-
-
-def _warn_of_rebuilding(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Warn when plain AutoTokenizer would not give this tokenizer: for some architectures it puts its own pre-tokenizer in."""
-    if getattr(tokenizer, "_auto_map", None):
-        return
-    with _quiet():
-        auto = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    if _pipeline(auto) != _pipeline(tokenizer):
-        log.warning(
-            "AutoTokenizer makes a %s of this tokenizer, which splits text in its own way; load it with PreTrainedTokenizerFast.from_pretrained",
-            type(auto).__name__,
-        )
-
-
-def _pipeline(tokenizer: Any) -> list[str]:
-    backend = tokenizer.backend_tokenizer
-    return [repr(part) for part in (backend.normalizer, backend.pre_tokenizer, backend.decoder)]
-
-
-def _rewrite(path: Path, drop: tuple[str, ...], set_: dict[str, Any] | None = None) -> None:
-    if not path.is_file():
-        return
-    content = json.loads(path.read_text(encoding="utf-8"))
-    kept = {key: value for key, value in content.items() if key not in drop} | (set_ or {})
-    path.write_text(json.dumps(kept, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @contextmanager
 def _errors(folder: Path, trust_remote_code: bool) -> Iterator[None]:
     """Turn what transformers raises while loading into a ModelError."""
     try:
-        with _quiet():
+        with quiet():
             yield
     except ModelError:
         raise
     except Exception as error:
-        text = _first_line(error)
+        text = first_line(error)
         if "trust_remote_code" in str(error) and not trust_remote_code:
             hint = "read that code, then set `trust_remote_code: true` in the model's config file"
             raise ModelError(f"{folder} brings its own Python code, which is not run", hint) from error
@@ -244,26 +166,3 @@ def _errors(folder: Path, trust_remote_code: bool) -> Iterator[None]:
         if isinstance(error, ValueError) and "model type" in str(error):
             do = "this transformers version does not know the architecture"
         raise ModelError(f"{folder} cannot be loaded: {text}", do) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars and no advice of transformers in a stage's log; errors stay."""
-    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hf_logging.set_verbosity(level)
-        if bars:
-            hf_logging.enable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
-
-
-# Forking after the tokenizers library has used threads prints a warning for every worker otherwise.
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
