@@ -93,15 +93,6 @@ def test_new_rows_learn(shape, tiny):
     assert grad[2].abs().sum() > 0 and grad[310].abs().sum() > 0
 
 
-def test_ids_of_the_old_vocabulary_are_forgotten(tiny):
-    model = tiny("tied_llama", 300)
-    model.generation_config.suppress_tokens = [5]
-    set_embedding_tables(model, *new_tables(model, 310))
-    for settings in (model.config, model.generation_config):
-        assert [settings.bos_token_id, settings.eos_token_id, settings.pad_token_id] == [None, None, None]
-    assert model.generation_config.suppress_tokens is None
-
-
 def test_wrong_tables_are_refused_and_change_nothing(tiny):
     tied, untied, biased = tiny("tied_llama", 300), tiny("untied_llama", 300), tiny("gptj", 300)
     E = np.ones((310, 16), dtype=np.float32)

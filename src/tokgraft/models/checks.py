@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tokgraft.errors import ModelError
-from tokgraft.models.tables import ROLES, is_tied
+from tokgraft.models.ids import put
+from tokgraft.models.tables import is_tied
+from tokgraft.vocab import ROLES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -55,14 +57,14 @@ def padded_rows(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> l
 def align_special_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> list[str]:
     """Set the special ids of config and generation config to the tokenizer's; one sentence for each change of an id that was set.
 
-    A list of stop ids in the generation config is kept when it contains the tokenizer's end token (chat models stop at several).
-    An id outside the vocabulary is removed.
+    Chat models stop at several tokens: a list of stop ids that contains the tokenizer's end token is kept, and so is a stop id beside it
+    that is a special or added token. An id outside the vocabulary is removed.
 
     Raises:
         ModelError: The architecture counts positions from the pad id, and the tokenizer's differs.
     """
     rows = model.get_input_embeddings().weight.shape[0]
-    _check_positions(model, tokenizer)
+    check_positions(model, tokenizer)
     changes = []
     for where, settings in _settings(model):
         for role in ROLES:
@@ -71,17 +73,28 @@ def align_special_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
             if role not in ("bos", "eos", "pad") and old is None:
                 continue  # most configs do not have these keys at all
             new: Any = own if own is not None else old if _inside(old, rows) else None
-            if isinstance(old, (list, tuple)) and own in old and _inside(old, rows):
-                new = list(old)
-            if old != new:
-                setattr(settings, key, new)
-                if old is not None:
-                    changes.append(f"{where}: {key} {old} -> {new}")
+            if role == "eos" and own is not None:
+                new = _stops(own, old, rows, tokenizer)
+            if old != new and put(settings, key, new) and old is not None:
+                changes.append(f"{where}: {key} {old} -> {new}")
     return changes
 
 
-def _check_positions(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
-    """RoBERTa's family numbers positions from pad id + 1: with another pad id every position embedding would move."""
+def _stops(own: int, old: Any, rows: int, tokenizer: PreTrainedTokenizerFast) -> int | list[int]:
+    """The tokenizer's end token with the stop ids beside it that are no accident."""
+    numbers = [number for number in (old if isinstance(old, (list, tuple)) else [old]) if _inside(number, rows)]
+    if own not in numbers:
+        beside = set(tokenizer.added_tokens_decoder) - {tokenizer.bos_token_id, tokenizer.pad_token_id}
+        numbers = [own, *(number for number in numbers if number in beside)]
+    return numbers if len(numbers) > 1 else old if old == [own] else own
+
+
+def check_positions(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Raise if rows cannot move: RoBERTa's family numbers positions from pad id + 1, with another pad id every position embedding would move.
+
+    Raises:
+        ModelError: The tokenizer's pad id is not the model's.
+    """
     for name, module in model.named_modules():
         padding = getattr(module, "padding_idx", None)
         if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding) and padding is not None:

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Floats = npt.NDArray[np.float32]
-ROLES = ("bos", "eos", "pad", "unk", "sep", "cls", "mask")
-ID_LISTS = ("suppress_tokens", "begin_suppress_tokens", "forced_decoder_ids", "bad_words_ids", "sequence_bias")
-ID_SINGLES = ("forced_bos_token_id", "forced_eos_token_id", "decoder_start_token_id")
 
 
 def is_tied(model: PreTrainedModel) -> bool:
@@ -48,8 +45,8 @@ def head_bias(model: PreTrainedModel) -> Floats | None:
 def set_embedding_tables(model: PreTrainedModel, E: Floats, U: Floats | None = None, bias: Floats | None = None) -> None:
     """Replace the tables of `model` in place; the number of rows may change, the tie state does not.
 
-    Everything that depends on the rows follows: sizes of the layers, the head's bias, `vocab_size` of the config. Special ids of config and
-    generation config are cleared, since they mean rows of the old vocabulary; `save_model` sets them from the new tokenizer.
+    Everything that depends on the rows follows: sizes of the layers, the head's bias, `vocab_size` of the config. Token ids of config and
+    generation config stay as they are: rows do not say which tokens they are for (`tokgraft.models.ids.follow` maps ids by token).
 
     Args:
         model: The model.
@@ -78,8 +75,6 @@ def set_embedding_tables(model: PreTrainedModel, E: Floats, U: Floats | None = N
     config.vocab_size = rows
     if hasattr(model, "vocab_size"):
         model.vocab_size = rows
-    for settings in (model.config, config, getattr(model, "generation_config", None)):
-        _clear_ids(settings)
 
 
 def untie(model: PreTrainedModel) -> None:
@@ -125,12 +120,6 @@ def _replace(model: PreTrainedModel, old: torch.Tensor, array: Floats) -> None:
         for name, parameter in list(module._parameters.items()):
             if parameter is not None and (parameter is old or (parameter.shape == old.shape and parameter.data_ptr() == old.data_ptr())):
                 setattr(module, name, new)
-
-
-def _clear_ids(settings: Any) -> None:
-    for key in (*(f"{role}_token_id" for role in ROLES), *ID_LISTS, *ID_SINGLES):
-        if getattr(settings, key, None) is not None:
-            setattr(settings, key, None)
 
 
 def _head(model: PreTrainedModel) -> Any:

@@ -25,6 +25,8 @@ from tokgraft.vocab import Vocabulary
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+    from tokgraft.models.ids import Moved
+
 PROVENANCE = "provenance.jsonl"
 FACTS = "transplant.json"
 TIMING = "timing.json"
@@ -94,6 +96,7 @@ def run(
         states=_states(lambda: _load(base, trust_remote_code)),
     )  # fmt: skip
     methods.check_support(chain, task.tied)
+    moved = [] if chain.first.keeps_tokenizer else _follow(read.model, target_tokenizer, task)
     log.info("%s: %d -> %d tokens, %d of them shared", method, len(source.ids), len(target.ids), len(task.overlap))
     rows, flops = _counted(method, task, params or {})
     if not chain.first.keeps_tokenizer and (changed := _changed(task, rows)):
@@ -116,6 +119,7 @@ def run(
         _save(read.model, target_tokenizer, folder)
         _write(folder / PROVENANCE, "".join(provenance_lines(target, rows)))
         told = facts(method, task, rows, read.model.get_input_embeddings().weight.shape[0])
+        told["ids"] = {entry.where: entry.facts() for entry in moved if entry.old is not None or entry.new is not None}
         if corpus is not None:
             predicted = most_predicted(read.model, target_tokenizer, Path(corpus), made(rows).tolist())
             warn(predicted, method)
@@ -244,6 +248,15 @@ def _read(base: Path, tokenizer: PreTrainedTokenizerFast, size: int, trust: bool
     return _Base(
         model, (source, source if outputs is None else np.ascontiguousarray(outputs[:size])), None if bias is None else bias[:size].copy()
     )
+
+
+def _follow(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, task: Transplant) -> list[Moved]:
+    """Token ids of both configs in the new vocabulary; before the rows are made, because a model may need a token that is not there."""
+    from tokgraft.models.checks import check_positions
+    from tokgraft.models.ids import follow
+
+    check_positions(model, tokenizer)
+    return follow(model, task.source, task.target, task.overlap)
 
 
 def _states(load: Callable[[], PreTrainedModel]) -> States:
