@@ -9,7 +9,7 @@ The naming of rules, wildcards, logs and folders is written down in workflow/REA
 
 from snakemake.utils import min_version
 
-from tokgraft import console
+from tokgraft import console, preflight
 from tokgraft.workflow import Workflow, experiment_file
 
 min_version("9.0")
@@ -25,6 +25,7 @@ report: "workflow/report/workflow.rst"
 onstart:
     # Tools, disk, sources: what is missing is said before the first job starts.
     shell("tokgraft doctor --brief --settings {W.config:q}")
+    preflight.check_dates(list(workflow.dag.needrun_jobs()))
     if workflow.local_exec:
         # To limit job starts, Snakemake 9.27 looks through its queue once a second for every job that has ended, which takes
         # a core after some hundred jobs. Here the cores are the limit; on a cluster the limiter spares the queue, and stays.

@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import shlex
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
+from datetime import datetime
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from tokgraft.config import layout
 from tokgraft.config.language import AptHelp, Hub, Local
 from tokgraft.config.model import HubModel, LocalModel, PackageModel
 from tokgraft.corpus.quality import check_labels
-from tokgraft.errors import TokgraftError
+from tokgraft.errors import ConfigError, TokgraftError
 from tokgraft.matrix import Matrix
 from tokgraft.places import Places
 
@@ -24,6 +27,8 @@ PINNED = ("torch", "transformers", "tokenizers", "datasets", "lm-eval", "snakema
 # Room for the corpora and tokenizers of an experiment, and for one adapted model beside its checkpoint (bytes).
 BASE_ROOM = 2_000_000_000
 MODEL_ROOM = 600_000_000
+# Clocks of two machines that share a folder may differ by this much (seconds).
+SKEW = 60
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,32 @@ def examine(matrix: Matrix, root: Path = Path(".")) -> list[Finding]:
     """Everything that an experiment needs of this machine, looked at."""
     checks = (_packages(), _torch(), _other_runs(root), _disk(matrix, root), _corpora(matrix, root), _models(matrix, root))
     return [finding for check in checks for finding in check]
+
+
+def check_dates(jobs: Collection[Any]) -> None:
+    """Refuse files that are dated in the future, where a job of the plan is to read them: Snakemake would fail that job after its work,
+    because what it wrote is older than what it read.
+
+    Args:
+        jobs: Snakemake's jobs that are to be run, with their `input` and `output`.
+
+    Raises:
+        ConfigError: Such a file, unless this run makes it anew.
+    """
+    made = {str(file) for job in jobs for file in job.output}
+    read = {str(file) for job in jobs for file in job.input} - made
+    ahead = {file: date for file in sorted(read) if (date := _date(file)) > time.time() + SKEW}
+    if ahead:
+        first, date = next(iter(ahead.items()))
+        more = f" and {len(ahead) - 1} more" if len(ahead) > 1 else ""
+        raise ConfigError(
+            f"{first}{more}: dated in the future ({datetime.fromtimestamp(date):%Y-%m-%d %H:%M}), so what is made of it would be older than it",
+            f"correct this machine's clock, or date the files anew: touch {shlex.join(list(ahead)[:5])}",
+        )
+
+
+def _date(file: str) -> float:
+    return os.stat(file).st_mtime if os.path.exists(file) else 0.0
 
 
 def _packages() -> Iterator[Finding]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tokgraft import artifacts
 from tokgraft.config import layout
+from tokgraft.errors import ConfigError
 from tokgraft.matrix import load_matrix
 from tokgraft.places import Places
-from tokgraft.preflight import BASE_ROOM, MODEL_ROOM, examine
+from tokgraft.preflight import BASE_ROOM, MODEL_ROOM, check_dates, examine
 
 GRID = (
     '{"models": ["smollm2-135m"], "languages": ["deu_Latn"], "tokenizers": ["bpe8k"], "methods": ["mean"], "recipes": %s, "tasks": ["bpb"]}'
@@ -83,3 +86,23 @@ def test_labels_of_the_language_identifier(tmp_path: Path) -> None:
         found = [finding for finding in examine(load_matrix(MATRIX, tmp_path / "config"), tmp_path) if "label" in finding.what]
         assert [(finding.level, repr(label) in finding.what) for finding in found] == [("missing", True)]
         assert found[0].do.startswith(near)
+
+
+def test_a_file_dated_in_the_future_is_refused_unless_this_run_makes_it_anew(tmp_path: Path) -> None:
+    """Snakemake fails a job that has done its work when an input is newer than the output."""
+    text, corpus, model = (tmp_path / name for name in ("text.txt", "corpus.json", "model.json"))
+    job = SimpleNamespace(input=[str(text), str(tmp_path / "not there yet")], output=[str(corpus)])
+    for file in (text, corpus):
+        file.touch()
+    check_dates([job])
+    os.utime(text, (4e9, 4e9))
+    with pytest.raises(ConfigError, match=rf"{re.escape(str(text))}: dated in the future \(2096-") as raised:
+        check_dates([job])
+    assert raised.value.do.endswith(f"touch {text}")
+
+    os.utime(corpus, (4e9, 4e9))
+    next_job = SimpleNamespace(input=[str(corpus)], output=[str(model)])
+    os.utime(text)
+    check_dates([job, next_job])
+    with pytest.raises(ConfigError, match="corpus.json"):
+        check_dates([next_job])

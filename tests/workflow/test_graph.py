@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -268,6 +269,18 @@ def test_a_users_own_files_are_inputs(project: Project) -> None:
     assert project.run(sys.executable, "-c", code).stdout.strip() == "['texts/a.txt'] ['my/model/config.json']"
     assert "texts=W.local_texts" in (ROOT / "workflow/rules/corpus.smk").read_text()
     assert "files=W.local_weights" in (ROOT / "workflow/rules/model.smk").read_text()
+
+
+def test_a_text_dated_in_the_future_stops_the_run_before_its_first_job(project: Project) -> None:
+    project.write("texts/a.txt", "A text of one's own.\n" * 50)
+    os.utime(project.root / "texts/a.txt", (4e9, 4e9))
+    project.write("config/languages/eng_Latn.yaml", {**load("config/languages/eng_Latn.yaml"), "sources": [{"kind": "local", "path": "texts"}]})
+    project.write("config/experiments/trial.yaml", config_of(GRID))
+    corpus = Places(load_matrix(str(project.root / "config/experiments/trial.yaml"), project.root / "config")).corpus("eng_Latn")
+    done = project.snakemake("--cores", "1", f"{corpus}/manifest.json", "--configfile", "config/experiments/trial.yaml", check=False)
+    assert done.returncode == 1
+    assert "texts/a.txt: dated in the future (2096-" in done.stderr and "touch texts/a.txt" in done.stderr
+    assert "started" not in done.stdout + done.stderr and not (project.root / corpus).exists()
 
 
 def test_the_default_experiment_does_not_leak_into_another(project: Project) -> None:
