@@ -9,8 +9,8 @@ import shlex
 import shutil
 import time
 from collections.abc import Collection, Iterator
-from datetime import datetime
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 

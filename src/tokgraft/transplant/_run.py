@@ -18,6 +18,7 @@ from tokgraft.logs import log, processor_seconds
 from tokgraft.methods import Floats, Rows, States, Transplant
 from tokgraft.methods._rows import made
 from tokgraft.segmenter import Segmenter
+from tokgraft.transplant import _gate
 from tokgraft.transplant._facts import facts, provenance_lines
 from tokgraft.transplant._predicted import most_predicted, warn
 from tokgraft.vocab import Vocabulary
@@ -84,6 +85,7 @@ def run(
     reads = {"model": base, "tokenizer": new, **({} if corpus is None else {"corpus": Path(corpus)})}
     artifacts.check_place(out, "model", reads | {f"resource {name}": folder for name, folder in given.items()})
     _check_call(chain, method, given, base, new)
+    _gate.prepare()
     begun = artifacts.begin(out, "model", reads | {f"resource_{name}": given[name] for name in sorted(methods.requirements(method))})
     started, worked = time.monotonic(), processor_seconds()
     source_tokenizer, target_tokenizer = _tokenizers(base, new, trust_remote_code)
@@ -103,6 +105,7 @@ def run(
         log.warning("the new vocabulary keeps every token of the base, but %s changes the rows of %d of them: the base's own languages will "
                     "suffer. Without refiners, methods that copy the overlap leave them as they are", method, changed)  # fmt: skip
     built = time.monotonic()
+    known, old_sizes = _gate.probe(read.model, task, rows, seed), _gate.vocabulary_sizes(read.model)
     settings = {
         "method": method,
         "params": resolved,
@@ -115,7 +118,6 @@ def run(
             _keep(read.model, rows, changed=len(chain.parts) > 1)
         else:
             _replace(read.model, rows, pad_to_multiple)
-        smoke(read.model, target_tokenizer, target)
         _save(read.model, target_tokenizer, folder)
         _write(folder / PROVENANCE, "".join(provenance_lines(target, rows)))
         told = facts(method, task, rows, read.model.get_input_embeddings().weight.shape[0])
@@ -124,10 +126,18 @@ def run(
             predicted = most_predicted(read.model, target_tokenizer, Path(corpus), made(rows).tolist())
             warn(predicted, method)
             told["most_predicted"] = [one.facts() for one in predicted]
+        wrote = time.monotonic()
+        told["gate"] = _gate.check(
+            _gate.Expected(
+                folder=str(folder), trust_remote_code=trust_remote_code, masked=_gate.is_masked(read.model), old_sizes=old_sizes,
+                texts=_gate.texts(None if corpus is None else Path(corpus), target), base_added=_gate.added(source_tokenizer),
+            ),
+            known,
+        )  # fmt: skip
         _write(folder / FACTS, _json(told))
         timing = {
-            "rows": round(built - started, 3), "model": round(time.monotonic() - built, 3), "processor": round(processor_seconds() - worked, 3),
-            "flops": flops, "resources": {name: _seconds(given[name], "wall_seconds") for name in sorted(loaded)},
+            "rows": round(built - started, 3), "model": round(wrote - built, 3), "gate": round(time.monotonic() - wrote, 3),
+            "processor": round(processor_seconds() - worked, 3), "flops": flops, "resources": {name: _seconds(given[name], "wall_seconds") for name in sorted(loaded)},
             "resources_processor": {name: _seconds(given[name], "processor_seconds") for name in sorted(loaded)},
         }  # fmt: skip
         _write(folder / TIMING, _json(timing))
@@ -159,29 +169,6 @@ def _seconds(resource: Path, kind: str) -> float | None:
     path = resource / artifacts.RUN
     found = json.loads(path.read_text(encoding="utf-8")).get(kind) if path.is_file() else None
     return None if found is None else float(found)
-
-
-def smoke(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, vocabulary: Vocabulary) -> None:
-    """Encode a short text, run the model on it, decode the most likely tokens.
-
-    Raises:
-        TokenizerError: The text encodes to nothing.
-        ModelError: Logits are not finite, or have another number of columns than there are rows.
-    """
-    import torch
-
-    samples = [vocabulary[number].shown for number in vocabulary.text_ids[:: max(1, len(vocabulary.text_ids) // 24)]]
-    ids = tokenizer("".join(samples)[:200] + " 1 + 1 = 2.")["input_ids"][:64]
-    if not ids:
-        raise TokenizerError("the new tokenizer encodes a short text to nothing", "check it with: tokgraft tokenizer --help")
-    with torch.no_grad():
-        logits = model(input_ids=torch.tensor([ids])).logits
-    rows = model.get_input_embeddings().weight.shape[0]
-    if logits.shape[-1] != rows or not torch.isfinite(logits).all():
-        raise ModelError(
-            f"the adapted model gives {logits.shape[-1]} logits for {rows} rows, or some that are not finite", "please report it"
-        )
-    tokenizer.decode(logits[0].argmax(dim=-1).clamp(max=len(vocabulary) - 1).tolist())
 
 
 def _check_call(chain: methods.Chain, method: str, given: Mapping[str, Path], base: Path, new: Path) -> None:
