@@ -104,5 +104,5 @@ def test_a_file_dated_in_the_future_is_refused_unless_this_run_makes_it_anew(tmp
     next_job = SimpleNamespace(input=[str(corpus)], output=[str(model)])
     os.utime(text)
     check_dates([job, next_job])
-    with pytest.raises(ConfigError, match="corpus.json"):
+    with pytest.raises(ConfigError, match=r"corpus\.json"):
         check_dates([next_job])

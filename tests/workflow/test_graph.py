@@ -274,7 +274,9 @@ def test_a_users_own_files_are_inputs(project: Project) -> None:
 def test_a_text_dated_in_the_future_stops_the_run_before_its_first_job(project: Project) -> None:
     project.write("texts/a.txt", "A text of one's own.\n" * 50)
     os.utime(project.root / "texts/a.txt", (4e9, 4e9))
-    project.write("config/languages/eng_Latn.yaml", {**load("config/languages/eng_Latn.yaml"), "sources": [{"kind": "local", "path": "texts"}]})
+    project.write(
+        "config/languages/eng_Latn.yaml", {**load("config/languages/eng_Latn.yaml"), "sources": [{"kind": "local", "path": "texts"}]}
+    )
     project.write("config/experiments/trial.yaml", config_of(GRID))
     corpus = Places(load_matrix(str(project.root / "config/experiments/trial.yaml"), project.root / "config")).corpus("eng_Latn")
     done = project.snakemake("--cores", "1", f"{corpus}/manifest.json", "--configfile", "config/experiments/trial.yaml", check=False)
