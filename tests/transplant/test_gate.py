@@ -141,3 +141,13 @@ def test_a_killed_process_is_an_error_and_the_next_one_answers(tmp_path: Path, p
     with pytest.raises(ModelError, match=r"ended \(status -9\)"):
         held.ask({})
     assert _gate.check(expected(old), None)["texts"] == 2
+
+
+def test_token_ids_must_be_what_was_decided(permuted: tuple[Path, Path]) -> None:
+    old, _ = permuted
+    edit(old / "generation_config.json", eos_token_id=[1, 3], sequence_bias=[[[5, 6], -1.0]])
+    decided = {"config.eos_token_id": 1, "generation_config.eos_token_id": [1, 3], "generation_config.sequence_bias": [[[5, 6], -1.0]]}
+    _gate.check(expected(old, token_ids=decided), None)
+    edit(old / "generation_config.json", eos_token_id=1)
+    with pytest.raises(ModelError, match=r"generation_config\.eos_token_id is 1 in the written folder, and not \[1, 3\]"):
+        _gate.check(expected(old, token_ids=decided), None)

@@ -45,7 +45,7 @@ class Moved:
     def facts(self) -> dict[str, Any]:
         """As it stands in transplant.json."""
         dropped = {str(number): token for number, token in self.dropped.items()}
-        return {"old": _listed(self.old), "new": _listed(self.new)} | ({"dropped": dropped} if dropped else {})
+        return {"old": listed(self.old), "new": listed(self.new)} | ({"dropped": dropped} if dropped else {})
 
 
 def settings_of(model: PreTrainedModel) -> Iterator[tuple[str, Any]]:
@@ -224,6 +224,6 @@ def _lacking(moved: Moved, model: PreTrainedModel) -> UnsupportedError:
     )
 
 
-def _listed(value: Any) -> Any:
+def listed(value: Any) -> Any:
     """A value as JSON: a mapping of sequences as pairs."""
     return [[list(ids), number] for ids, number in value.items()] if isinstance(value, Mapping) else value

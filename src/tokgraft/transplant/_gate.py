@@ -49,6 +49,7 @@ class Expected:
         texts: Texts that must be encoded as tokenizer.json says.
         old_sizes: Sizes of the old vocabulary, which no parameter may have.
         base_added: Strings that are one token in the base: a chat template that writes one should find it in the new vocabulary.
+        token_ids: Entry of a config that names tokens ("generation_config.eos_token_id") -> its value.
         ids: Ids of tokens whose rows are the base's; empty where there are none.
         columns: Ids of such tokens, whose logits are compared.
         logits: File with the base's logits, of shape (positions, columns).
@@ -61,6 +62,7 @@ class Expected:
     texts: list[str]
     old_sizes: list[int]
     base_added: list[str]
+    token_ids: dict[str, Any] = field(default_factory=dict)
     ids: list[int] = field(default_factory=list)
     columns: list[int] = field(default_factory=list)
     logits: str = ""

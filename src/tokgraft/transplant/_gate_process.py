@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tokgraft.models.ids import listed
+
 HI, HELLO = {"role": "user", "content": "Hi!"}, {"role": "assistant", "content": "Hello."}
 SYSTEM = {"role": "system", "content": "Be brief."}
 TOOL = {
@@ -137,8 +139,20 @@ def _model(expected: dict[str, Any]) -> dict[str, Any]:
         raise Failure(
             "tokenizer", f"{len(outside)} tokens have no row, among them {token!r} (id {number} of {rows} rows)", "please report it"
         )
+    _token_ids(model, expected["token_ids"])
     _sizes(model, set(expected["old_sizes"]))
     return {"columns": _logits(model, expected, rows)}
+
+
+def _token_ids(model: Any, expected: dict[str, Any]) -> None:
+    """Every entry that names tokens must say what was decided, after it was written and read."""
+    for where, value in expected.items():
+        name, *keys = where.split(".")
+        found = getattr(model, name)
+        for key in keys:
+            found = getattr(found, key, None)
+        if (found := json.loads(json.dumps(listed(found)))) != value:
+            raise Failure("model", f"{where} is {found} in the written folder, and not {value}", "please report it")
 
 
 def _sizes(model: Any, old: set[int]) -> None:
