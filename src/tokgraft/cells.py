@@ -165,6 +165,7 @@ class TaskScore:
         english: Whether the text is English (forgetting) instead of the cell's language.
         metrics: Metric -> value.
         n: Documents or items.
+        pages: Pages that these come from; None where the task has none (tasks of the harness).
         chance: Accuracy of blind guessing; None for bits per byte.
         baselines: Accuracy of rules that never ask a model (the shortest choice, ...).
         samples: The file of per-document samples.
@@ -175,6 +176,7 @@ class TaskScore:
     english: bool
     metrics: dict[str, float]
     n: int
+    pages: int | None
     chance: float | None
     baselines: dict[str, float]
     samples: Path
@@ -233,6 +235,7 @@ class Score:
         chance = facts.get("chance")
         return TaskScore(
             slug, str(facts.get("builder", slug)), facts.get("language") == "english", metrics, int(facts.get("n", 0)),
+            int(facts["pages"]) if "pages" in facts else None,
             None if chance is None else float(chance), dict(facts.get("baselines", {})), self.folder / "samples" / f"{slug}.jsonl",
         )  # fmt: skip
 

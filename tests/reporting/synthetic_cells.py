@@ -17,6 +17,7 @@ TOKENS_PER_BYTE = {"original": 0.52, "bpe8k": 0.31}
 VOCAB = {"original": 16384, "bpe8k": 8192}
 HARDER: dict[str, float] = {}  # tokenizer -> bits per byte that it costs
 SUFFIX: dict[str, str] = {}  # model or tokenizer -> what the names of its tasks end in, such as "-small"; "+" between two sets of tasks
+UNASKED: dict[str, tuple[str, ...]] = {}  # model or model/method -> tasks that it was not scored on
 SPEED: dict[str, str] = {}  # tokenizer -> why its speed was not measured alone
 TASKS = {"bpb": ("bits_per_byte", "target"), "bpb-english": ("bits_per_byte", "english"), "heading": ("heading", "target"),
          "continuation": ("continuation", "target")}  # fmt: skip
@@ -64,7 +65,9 @@ def write_scores(
     tasks, samples = {}, {}
     model = place.split("/")[0]
     endings = SUFFIX.get(tokenizer, SUFFIX.get(model, "")).split("+")
-    for task, (builder, language) in {f"{name}{ending}": kind for ending in endings for name, kind in TASKS.items()}.items():
+    unasked = {*UNASKED.get(model, ()), *UNASKED.get(f"{model}/{method}", ())}
+    asked = {f"{name}{ending}": kind for ending in endings for name, kind in TASKS.items() if name not in unasked}
+    for task, (builder, language) in asked.items():
         count = pages // 2 if task.endswith("-small") else pages
         if builder == "bits_per_byte":
             levels = LEVELS.get(f"{model}/{method}", LEVELS[method])
@@ -75,13 +78,16 @@ def write_scores(
             tasks[task] = {"builder": builder, "language": language, "metrics": metrics, "n": count, "chance": None}
         else:
             right = (rng.random(2 * pages) < (0.25 if method == "random" and not stage else 0.36)).astype(int)
-            rows = [{"id": f"i{i}", "page": f"p{i}", "acc": int(r), "acc_norm": int(r), "acc_bytes": int(r)} for i, r in enumerate(right)]
+            rows = [
+                {"id": f"i{i}", "page": f"p{i // 2}", "acc": int(r), "acc_norm": int(r), "acc_bytes": int(r)} for i, r in enumerate(right)
+            ]
             metrics = dict.fromkeys(("acc", "acc_norm", "acc_bytes"), float(right.mean()))
             tasks[task] = {
                 "builder": builder,
                 "language": language,
                 "metrics": metrics,
                 "n": 2 * pages,
+                "pages": pages,
                 "chance": 0.25,
                 "baselines": {"shortest": 0.27},
             }

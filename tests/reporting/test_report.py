@@ -49,7 +49,9 @@ def test_the_leaderboard_has_every_cell_at_every_stage_and_no_empty_entry(tables
     row = next(r for r in found if (r["model"], r["language"], r["method"], r["stage"]) == ("pocket", "deu_Latn", "mean", "trained"))
     assert float(row["bits_per_byte_low"]) < float(row["bits_per_byte"]) < float(row["bits_per_byte_high"])
     assert float(row["bits_per_byte"]) == pytest.approx(LEVELS["mean"][1], abs=0.15)
-    assert (row["training_bytes"], row["vocabulary"], row["heading_n"], row["heading_chance"]) == ("300000", "8192", "80", "0.25")
+    assert (row["training_bytes"], row["vocabulary"], row["heading_n"], row["heading_items"], row["heading_chance"]) == (
+        "300000", "8192", "40", "80", "0.25",
+    )  # fmt: skip
     assert float(row["training_flops"]) > 0
     assert [row[f"share_{kind}"] for kind in ("copied", "made", "fallback", "random")] == ["0.244507", "0.753174", "0.00231934", "0"]
     assert row["model_hash"] == artifacts.fingerprint(tables.parents[2] / "models/pocket/deu_Latn/bpe8k/mean/s0/pocket-demo")

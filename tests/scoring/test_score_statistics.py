@@ -18,6 +18,12 @@ def make(top, bottom=None) -> st.Samples:
     return st.Samples(tuple(f"d{i:05d}" for i in range(len(top))), top, bottom)
 
 
+def right(top, bottom=None, unit="page") -> st.Samples:
+    """Right answers of each unit."""
+    one = make(top, bottom)
+    return st.Samples(one.ids, one.top, one.bottom, unit, True)
+
+
 def test_score_is_ratio_of_sums_and_pages_are_the_unit() -> None:
     records = [
         {"id": "p#0", "page": "p", "bits": 10.0, "bytes": 5},
@@ -52,13 +58,49 @@ def test_the_error_is_that_of_the_jackknife() -> None:
 @pytest.mark.parametrize(("n", "chance"), [(12, 0.25), (24, 0.4), (48, 0.6)])
 def test_intervals_of_accuracies_hold(n: int, chance: float) -> None:
     rng = np.random.default_rng(n)
-    right = rng.random((400, n)) < chance
-    found = [st.score_interval([make(row)]) for row in right]
+    answers = rng.random((400, n)) < chance
+    found = [st.score_interval([right(row)]) for row in answers]
     assert np.mean([one.low <= chance <= one.high for one in found]) >= 0.93
-    other = np.where(rng.random((400, n)) < 0.5, right, rng.random((400, n)) < chance)  # half of the items agree
-    pairs = [st.paired_difference([make(a)], [make(b)]) for a, b in zip(right, other, strict=True)]
+    other = np.where(rng.random((400, n)) < 0.5, answers, rng.random((400, n)) < chance)  # half of the items agree
+    pairs = [st.paired_difference([right(a)], [right(b)]) for a, b in zip(answers, other, strict=True)]
     assert np.mean([one.low <= 0 <= one.high for one in pairs]) >= 0.93
-    assert st.score_interval([make(np.ones(n))]).low < 1, "all right is no certainty"
+    assert st.score_interval([right(np.ones(n))]).low < 1, "all right is no certainty"
+
+
+@pytest.mark.parametrize(("pages", "chance", "alike"), [(10, 0.25, 0.0), (10, 0.4, 0.3), (12, 0.7, 0.6), (20, 0.95, 0.2)])
+def test_intervals_of_accuracies_hold_where_items_of_a_page_are_alike(pages: int, chance: float, alike: float) -> None:
+    rng = np.random.default_rng(pages)
+    held, apart = [], []
+    for _ in range(400):
+        items = rng.poisson(3, pages) + 1  # pages have unlike numbers of items, of which a share `alike` of the variance is common
+        k = (1 - alike) / alike if alike else 0
+        one, other = (rng.binomial(items, rng.beta(chance * k, (1 - chance) * k, pages) if alike else chance) for _ in range(2))
+        found, pair = st.score_interval([right(one, items)]), st.paired_difference([right(one, items)], [right(other, items)])
+        held.append(found.low <= chance <= found.high)
+        apart.append(pair.low <= 0 <= pair.high)
+    assert np.mean(held) >= 0.93 and np.mean(apart) >= 0.93
+    assert st.score_interval([right(items, items)]).low < 1, "all right is no certainty"
+
+
+def test_items_of_one_page_are_one_unit() -> None:
+    """Thirty items on three pages are three pieces of evidence; nothing is claimed of them, alone or in a pair."""
+    records = [{"id": f"p{i // 10}/{i}", "page": f"p{i // 10}", "acc": 1} for i in range(30)]
+    wrong = [{**record, "acc": 0} for record in records]
+    ours, theirs = st.from_records(records, "acc"), st.from_records(wrong, "acc")
+    assert ours.ids == ("p0", "p1", "p2") and ours.score == 1.0 and ours.bottom.tolist() == [10, 10, 10]
+    found, pair = st.score_interval([ours]), st.paired_difference([ours], [theirs])
+    assert (found.n, found.unit, found.above(0.25)) == (3, "page", None)
+    assert (pair.n, pair.unit, pair.claimed) == (3, "page", False)
+    single = st.from_records(records, "acc", "item")
+    assert len(single) == 30 and single.unit == "item" and st.mcnemar(single, st.from_records(wrong, "acc", "item")) < 1e-6
+    with pytest.raises(DataError, match="unit="):
+        st.mcnemar(ours, theirs)
+
+
+def test_items_without_pages_are_the_unit() -> None:
+    records = [{"id": str(i), "acc": i % 2} for i in range(12)]
+    found = st.score_interval([st.from_records(records, "acc")])
+    assert (found.n, found.unit) == (12, "item")
 
 
 def test_p_is_below_five_percent_exactly_where_the_interval_excludes_zero() -> None:
@@ -127,10 +169,10 @@ def test_different_documents_are_refused() -> None:
 
 
 def test_mcnemar_is_the_binomial_test() -> None:
-    right = make([1] * 9 + [0] * 1 + [1] * 20)
-    wrong = make([0] * 9 + [1] * 1 + [1] * 20)
-    assert st.mcnemar(right, wrong) == pytest.approx(2 * (1 + 10) / 2**10)
-    assert st.mcnemar(right, right) == 1.0
+    ours = right([1] * 9 + [0] * 1 + [1] * 20)
+    wrong = right([0] * 9 + [1] * 1 + [1] * 20)
+    assert st.mcnemar(ours, wrong) == pytest.approx(2 * (1 + 10) / 2**10)
+    assert st.mcnemar(ours, ours) == 1.0
     with pytest.raises(DataError, match="right-or-wrong"):
         st.mcnemar(make([0.5]), make([0.5]))
 

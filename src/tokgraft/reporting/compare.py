@@ -60,7 +60,7 @@ def better(difference: Difference, is_bits: bool = True) -> bool | None:
 def claim_of(difference: Difference, is_bits: bool = True) -> str:
     """What a difference allows to say."""
     if not difference.enough:
-        return f"no claim: fewer than {FEWEST} {'pages' if is_bits else 'items'}"
+        return f"no claim: fewer than {FEWEST} {difference.unit}s"
     return {True: "better", False: "worse", None: "no claim: the interval includes 0"}[better(difference, is_bits)]
 
 

@@ -29,8 +29,8 @@ from tokgraft.reporting.style import (
     stroke,
     wrapped,
 )  # fmt: skip
-from tokgraft.reporting.summary import PlaceSummary, Summary
-from tokgraft.reporting.words import stage_name
+from tokgraft.reporting.summary import PlaceSummary, Summary, asked_on
+from tokgraft.reporting.words import measured_on, stage_name
 from tokgraft.scoring.statistics import Interval
 
 WIDTH = 4.4
@@ -243,7 +243,7 @@ def tasks(on: Canvas, place: PlaceSummary) -> str:
     for number, task in enumerate(place.tasks):
         base = (len(place.tasks) - 1 - number) * block
         ax.plot([task.chance, task.chance], [base - 0.5, base + len(rows) - 0.5], **UNTOUCHED)
-        heading = f"{task.slug}: {task.n} items, chance {task.chance:.0%}"
+        heading = f"{task.slug}: {asked_on([task])}, chance {task.chance:.0%}"
         ax.text(0, base + len(rows) - 0.3, heading, transform=ax.get_yaxis_transform(), fontsize=8, weight="bold", va="bottom")
         for index, row in enumerate(rows):
             y = base + len(rows) - 1 - index
@@ -273,7 +273,7 @@ def _accuracies(ax: Any, row: Summary, task: str, y: float, style: tuple[str, st
         face = colour if stage == "trained" else PAPER
         ax.plot([found.mean], [y], marker, ms=4.8, mfc=face, mec=colour, mew=1.2, ls="none", gid=gid, zorder=3, clip_on=False)
         tips[gid] = (
-            f"{row.label}, {task}, {stage_name(stage)}: {found.mean:.1%} (95% interval {found.low:.1%} to {found.high:.1%}, n = {found.n})"
+            f"{row.label}, {task}, {stage_name(stage)}: {found.mean:.1%} (95% interval {found.low:.1%} to {found.high:.1%}, {measured_on(found)})"
         )
 
 

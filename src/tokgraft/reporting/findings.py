@@ -1,7 +1,7 @@
 """What the numbers say, in plain words: a ranking is claimed only where the interval of the paired difference excludes 0.
 
-Beside every claim stands the number of pages or items, and of seeds, that it was measured on; on fewer than
-`tokgraft.scoring.statistics.FEWEST` nothing is claimed.
+Beside every claim stands the number of pages (of items where a task has no pages), and of seeds, that it was measured on; on fewer than
+`tokgraft.scoring.statistics.FEWEST` nothing is claimed. What cannot be said because a score is missing is said to be unknown.
 """
 
 from __future__ import annotations
@@ -12,14 +12,27 @@ from dataclasses import dataclass
 from statistics import median
 
 from tokgraft.cells import STAGES, Stage
-from tokgraft.config.layout import CONTROL
+from tokgraft.config.layout import CONTROL, ENGLISH
 from tokgraft.reporting import speeds
-from tokgraft.reporting.compare import Comparison, compare
+from tokgraft.reporting.compare import Comparison
 from tokgraft.reporting.evidence import Evidence, corpus_facts
 from tokgraft.reporting.figures import quantity
-from tokgraft.reporting.summary import PlaceSummary, Summary
+from tokgraft.reporting.leaders import Leaders, leaders
+from tokgraft.reporting.summary import PlaceSummary, asked_on
 from tokgraft.reporting.verdict import kept, verdict
-from tokgraft.reporting.words import TRAINED_ALIKE, UNTOUCHED, amount, capital, listed, measured_on, signed, span, stage_name, too_few
+from tokgraft.reporting.words import (
+    TRAINED_ALIKE,
+    UNTOUCHED,
+    amount,
+    capital,
+    listed,
+    measured_on,
+    scored_of,
+    signed,
+    span,
+    stage_name,
+    too_few,
+)
 from tokgraft.scoring.statistics import FEWEST, Difference
 
 # What transplants are held against, by the last stage of the place: name of the reference, and in words.
@@ -29,57 +42,54 @@ ORIGINALS: dict[Stage, tuple[tuple[str, str], ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Leaders:
-    """The best of the transplanted models at a stage.
-
-    Attributes:
-        best: The one with the fewest bits per byte.
-        tied: Others that no claim sets apart from it, each with its difference (best minus it).
-        runner_up: The first that is worse beyond its interval, with the difference; None when no claim can be made.
-    """
-
-    best: Summary
-    tied: list[tuple[Summary, Difference]]
-    runner_up: tuple[Summary, Difference] | None
-
-    @property
-    def differences(self) -> list[Difference]:
-        """Those between the best and the others that the leaders name."""
-        return [difference for _, difference in [*self.tied, *([self.runner_up] if self.runner_up else [])]]
-
-    @property
-    def enough(self) -> bool:
-        """Whether they were compared on enough pages to name an order."""
-        return all(difference.enough for difference in self.differences)
-
-
-def leaders(evidence: Evidence, place: PlaceSummary, stage: Stage) -> Leaders | None:
-    """Who leads among the transplanted models of a place; None with fewer than two that can be compared."""
-    rows = sorted((row for row in place.rows if not row.group.keeps_tokenizer and stage in row.bits), key=lambda row: row.bits[stage].mean)
-    compared = [(row, compare(evidence, rows[0].group, stage, row.group, stage, place.task)) for row in rows[1:]]
-    others = [(row, difference) for row, difference in compared if difference is not None]
-    if not others:
-        return None
-    tied = [(row, difference) for row, difference in others if not difference.claimed]
-    return Leaders(rows[0], tied, next(((row, difference) for row, difference in others if difference.claimed), None))
-
-
 def headline(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
-    """The findings over all places, most important first."""
-    found = [*winners(evidence, places), *training(places), *against_original(places), *kept(places), *forgetting(places)]
+    """The findings over all places, most important first; empty while nothing is scored."""
+    if not any(place.scored for place in places):
+        return []
+    found = [*winners(evidence, places), *training(places), *against_original(places), *kept(evidence, places), *forgetting(places)]
     return [*found, *speeds.sentences(places), *tokens(places), *choices(places)]
 
 
 def place_findings(evidence: Evidence, place: PlaceSummary) -> list[str]:
     """The findings of one place: who leads at each stage, by how much, and what it is worth against the original."""
-    found = [leading(lead, stage) for stage in place.stages if (lead := leaders(evidence, place, stage))]
-    best = place.best
-    for reference, words in ORIGINALS[place.final] if best else ():
-        if best and (one := place.against(best, reference, place.final)) is not None:
-            found.append(versus(best.label, words, one))
-    advice = verdict(place)
-    return [*found, advice.sentence] if advice else found
+    found = []
+    for stage in place.stages:
+        lead, partial = leaders(evidence, place, stage), scored(place, stage)
+        if lead:
+            found.append(leading(lead, stage, partial))
+        elif len(place.transplants) > 1:
+            found.append(f"{capital(stage_name(stage))}, no order can be claimed: {partial or 'the transplants have no seed in common'}.")
+    if (best := place.best) is not None:
+        ones = [(reference, words, place.against(best, reference, place.final)) for reference, words in ORIGINALS[place.final]]
+        for reference, words, one in ones:
+            if one is not None:
+                found.append(versus(best.label, words, one))
+            elif any(other is not None for _, _, other in ones):  # where none is known the advice says so
+                found.append(f"Whether {best.label} is better than {words} is not known: {lacking(place, reference)}.")
+    return [*found, verdict(evidence, place).sentence]
+
+
+def scored(place: PlaceSummary, stage: Stage) -> str:
+    """How many transplants of a place were scored at a stage; empty where all were."""
+    return scored_of(sum(stage in row.bits for row in place.transplants), len(place.transplants), "transplants")
+
+
+def lacking(place: PlaceSummary, reference: str, english: bool = False) -> str:
+    """Why no transplant of a place could be compared with a reference, in English or in the place's language."""
+    stage: Stage = "init" if reference == "untouched" else place.final
+    on = " on English" if english else ""
+    if place.control is None or stage not in (place.control.english if english else place.control.bits):
+        when = " before training" if reference == "untouched" else f" {stage_name(stage)}" if stage == "trained" else ""
+        return f"the original was not scored{on}{when}"
+    return f"no transplant was scored{on}"
+
+
+def unknown(what: str, reasons: Iterable[tuple[str, str]]) -> list[str]:
+    """Sentences on what is not known: (place, reason), a sentence for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for where, reason in reasons:
+        by_reason.setdefault(reason, []).append(where)
+    return [f"{what} is not known on {listed(where)}: {reason}." for reason, where in by_reason.items()]
 
 
 def versus(label: str, words: str, one: Comparison) -> str:
@@ -92,24 +102,25 @@ def versus(label: str, words: str, one: Comparison) -> str:
     return f"{when} {label} is {'better' if one.better else 'worse'} than {words} by {amount(difference)} bits per byte ({size})."
 
 
-def leading(lead: Leaders, stage: Stage) -> str:
-    """Who leads in one place at one stage, and by how much."""
-    when, others = capital(stage_name(stage)), _names([row for row, _ in lead.tied])
+def leading(lead: Leaders, stage: Stage, partial: str = "") -> str:
+    """Who leads in one place at one stage, and by how much.
+
+    Args:
+        lead: The best and those beside it.
+        stage: The stage.
+        partial: How many transplants were scored, where not all were.
+    """
+    when, rest = capital(stage_name(stage)), f"; {partial}" if partial else ""
     if not lead.enough:
-        everybody = _names([lead.best, *(row for row, _ in lead.tied), *([lead.runner_up[0]] if lead.runner_up else [])])
-        return f"{when}, no order is claimed among {everybody}: they were compared on {too_few(lead.differences)}."
-    first = f"{when}, {lead.best.label} has the fewest bits per byte of the transplants"
+        return f"{when}, no order is claimed among {listed(lead.named)}: they were compared on {too_few(lead.differences)}{rest}."
+    first, size = f"{when}, {lead.best.label} has the fewest bits per byte of the transplants", measured_on(*lead.differences)
+    others = listed([row.label for row, _ in lead.tied]) if lead.tied else ""
     if lead.runner_up is None:
-        return f"{first}, but no order can be claimed: it cannot be told apart from {others} ({measured_on(*lead.differences)})."
+        return f"{first}, but no order can be claimed: it cannot be told apart from {others} ({size}){rest}."
     row, difference = lead.runner_up
     if lead.tied:
-        less = f"it needs {amount(difference)} less than {row.label} ({measured_on(*lead.differences)})"
-        return f"{first}, but cannot be told apart from {others}; {less}."
-    return f"{first}: {amount(difference)} less than the next, {row.label} ({measured_on(difference)})."
-
-
-def _names(rows: Sequence[Summary]) -> str:
-    return listed([row.label for row in rows]) if rows else ""
+        return f"{first}, but cannot be told apart from {others}; it needs {amount(difference)} less than {row.label} ({size}){rest}."
+    return f"{first}: {amount(difference)} less than the next, {row.label} ({size}){rest}."
 
 
 def winners(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
@@ -118,19 +129,20 @@ def winners(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
     for stage in STAGES:
         alone: dict[str, list[tuple[str, Difference]]] = {}
         parts: list[str] = []
-        for place in places:
-            lead = leaders(evidence, place, stage)
+        for place in (one for one in places if stage in one.stages):
+            lead, partial = leaders(evidence, place, stage), scored(place, stage)
             if lead is None:
+                if len(place.transplants) > 1:
+                    parts.append(f"no claim on {place.where}: {partial or 'the transplants have no seed in common'}")
                 continue
             if lead.runner_up and lead.enough and not lead.tied:
                 alone.setdefault(lead.best.label, []).append((place.where, lead.runner_up[1]))
             elif lead.enough:
-                size = measured_on(*lead.differences)
-                parts.append(
-                    f"no single best on {place.where}: {lead.best.label} cannot be told apart from {_names([row for row, _ in lead.tied])} ({size})"
-                )
+                others, size = listed([row.label for row, _ in lead.tied]), measured_on(*lead.differences)
+                parts.append(f"no single best on {place.where}: {lead.best.label} cannot be told apart from {others} ({size})")
             else:
                 parts.append(f"no claim on {place.where}: compared on {too_few(lead.differences)}")
+            parts += [f"{partial} on {place.where}"] if partial else []
         first = [
             f"{label} has the fewest bits per byte of the transplants on {listed([where for where, _ in won])}"
             f" ({measured_on(*(difference for _, difference in won))})"
@@ -149,10 +161,11 @@ class Tally:
     worse: list[Difference]
     unclear: list[Difference]
     few: list[Difference]
+    missing: int = 0  # that could not be made, for lack of a score
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """All that were made."""
         return len(self.better) + len(self.worse) + len(self.unclear) + len(self.few)
 
     @property
@@ -166,14 +179,17 @@ class Tally:
         """Those without a claim, as the end of a sentence."""
         unclear = f"; {len(self.unclear)} cannot be told apart from it" if self.unclear else ""
         few = f"; {len(self.few)} compared on {too_few(self.few)} (differences {extent(self.few)})" if self.few else ""
-        return unclear + few
+        missing = f"; {self.missing} more could not be compared: a score is missing" if self.missing else ""
+        return unclear + few + missing
 
 
-def tally(ones: Sequence[Comparison]) -> Tally:
-    """Count comparisons."""
+def tally(ones: Sequence[Comparison], wanted: int) -> Tally:
+    """Count comparisons, of which so many should have been made."""
     enough = [one for one in ones if one.difference.enough]
     by_claim = {claim: [one.difference for one in enough if one.better is claim] for claim in (True, False, None)}
-    return Tally(by_claim[True], by_claim[False], by_claim[None], [one.difference for one in ones if not one.difference.enough])
+    return Tally(
+        by_claim[True], by_claim[False], by_claim[None], [one.difference for one in ones if not one.difference.enough], wanted - len(ones)
+    )
 
 
 def extent(differences: Sequence[Difference]) -> str:
@@ -190,10 +206,11 @@ def sizes(differences: Sequence[Difference]) -> str:
 
 def training(places: Sequence[PlaceSummary]) -> list[str]:
     """What training does to bits per byte, the original model included."""
-    ones = [one for place in places for one in place.on_bits("own init", "trained")]
+    trained = [place for place in places if place.final == "trained"]
+    ones = [one for place in trained for one in place.on_bits("own init", "trained")]
     if not ones:
-        return []
-    count = tally(ones)
+        return unknown("What training changes", ((place.where, "no model was scored both before and after it") for place in trained))
+    count = tally(ones, sum(len(place.rows) for place in trained))
     text = f"Training lowers bits per byte in {len(count.better)} of {count.total} combinations of model, language and method"
     text += f", by {sizes(count.better)}" if count.better else ""
     text += f", and raises them in {len(count.worse)}, by {sizes(count.worse)}" if count.worse else ""
@@ -204,76 +221,100 @@ def against_original(places: Sequence[PlaceSummary]) -> list[str]:
     """How many transplants are better and worse than the original, a sentence for each reference."""
     found = []
     for stage, reference, words in [(stage, *pair) for stage, pairs in reversed(ORIGINALS.items()) for pair in reversed(pairs)]:
-        ones = _transplants(place.on_bits(reference, stage) for place in places if place.final == stage)
-        if not ones:
-            continue
-        kind, count = "trained" if stage == "trained" else "zero-shot", tally(ones)
-        verb = "is" if len(count.better) == 1 else "are"
-        text = f"Against {words}, {len(count.better)} of {count.total} {kind} transplants {verb} better and {len(count.worse)} worse"
-        found.append(f"{text}{count.size}{count.rest}.")
+        ones, wanted, without = _transplants(places, reference, stage)
+        kind = "trained" if stage == "trained" else "zero-shot"
+        if ones:
+            count = tally(ones, wanted)
+            verb = "is" if len(count.better) == 1 else "are"
+            text = f"Against {words}, {len(count.better)} of {count.total} {kind} transplants {verb} better and {len(count.worse)} worse"
+            found.append(f"{text}{count.size}{count.rest}.")
+        reasons = ((place.where, lacking(place, reference)) for place in without)
+        found += unknown(f"Whether {kind} transplants are better than {words}", reasons)
     return found
 
 
-def _transplants(by_place: Iterable[Sequence[Comparison]]) -> list[Comparison]:
-    return [one for ones in by_place for one in ones if not one.group.keeps_tokenizer]
+def _transplants(
+    places: Sequence[PlaceSummary], reference: str, stage: Stage, english: bool = False
+) -> tuple[list[Comparison], int, list[PlaceSummary]]:
+    """(comparisons of transplants with a reference, how many there should be in their places, the places that have none)."""
+    ones: list[Comparison] = []
+    wanted, without = 0, []
+    for place in (one for one in places if one.final == stage and one.transplants):
+        found = [one for one in place.on_bits(reference, stage, english) if not one.group.keeps_tokenizer]
+        ones += found
+        wanted += len(place.transplants) if found else 0
+        without += [] if found else [place]
+    return ones, wanted, without
 
 
 def forgetting(places: Sequence[PlaceSummary]) -> list[str]:
     """What trained transplants lose of English."""
-    ones = _transplants(place.on_bits("untouched", "trained", english=True) for place in places)
+    others = [place for place in places if place.place[1] != ENGLISH]
+    ones, wanted, without = _transplants(others, "untouched", "trained", english=True)
+    nothing = unknown("What trained transplants lose of English", ((one.where, lacking(one, "untouched", english=True)) for one in without))
     if not ones:
-        return []
-    count = tally(ones)
+        return nothing
+    count = tally(ones, wanted)
     if not count.worse:
         better = f"; {len(count.better)} of them need {sizes(count.better)} bits less" if count.better else ""
         return [
             f"English: none of {count.total} trained transplants is shown to need more bits per byte than the untouched original"
-            f"{count.size}{better}{count.rest}."
+            f"{count.size}{better}{count.rest}.",
+            *nothing,
         ]
     better = f"; {len(count.better)} need {sizes(count.better)} less" if count.better else ""
     return [
         f"English gets worse: {len(count.worse)} of {count.total} trained transplants need {sizes(count.worse)} "
-        f"more bits per byte on English pages than the untouched original{count.size}{better}{count.rest}."
+        f"more bits per byte on English pages than the untouched original{count.size}{better}{count.rest}.",
+        *nothing,
     ]
 
 
 def tokens(places: Sequence[PlaceSummary]) -> list[str]:
     """How many tokens the new vocabularies need."""
     seen: dict[tuple[str, str, str], str] = {}
+    lost: dict[tuple[str, str, str], tuple[str, str]] = {}
     for place in places:
         original = next((row.facts.get("tokens_per_byte") for row in place.scored if row.is_control), None)
-        for row in place.scored:
-            new = row.facts.get("tokens_per_byte")
-            if not row.group.keeps_tokenizer and original and new:
+        for row in place.transplants:
+            new, key = row.facts.get("tokens_per_byte"), (*place.place[:2], row.group.tokenizer)
+            where = f"{place.language} ({place.model}, {row.group.tokenizer})"
+            if original and new:
                 change = new / original - 1
-                more = f"{abs(change):.0%} {'fewer' if change < 0 else 'more'}"
-                seen.setdefault(
-                    (*place.place[:2], row.group.tokenizer), f"{more} on {place.language} ({place.model}, {row.group.tokenizer})"
-                )
-    return [f"Tokens for the same text, new vocabulary against the original: {listed(list(seen.values()))}."] if seen else []
+                seen.setdefault(key, f"{abs(change):.0%} {'fewer' if change < 0 else 'more'} on {where}")
+            else:
+                lost.setdefault(key, (where, f"{'no transplant' if original else 'the original'} was scored"))
+    told = [f"Tokens for the same text, new vocabulary against the original: {listed(list(seen.values()))}."] if seen else []
+    return [*told, *unknown("How many tokens the new vocabulary needs", (pair for key, pair in lost.items() if key not in seen))]
 
 
 def choices(places: Sequence[PlaceSummary]) -> list[str]:
-    """How many scores on choice tasks lie above chance."""
+    """How many scores on choice tasks lie above chance, a sentence for each stage that is the last of some place."""
+    asked = any(place.tasks for place in places)
+    return [text for stage in reversed(STAGES) if asked for text in _choices([one for one in places if one.final == stage], stage)]
+
+
+def _choices(places: Sequence[PlaceSummary], stage: Stage) -> list[str]:
     scores = [
-        (found, task.chance)
+        (found, task)
         for place in places
         for task in place.tasks
-        for row in place.scored
-        if (found := row.accuracy.get("trained", {}).get(task.slug)) is not None
+        for row in place.rows
+        if (found := row.accuracy.get(stage, {}).get(task.slug)) is not None
     ]
+    nothing = [f"No choice task was scored on {listed(where)}."] if (where := [one.where for one in places if not one.tasks]) else []
     if not scores:
-        return []
-    above = sum(found.above(chance) is True for found, chance in scores)
-    size, few = f"{span([found.n for found, _ in scores])} items each", sum(found.n < FEWEST for found, _ in scores)
-    rest = f"; {few} have fewer than {FEWEST} items, of which nothing is claimed" if few else ""
+        return nothing
+    above = sum(found.above(task.chance) is True for found, task in scores)
+    few = [found for found, _ in scores if found.n < FEWEST]
+    size = f"{asked_on([task for _, task in scores])} each"
+    rest = f"; {len(few)} have {too_few(few)}" if few else ""
+    missing = sum(len(place.tasks) * len(place.rows) for place in places) - len(scores)
+    rest += f"; {missing} more {'is' if missing == 1 else 'are'} missing" if missing else ""
+    text = f"{above} of {len(scores)} scores {stage_name(stage)} lie above chance"
     if not above:
-        return [
-            f"No choice task tells the models from blind guessing: 0 of {len(scores)} scores after training lie above chance ({size}{rest})."
-        ]
-    return [
-        f"On the choice tasks {above} of {len(scores)} scores after training lie above chance (the interval excludes it; {size}{rest})."
-    ]
+        return [f"No choice task tells the models from blind guessing: {text} ({size}{rest}).", *nothing]
+    return [f"On the choice tasks {text} (the interval excludes it; {size}{rest}).", *nothing]
 
 
 def limits(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
@@ -300,10 +341,15 @@ def limits(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
             f"Bits per byte are measured on {pages}; on fewer than {FEWEST} nothing is claimed. Half of the comparisons in the language "
             f"could find a true difference of {median(one.detectable for one in own):.3f} with 80% power."
         )
-    items = [task.n for place in places for task in place.tasks]
-    if items:
-        error = (0.25 / max(min(items), 1)) ** 0.5
-        found.append(f"Choice tasks have {span(items)} items: at {min(items)} items one standard error is at most {error:.1%}.")
+    tasks = [task for place in places for task in place.tasks]
+    reach = [
+        (found.high - found.low) / 2 for place in places for row in place.rows for one in row.accuracy.values() for found in one.values()
+    ]
+    if tasks and reach:
+        found.append(
+            f"Choice tasks have {asked_on(tasks)}, and items of one page are no independent evidence: "
+            f"half of the 95% intervals of accuracies reach {median(reach):.1%} or more to a side."
+        )
     domains = f" ({'; '.join(sorted(registers))})" if (registers := _registers(evidence)) else ""
     found.append(f"Held-out pages come from the same corpora as the training text, so the scores speak for that domain{domains}.")
     return [*found, *speeds.limits(places)]

@@ -16,10 +16,10 @@ from tokgraft.reporting.figures import Canvas, quantity
 from tokgraft.reporting.findings import headline, limits, place_findings
 from tokgraft.reporting.shown import Column, Shown, absent, accuracy, amount, bits, difference, number, of_model, of_scores, versus
 from tokgraft.reporting.style import colour_variable, variables
-from tokgraft.reporting.summary import PlaceSummary, Summary, Task
+from tokgraft.reporting.summary import PlaceSummary, Summary, Task, asked_on
 from tokgraft.reporting.suspects import suspects
 from tokgraft.reporting.verdict import verdict
-from tokgraft.reporting.words import stage_name
+from tokgraft.reporting.words import measured_on, stage_name
 from tokgraft.scoring.statistics import FEWEST
 
 HERE = Path(__file__).parent
@@ -57,7 +57,7 @@ def render(
         predictors=predictors.figure(on, correlated) if correlated else "",
         predicted=predictors.words(correlated),
         limits=limits(evidence, places),
-        models=_models(places),
+        models=_models(evidence, places),
         skipped=[(outcome.cell.key, outcome.stage, outcome.reason) for outcome in evidence.outcomes if outcome.score is None],
         sources=sources(evidence),
         fewest=FEWEST,
@@ -184,7 +184,7 @@ def _ranked(entry: ranking.Entry) -> list[Shown]:
     return [
         Shown(entry.group.tokenizer, entry.group.tokenizer),
         Shown(
-            f"{found.mean:.3f}", f"{found.mean}", f"{found.low:.2f}–{found.high:.2f}", f"{found.mean:.6f} over {found.n} pages. {origin}"
+            f"{found.mean:.3f}", f"{found.mean}", f"{found.low:.2f}–{found.high:.2f}", f"{found.mean:.6f} on {measured_on(found)}. {origin}"
         ),
         *(difference(one, origin) for one in (entry.behind, entry.original)),
         *(
@@ -267,7 +267,7 @@ def _last(row: Summary) -> Stage:
 
 def _task_help(task: Task, stage: Stage) -> str:
     rules = ", ".join(f"{name.replace('_', ' ')} {value:.0%}" for name, value in sorted(task.baselines.items()))
-    return f"accuracy {stage_name(stage)}; chance {task.chance:.0%}, {task.n} items" + (
+    return f"accuracy {stage_name(stage)}; chance {task.chance:.0%}, {asked_on([task])}" + (
         f"; rules that ask no model: {rules}" if rules else ""
     )
 
@@ -312,7 +312,7 @@ def _tokenizer_table(evidence: Evidence) -> list[tuple[list[str], list[Shown]]]:
     return found
 
 
-def _models(places: Sequence[PlaceSummary]) -> list[tuple[str, str, str]]:
-    """(where, why, folder) of the model to load in each place: a transplant, or the original where none is shown to be better."""
-    found = [(place, verdict(place)) for place in places]
-    return [(place.where, advice.sentence, advice.folder) for place, advice in found if advice]
+def _models(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[tuple[str, str, str]]:
+    """(where, why, folder) of the model to load in each place: a transplant, or the original where that is not shown to be better."""
+    found = [(place.where, verdict(evidence, place)) for place in places]
+    return [(where, advice.sentence, advice.folder) for where, advice in found]

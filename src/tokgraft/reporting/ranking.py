@@ -141,7 +141,7 @@ def table(found: list[Ranking]) -> Table:
 def _row(ranking: Ranking, place: int, entry: Entry) -> dict[str, Value | str]:
     sources = tuple(score.folder for score in entry.group.scores(entry.stage))
     cell = entry.group.cells[0]
-    rank = str(place) if entry.bits.n >= FEWEST else f"n/a: fewer than {FEWEST} pages"
+    rank = str(place) if entry.bits.n >= FEWEST else f"n/a: fewer than {FEWEST} {entry.bits.unit}s"
     row: dict[str, Value | str] = {
         "model": ranking.model, "language": ranking.language, "task": ranking.task, "rank": rank, "tokenizer": entry.group.tokenizer,
         "method": entry.group.method, "recipe": INIT if entry.stage == "init" else cell.recipe, "stage": entry.stage,

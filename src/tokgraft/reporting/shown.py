@@ -11,6 +11,7 @@ from tokgraft.reporting.compare import Comparison
 from tokgraft.reporting.evidence import Evidence, Group
 from tokgraft.reporting.figures import quantity
 from tokgraft.reporting.summary import Summary
+from tokgraft.reporting.words import measured_on
 from tokgraft.scoring.statistics import Difference, Interval
 
 
@@ -68,7 +69,7 @@ def bits(row: Summary, stage: Stage, found: Interval | None, limits: tuple[float
     if limits and limits[1] > limits[0]:
         low, high, at = (4 + 92 * (value - limits[0]) / (limits[1] - limits[0]) for value in (found.low, found.high, found.mean))
         bar = (low, high, at)
-    tip = f"{found.mean:.6f} over {found.n} pages. {of_scores(row.group, stage)}"
+    tip = f"{found.mean:.6f} on {measured_on(found)}. {of_scores(row.group, stage)}"
     return Shown(f"{found.mean:.3f}", f"{found.mean}", f"{found.low:.2f}–{found.high:.2f}", tip, bar)
 
 
@@ -89,7 +90,7 @@ def difference(found: Difference | None, origin: str, tone: str | None = None) -
         return Shown("–")
     if tone is None:
         tone = ("good" if found.mean < 0 else "bad") if found.claimed else ""
-    tip = f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}], p = {found.p:.4f}, n = {found.n}. {origin}"
+    tip = f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}], p = {found.p:.4f}, {measured_on(found)}. {origin}"
     return Shown(f"{found.mean:+.3f}", f"{found.mean}", "" if tone else "no claim", tip, None, tone)
 
 
@@ -101,7 +102,7 @@ def accuracy(row: Summary, task: str, chance: float) -> Shown:
         return absent(row.reasons.get(stage, "not among the tasks of this cell"))
     tone = {True: "good", False: "bad", None: ""}[found.above(chance)]
     words = {"good": "above chance", "bad": "below chance", "": "not distinguishable from chance"}[tone]
-    interval = f"{found.mean:.4f} [{found.low:.4f}, {found.high:.4f}], n = {found.n}, chance {chance:.2f}"
+    interval = f"{found.mean:.4f} [{found.low:.4f}, {found.high:.4f}], {measured_on(found)}, chance {chance:.2f}"
     return Shown(
         f"{found.mean:.1%}", f"{found.mean}", "" if tone else "≈ chance", f"{interval}: {words}. {of_scores(row.group, stage)}", None, tone
     )

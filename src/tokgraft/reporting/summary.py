@@ -10,6 +10,7 @@ from tokgraft.cells import STAGES, CellSpeed, Stage, cell_speed
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting.compare import Comparison, interval
 from tokgraft.reporting.evidence import Cost, Evidence, Group, training_cost
+from tokgraft.reporting.words import counted
 from tokgraft.scoring.statistics import Interval
 
 Place = tuple[str, str, str]
@@ -17,11 +18,20 @@ Place = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Task:
-    """A choice task of the report."""
+    """A choice task of the report.
+
+    Attributes:
+        slug: Its name.
+        chance: Accuracy of blind guessing.
+        n: Items.
+        pages: Pages that these come from; None where the task has none, and each item stands for itself.
+        baselines: Accuracy of rules that never ask a model.
+    """
 
     slug: str
     chance: float
     n: int
+    pages: int | None
     baselines: dict[str, float]
 
 
@@ -100,9 +110,14 @@ class PlaceSummary:
         return "-".join((*self.place, self.task) if self.one_of_several else self.place)
 
     @property
+    def transplants(self) -> list[Summary]:
+        """The rows with a new vocabulary, scored or not."""
+        return [row for row in self.rows if not row.group.keeps_tokenizer]
+
+    @property
     def best(self) -> Summary | None:
         """The transplant with the fewest bits per byte at the last stage."""
-        rows = [row for row in self.rows if not row.group.keeps_tokenizer and self.final in row.bits]
+        rows = [row for row in self.transplants if self.final in row.bits]
         return min(rows, key=lambda row: row.bits[self.final].mean, default=None)
 
     @property
@@ -132,6 +147,12 @@ class PlaceSummary:
             if (one.reference, one.stage, one.is_bits, one.english) == (reference, stage, True, english)
             and one.task == (one.group.bits_task(english=True) if english else self.task)
         ]
+
+
+def asked_on(tasks: Sequence[Task]) -> str:
+    """How many items choice tasks have, and on how many pages where the pages are known."""
+    pages = [task.pages for task in tasks if task.pages is not None]
+    return counted([task.n for task in tasks], "item") + (f" on {counted(pages, 'page')}" if pages else "")
 
 
 def summarise(evidence: Evidence, comparisons: list[Comparison]) -> list[PlaceSummary]:
@@ -223,7 +244,7 @@ def _tasks(groups: list[Group]) -> list[Task]:
             for score in group.scores(stage):
                 for task in score.choices():
                     if task.chance is not None:
-                        found.setdefault(task.slug, Task(task.slug, task.chance, task.n, task.baselines))
+                        found.setdefault(task.slug, Task(task.slug, task.chance, task.n, task.pages, task.baselines))
     return [found[slug] for slug in sorted(found)]
 
 

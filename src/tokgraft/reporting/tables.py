@@ -163,13 +163,13 @@ def one_interval(evidence: Evidence, task: TaskScore) -> Interval:
 
 
 def _accuracy(evidence: Evidence, slug: str, task: TaskScore | None, outcome: Outcome) -> dict[str, Value | str]:
-    names = [f"{slug}_{part}" for part in ("accuracy", "accuracy_low", "accuracy_high", "n", "chance")]
+    names = [f"{slug}_{part}" for part in ("accuracy", "accuracy_low", "accuracy_high", "n", "items", "chance")]
     if task is None:
         skipped = outcome.score.data.get("skipped", {}) if outcome.score else {}
         reason = outcome.reason or str(skipped.get(slug, "not among this cell's tasks"))
         return {name: Value(None, reason) for name in names}
     bounds, source = one_interval(evidence, task), (task.samples.parent.parent,)
-    numbers = (task.value, bounds.low, bounds.high, task.n, task.chance)
+    numbers = (task.value, bounds.low, bounds.high, bounds.n, task.n, task.chance)
     return {name: Value(number, "no chance level", source) for name, number in zip(names, numbers, strict=True)}
 
 
@@ -222,7 +222,8 @@ def scores(evidence: Evidence) -> Table:
                     **names(outcome), "task": task.slug, "metric": metric, "value": Value(value, "", source),
                     "low": Value(bounds.low if main and bounds else None, reason, source),
                     "high": Value(bounds.high if main and bounds else None, reason, source),
-                    "n": Value(task.n, "", source), "chance": Value(task.chance, "bits per byte has no chance level", source),
+                    "n": Value(bounds.n if bounds else task.n, "", source), "unit": bounds.unit if bounds else "item",
+                    "items": Value(task.n, "", source), "chance": Value(task.chance, "bits per byte has no chance level", source),
                     "score_manifest": outcome.score.hash if outcome.score else "",
                 })  # fmt: skip
     return table
@@ -238,7 +239,7 @@ def names(outcome: Outcome) -> dict[str, Value | str]:
 
 
 def differences(comparisons: Iterable[Comparison]) -> Table:
-    """One row per comparison, with a claim only where there are enough pages or items and the interval excludes 0."""
+    """One row per comparison, with a claim only where there are enough pages (or items) and the interval excludes 0."""
     table = Table("differences", ("model", "language", "recipe", "stage", "task", "tokenizer", "method", "reference"))
     for one in comparisons:
         model, language, recipe = one.group.place
@@ -249,7 +250,7 @@ def differences(comparisons: Iterable[Comparison]) -> Table:
             "tokenizer": one.group.tokenizer, "method": one.group.method, "reference": one.reference,
             "difference": Value(diff.mean, "", sources), "low": Value(diff.low, "", sources), "high": Value(diff.high, "", sources),
             "claim": one.claim, "p": Value(diff.p, "", sources), "p_holm": Value(one.p_holm, "", sources),
-            "detectable": Value(diff.detectable, "", sources), "n": Value(diff.n, "", sources),
+            "detectable": Value(diff.detectable, "", sources), "n": Value(diff.n, "", sources), "unit": diff.unit,
             "seeds": Value(diff.seeds, "", sources),
         })  # fmt: skip
     return table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tokgraft.cells import Stage
-from tokgraft.scoring.statistics import FEWEST, Difference
+from tokgraft.scoring.statistics import FEWEST, Difference, Interval
 
 UNTOUCHED = "the untouched original"
 TRAINED_ALIKE = "the original vocabulary trained on the same bytes"
@@ -14,6 +14,11 @@ TRAINED_ALIKE = "the original vocabulary trained on the same bytes"
 def stage_name(stage: Stage) -> str:
     """The stage in words."""
     return "right after the transplant" if stage == "init" else "after training"
+
+
+def scored_of(scored: int, total: int, what: str) -> str:
+    """`3 of 4 transplants were scored`; empty where all were."""
+    return "" if scored == total else f"{scored} of {total} {what} {'was' if scored == 1 else 'were'} scored"
 
 
 def capital(text: str) -> str:
@@ -31,13 +36,20 @@ def span(values: Sequence[int]) -> str:
     return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"
 
 
-def measured_on(*differences: Difference, units: str = "pages") -> str:
-    """What differences were measured on: `10 to 54 pages`, with the number of seeds where there are several."""
-    seeds = [one.seeds for one in differences]
-    return f"{span([one.n for one in differences])} {units}" + (f", {span(seeds)} seeds" if max(seeds) > 1 else "")
+def counted(values: Sequence[int], unit: str) -> str:
+    """`1 page`, `10 to 54 pages`."""
+    return f"{span(values)} {unit}{'' if max(values) == 1 else 's'}"
 
 
-def too_few(differences: Sequence[Difference]) -> str:
+def measured_on(*found: Difference | Interval) -> str:
+    """What differences or scores were measured on: `10 to 54 pages`, with the number of seeds where there are several."""
+    units = dict.fromkeys(one.unit for one in found)
+    sizes = " and ".join(counted([one.n for one in found if one.unit == unit], unit) for unit in units)
+    seeds = [one.seeds for one in found]
+    return sizes + (f", {counted(seeds, 'seed')}" if max(seeds) > 1 else "")
+
+
+def too_few(differences: Sequence[Difference | Interval]) -> str:
     """Why nothing is claimed of these."""
     return f"{measured_on(*differences)}, and nothing is claimed on fewer than {FEWEST}"
 

@@ -112,7 +112,7 @@ def harness_facts(results: Mapping[str, Any], name: str) -> tuple[dict[str, Any]
     }
     records = []
     for sample in results["samples"][name]:
-        record = {"id": str(sample["doc_id"]), "page": str(sample["doc_id"]), "hash": sample["doc_hash"]}
+        record = {"id": str(sample["doc_id"]), "hash": sample["doc_hash"]}
         for metric in sample["metrics"]:
             value = sample[metric]
             if isinstance(value, int | float):

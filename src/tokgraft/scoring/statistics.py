@@ -2,15 +2,16 @@
 
 Everything works on per-document samples (`samples/<task>.jsonl` of a scores artifact), never on averages. A score is a ratio of sums,
 `sum(top) / sum(bottom)`: bits over bytes for bits per byte, correct answers over items for accuracy. All functions are pure and draw
-nothing at random. The unit is the page for bits per byte (documents of one page are not independent) and the item for choices.
+nothing at random. The unit is the page, for choices as well: documents and items of one page are not independent. Where the samples name no
+page (tasks of the harness), the item is the unit.
 
 The interval of a ratio of sums is Student's, made to hold for pages of natural text, which differ in length and are skewed:
 - standard error by the jackknife over units;
 - Hall's transformation for skewness (Hall 1992, J. R. Stat. Soc. B 54:221), which makes the interval longer on the side of the long tail;
 - a third of the usual degrees of freedom, and fewer where the pages at hand have long tails: with an excess kurtosis of k the variance of
   n values is known as badly as that of n / (1 + k / 2) normal ones, pages have a k near 4, and a small sample understates its own.
-docs/evaluation.md has its measured coverage beside that of other intervals. Right-or-wrong items get pseudo-items instead: two right and
-two wrong for one model (Agresti and Coull 1998), one for each side for a pair (Bonett and Price 2012).
+docs/evaluation.md has its measured coverage beside that of other intervals. Right-or-wrong answers get pseudo-units instead: two right and
+two wrong for one model (Agresti and Coull 1998), one for each side for a pair (Bonett and Price 2012), each as large as the mean page.
 
 Training seeds are *crossed* with documents (every seed is scored on the same ones): the half-widths over pages and over seeds, each with
 its own degrees of freedom, are added as squares, so two or three seeds give a wide interval.
@@ -22,7 +23,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +36,9 @@ Array = npt.NDArray[np.float64]
 
 LEVEL = 0.95
 POWER = 0.8
+Unit = Literal["page", "item"]
 FEWEST = 10
-"""Units (pages or items) below which nothing is claimed: no ranking, no better or worse, whatever the interval says."""
+"""Units (pages; items where these have no pages) below which nothing is claimed: no ranking, no better or worse, whatever the interval says."""
 KURTOSIS = 3.0  # how many times fewer degrees of freedom pages give than normal values, at least
 
 
@@ -48,11 +50,15 @@ class Samples:
         ids: Name of each unit, sorted.
         top: Numerator of each unit (bits, or correct answers), shape (n,).
         bottom: Denominator of each unit (bytes, or items), shape (n,).
+        unit: What a unit is.
+        answers: Whether `top` counts right answers and `bottom` items.
     """
 
     ids: tuple[str, ...]
     top: Array
     bottom: Array
+    unit: Unit = "page"
+    answers: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -70,8 +76,9 @@ class Interval:
     Attributes:
         mean: The score, averaged over seeds.
         low, high: Bounds.
-        n: Units (pages or items) that it was measured on.
+        n: Units that it was measured on.
         seeds: Training seeds.
+        unit: What a unit is.
     """
 
     mean: float
@@ -79,6 +86,7 @@ class Interval:
     high: float
     n: int
     seeds: int = 1
+    unit: Unit = "page"
 
     def above(self, value: float) -> bool | None:
         """Whether the score lies above a fixed value; None when the interval includes it or there are fewer than `FEWEST` units."""
@@ -92,10 +100,11 @@ class Difference:
     Attributes:
         mean: Difference of the scores.
         low, high: Bounds of the 95 % interval.
-        n: Units (pages or items) that both were measured on.
+        n: Units that both were measured on.
         seeds: Training seeds.
         p: Two-sided p-value of "no difference"; below 0.05 exactly where the interval excludes 0.
         detectable: Smallest true difference that a comparison of this size and spread would find with 80 % power.
+        unit: What a unit is.
     """
 
     mean: float
@@ -105,6 +114,7 @@ class Difference:
     seeds: int
     p: float
     detectable: float = math.inf
+    unit: Unit = "page"
 
     @property
     def enough(self) -> bool:
@@ -117,13 +127,13 @@ class Difference:
         return self.enough and (self.low > 0 or self.high < 0)
 
 
-def from_records(records: Iterable[Mapping[str, Any]], metric: str = "auto") -> Samples:
+def from_records(records: Iterable[Mapping[str, Any]], metric: str = "auto", unit: Unit = "page") -> Samples:
     """Group the records of a samples file into units.
 
     Args:
         records: Lines of `samples/<task>.jsonl`.
-        metric: `bits_per_byte` (unit: page), `acc`, `acc_norm` or `acc_bytes` (unit: item); `auto`: what the records hold
-            (bits_per_byte, else acc_bytes).
+        metric: `bits_per_byte`, `acc`, `acc_norm` or `acc_bytes`; `auto`: what the records hold (bits_per_byte, else acc_bytes).
+        unit: `page`: the pages that the records name, or the items where they name none; `item`: the items, whatever page they are of.
 
     Raises:
         DataError: No record, or the records do not hold that metric.
@@ -133,25 +143,27 @@ def from_records(records: Iterable[Mapping[str, Any]], metric: str = "auto") -> 
         raise DataError("no sample to compare", "score the model on this task first")
     if metric == "auto":
         metric = "bits_per_byte" if "bits" in rows[0] else "acc_bytes"
+    if not all("page" in row for row in rows):
+        unit = "item"
     top: dict[str, float] = {}
     bottom: dict[str, float] = {}
+    answers = metric != "bits_per_byte"
     for row in rows:
         try:
-            if metric == "bits_per_byte":
-                unit, over, under = str(row["page"]), float(row["bits"]), float(row["bytes"])
-            else:
-                unit, over, under = str(row["id"]), float(row[metric]), 1.0
+            name = str(row["page" if unit == "page" else "id"])
+            over, under = (float(row[metric]), 1.0) if metric != "bits_per_byte" else (float(row["bits"]), float(row["bytes"]))
         except KeyError as error:
             raise DataError(f"the samples hold no {error} for {metric}", f"they hold: {', '.join(sorted(row))}") from None
-        top[unit] = top.get(unit, 0.0) + over
-        bottom[unit] = bottom.get(unit, 0.0) + under
+        answers = answers and over in (0.0, 1.0)
+        top[name] = top.get(name, 0.0) + over
+        bottom[name] = bottom.get(name, 0.0) + under
     ids = tuple(sorted(top))
-    return Samples(ids, np.array([top[unit] for unit in ids]), np.array([bottom[unit] for unit in ids]))
+    return Samples(ids, np.array([top[name] for name in ids]), np.array([bottom[name] for name in ids]), unit, answers)
 
 
-def read_samples(path: Path, metric: str = "auto") -> Samples:
+def read_samples(path: Path, metric: str = "auto", unit: Unit = "page") -> Samples:
     """`from_records` of a file `samples/<task>.jsonl`."""
-    return from_records(jsonl.records(path, "score the model on this task (again)"), metric)
+    return from_records(jsonl.records(path, "score the model on this task (again)"), metric, unit)
 
 
 def score_interval(samples: Sequence[Samples], *, level: float = LEVEL) -> Interval:
@@ -162,10 +174,10 @@ def score_interval(samples: Sequence[Samples], *, level: float = LEVEL) -> Inter
         level: Coverage aimed at.
     """
     top, bottom = _stack(samples)
-    items = _are_items(samples)
-    low, high = _estimate(top, bottom, (0.0, 0.0, 1.0, 1.0) if items else ()).bounds(level)
+    answers = _are_answers(samples)
+    low, high = _estimate(top, bottom, (0.0, 0.0, 1.0, 1.0) if answers else ()).bounds(level)
     mean = float((top.sum(1) / bottom.sum()).mean())
-    return Interval(mean, max(low, 0.0), min(high, 1.0) if items else high, len(bottom), len(samples))
+    return Interval(mean, max(low, 0.0), min(high, 1.0) if answers else high, len(bottom), len(samples), samples[0].unit)
 
 
 def paired_difference(a: Sequence[Samples], b: Sequence[Samples], *, level: float = LEVEL) -> Difference:
@@ -185,21 +197,23 @@ def paired_difference(a: Sequence[Samples], b: Sequence[Samples], *, level: floa
     a, b = (list(side) * (seeds if len(side) == 1 else 1) for side in (a, b))
     top, bottom = _stack([*a, *b])
     top = top[:seeds] - top[seeds:]
-    found = _estimate(top, bottom, (1.0, -1.0) if _are_items([*a, *b]) else ())
+    found = _estimate(top, bottom, (1.0, -1.0) if _are_answers([*a, *b]) else ())
     low, high = found.bounds(level)
     mean = float((top.sum(1) / bottom.sum()).mean())
-    return Difference(mean, low, high, len(bottom), seeds, found.p(), found.detectable(level))
+    return Difference(mean, low, high, len(bottom), seeds, found.p(), found.detectable(level), a[0].unit)
 
 
 def mcnemar(a: Samples, b: Samples) -> float:
     """Exact two-sided McNemar test of two models on the same choice items: the p-value of "equally often right".
+
+    It takes items for independent: on several items of one page it says too small a p-value, and `paired_difference` does not.
 
     Raises:
         DataError: The items differ, or a unit is not right-or-wrong.
     """
     _same_documents([a, b])
     if not all(set(np.unique(side.top)) <= {0.0, 1.0} and (side.bottom == 1).all() for side in (a, b)):
-        raise DataError("McNemar's test needs right-or-wrong items", "use it for choice tasks")
+        raise DataError("McNemar's test needs right-or-wrong items", 'read the samples of a choice task with unit="item"')
     only_a = int(((a.top == 1) & (b.top == 0)).sum())
     only_b = int(((a.top == 0) & (b.top == 1)).sum())
     if only_a + only_b == 0:
@@ -311,10 +325,11 @@ def _estimate(top: Array, bottom: Array, pseudo: Sequence[float]) -> _Estimate:
     Args:
         top: (seeds, n).
         bottom: (n,), the same for all seeds.
-        pseudo: Items that are added to right-or-wrong ones; empty: the units are pages.
+        pseudo: Score of each unit of mean size that is added to right-or-wrong answers; empty: the units are of text.
     """
     seeds = len(top)
-    units, sizes = np.append(top.mean(0), pseudo), np.append(bottom, np.ones(len(pseudo)))
+    added = np.asarray(pseudo, dtype=float) * bottom.mean()
+    units, sizes = np.append(top.mean(0), added), np.append(bottom, np.full(len(added), bottom.mean()))
     n, whole = len(units), sizes.sum()
     centre = float(units.sum() / whole)
     if n == 1:
@@ -343,9 +358,9 @@ def _shape(values: Array) -> tuple[float, float]:
     return skewness, float((away**4).mean() / spread**2 - 3)
 
 
-def _are_items(samples: Sequence[Samples]) -> bool:
-    """Whether units are right-or-wrong items."""
-    return all(bool(((one.top == 0) | (one.top == 1)).all() and (one.bottom == 1).all()) for one in samples)
+def _are_answers(samples: Sequence[Samples]) -> bool:
+    """Whether units are made of right-or-wrong answers."""
+    return all(one.answers for one in samples)
 
 
 def _same_documents(samples: Sequence[Samples]) -> None:
