@@ -113,7 +113,7 @@ def test_a_random_model_is_near_chance_and_items_follow_the_rules(
             assert set(facts["baselines"]) == {"length", "overlap"} and all(0 <= value <= 1 for value in facts["baselines"].values())
             hits[name].append(facts["metrics"]["acc_bytes"])
             samples = read_samples(tmp_path / f"s{seed}" / "samples" / f"{name}.jsonl", "acc_bytes")
-            assert samples.score == pytest.approx(facts["metrics"]["acc_bytes"], abs=1e-6) and len(samples) == facts["n"]
+            assert samples.score == pytest.approx(facts["metrics"]["acc_bytes"], abs=1e-6) and len(samples) == facts["pages"]
     mean = sum(sum(values) for values in hits.values()) / 12
     assert abs(mean - 0.25) < 3 * math.sqrt(0.25 * 0.75 / 45)
 
@@ -238,7 +238,7 @@ def test_harness_tasks_by_name_are_scored_online_and_broken_ones_skipped(
     assert "nowhere" in result["skipped"][str(broken)]
     assert "name of a file" in result["skipped"][str(away)] and not list(tmp_path.rglob("away.jsonl"))
     samples = read_samples(tmp_path / "s" / "samples" / "yes_no.jsonl", "acc")
-    assert samples.score == pytest.approx(facts["metrics"]["acc"], abs=1e-6)
+    assert samples.score == pytest.approx(facts["metrics"]["acc"], abs=1e-6) and samples.unit == "item" and len(samples) == 6
     monkeypatch.setattr("tokgraft.scoring.run.hub_reachable", lambda: False)
     result = score(make_model(make_tokenizer("bpe")), german, tasks, tmp_path / "t", online=True)
     assert "cannot be reached" in result["skipped"]["hub"]
