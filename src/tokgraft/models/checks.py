@@ -8,6 +8,7 @@ import torch
 
 from tokgraft.errors import ModelError
 from tokgraft.models.ids import put
+from tokgraft.models.kinds import predicts_next
 from tokgraft.models.tables import is_tied
 from tokgraft.vocab import ROLES
 
@@ -21,7 +22,7 @@ def check_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> N
     """Raise unless model and tokenizer belong together and every weight is a number.
 
     Checked: rows of both tables against `vocab_size` of the config and against the tokenizer's ids; special ids of config and generation
-    config; the tied flag against the weights; NaN and Inf in every tensor.
+    config; the tied flag against the weights; NaN and Inf in every tensor; that a model which predicts the next token does not see it.
 
     Raises:
         ModelError: The first thing that does not hold, with the tensor, the rows or the key by name.
@@ -31,6 +32,7 @@ def check_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> N
     _check_ids(model, tokenizer)
     _check_tie(model)
     _check_finite(model)
+    _check_direction(model)
 
 
 def padded_rows(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> list[int]:
@@ -171,3 +173,20 @@ def _check_finite(model: PreTrainedModel) -> None:
             found = bad.any(dim=1).nonzero().flatten().tolist()
             place = f"{len(found)} rows: {', '.join(map(str, found[:SHOWN]))}{', ...' if len(found) > SHOWN else ''}"
         raise ModelError(f"{name} holds NaN or Inf in {place}", "the weights are damaged; fetch or train the model again")
+
+
+@torch.no_grad()
+def _check_direction(model: PreTrainedModel) -> None:
+    """Run a model that predicts the next token on two texts that differ in their last token only: what it says of the tokens before may not differ."""
+    if not predicts_next(model):
+        return
+    rows = model.get_input_embeddings().weight.shape[0]
+    ids = torch.arange(4).remainder(rows).repeat(2, 1)
+    ids[1, -1] = rows - 1 if rows > 4 else 0
+    logits = model(input_ids=ids.to(model.device), use_cache=False).logits[:, :-1].float()
+    apart = (logits[0] - logits[1]).abs().max()
+    if apart > 1e-5 * logits.abs().max():
+        raise ModelError(
+            f"{type(model).__name__} sees the tokens that it predicts: what it says of a token changes with the ones after it",
+            "it is an encoder: give its masked language model (`architectures` in config.json), or set is_decoder if it was trained as a decoder",
+        )

@@ -20,6 +20,7 @@ from transformers import (
 from tokgraft.errors import ModelError
 from tokgraft.logs import log
 from tokgraft.models.checks import align_special_ids, check_model, padded_rows
+from tokgraft.models.kinds import NEEDS, architecture, kind_of
 from tokgraft.models.library import first_line, quiet, rewrite
 from tokgraft.models.tables import embedding_tables, head_bias, is_tied, set_embedding_tables, untie
 from tokgraft.models.tokenizer_io import load_tokenizer, save_tokenizer
@@ -48,10 +49,11 @@ def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedMo
         trust_remote_code: Run Python code that the folder brings.
 
     Returns:
-        A causal language model, or a masked one when the config's `architectures` says so; attention is SDPA where the architecture has it.
+        A causal or a masked language model, as the config's `architectures` says; attention is SDPA where the architecture has it.
 
     Raises:
-        ModelError: Nothing there, pickled weights only, weights missing or of another shape than the config says, unknown architecture.
+        ModelError: Nothing there, pickled weights only, weights missing or of another shape than the config says, unknown architecture, or one
+            that is no causal or masked language model.
     """
     folder = Path(folder)
     if folder.suffix == ".gguf":
@@ -62,18 +64,18 @@ def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedMo
     common = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     with _errors(folder, trust_remote_code):
         config = AutoConfig.from_pretrained(folder, **common)
+        published = architecture(config)
+        auto = AutoModelForMaskedLM if kind_of(folder, config) == "masked" else AutoModelForCausalLM
         _check_sizes(folder, config, values)
-        masked = any(name.endswith("ForMaskedLM") for name in config.architectures or [])
-        kind = AutoModelForMaskedLM if masked else AutoModelForCausalLM
-        model, report = kind.from_pretrained(
+        model, report = auto.from_pretrained(
             folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **common
         )
-    missing = sorted(report["missing_keys"])
-    if missing:
+    if missing := sorted(report["missing_keys"]):
         # transformers would fill these with random numbers and go on.
-        raise ModelError(
-            f"{folder}: {len(missing)} weights are missing, among them {', '.join(missing[:3])}", "the download or export is incomplete"
-        )
+        what, do = f"{len(missing)} weights are missing", "the download or export is incomplete"
+        if published not in ("", type(model).__name__):
+            what, do = f"a {published} lacks {len(missing)} weights of a {type(model).__name__}", NEEDS
+        raise ModelError(f"{folder}: {what}, among them {', '.join(missing[:3])}", do)
     if unexpected := sorted(report["unexpected_keys"]):
         log.warning("%s: %d weights are not used by %s, among them %s", folder, len(unexpected), type(model).__name__, unexpected[0])
     return _neutral(model)

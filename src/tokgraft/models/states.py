@@ -13,6 +13,7 @@ import torch
 from tokgraft.errors import ModelError, UnsupportedError
 from tokgraft.logs import Heartbeat
 from tokgraft.models.bits import windows
+from tokgraft.models.kinds import predicts_next
 from tokgraft.models.tables import is_tied, set_embedding_tables
 
 Floats = npt.NDArray[np.float32]
@@ -106,7 +107,7 @@ def logit_scale(model: Any) -> float:
         ModelError: The model is no causal language model, or its logits are something else (a soft cap, a transform before the head).
     """
     layer, body, name = model.get_output_embeddings(), getattr(model, "base_model", None), type(model).__name__
-    if not model.can_generate() or body is None or body is model or not isinstance(layer, torch.nn.Linear):
+    if not predicts_next(model) or body is None or body is model or not isinstance(layer, torch.nn.Linear):
         raise UnsupportedError(f"{name} has no head that predicts the next token", "refiners of the head need a causal language model")
     ids = (torch.arange(PROBE) % layer.weight.shape[0])[None]
     plain = torch.nn.functional.linear(body(input_ids=ids, use_cache=False).last_hidden_state, layer.weight, layer.bias).double()

@@ -187,13 +187,14 @@ class Scorer:
         import torch
 
         from tokgraft.models.io import check_model, load_model, load_tokenizer
+        from tokgraft.models.kinds import predicts_next
 
         if threads:
             torch.set_num_threads(threads)
         self.folder = model
         self.tokenizer = load_tokenizer(model, trust_remote_code=trust_remote_code)
         self.model = load_model(model, trust_remote_code=trust_remote_code)
-        if type(self.model).__name__.endswith("ForMaskedLM"):
+        if not predicts_next(self.model):
             raise ModelError(f"{model} is a masked language model", "bits per byte and choices need a causal one")
         check_model(self.model, self.tokenizer)
         self.model.to(device)

@@ -236,6 +236,7 @@ def _sides(
     import torch
 
     from tokgraft.models.io import check_model, load_model, load_tokenizer
+    from tokgraft.models.kinds import predicts_next
 
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
     place = find_device(device)
@@ -243,7 +244,7 @@ def _sides(
     for folder, spoken in ((base, base), (model or base, model or tokenizer or base)):
         words = load_tokenizer(spoken, trust_remote_code=trust_remote_code)
         weights = load_model(folder, trust_remote_code=trust_remote_code)
-        if type(weights).__name__.endswith("ForMaskedLM"):
+        if not predicts_next(weights):
             raise UnsupportedError(f"{folder} is a masked language model, which does not generate", "give a causal one")
         if folder != spoken:
             _resize(weights, len(words))

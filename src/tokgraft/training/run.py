@@ -19,6 +19,7 @@ from tokgraft.errors import DataError, ModelError
 from tokgraft.logs import log
 from tokgraft.models.bits import bits_per_byte, document_bits
 from tokgraft.models.io import check_model, load_model, load_tokenizer, save_model
+from tokgraft.models.kinds import predicts_next
 from tokgraft.training import device as devices
 from tokgraft.training import loop, parts, processes, usage
 from tokgraft.training.checkpoints import Checkpoints, default_folder
@@ -183,7 +184,7 @@ def _context(model: Any) -> int | None:
 
 
 def _check_context(model: Any, recipe: TrainingRecipe, folder: Path) -> None:
-    if not model.can_generate():
+    if not predicts_next(model):
         raise ModelError(
             f"{folder} is a {type(model).__name__}, not a causal language model", "training predicts the next token; give a causal model"
         )

@@ -63,7 +63,9 @@ def most_predicted(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, c
     Raises:
         DataError: The corpus has no dev pages.
     """
-    if not model.can_generate() or model.config.is_encoder_decoder:
+    from tokgraft.models.kinds import predicts_next
+
+    if not predicts_next(model):
         return []
     path = corpus / "dev.jsonl"
     texts = map(documents.text_of, documents.pages(path))
