@@ -19,6 +19,8 @@ TORCH_PIN := $(if $(filter cuda,$(TORCH)),torch===2.13.0,torch==2.13.0)
 
 # Targets go before these: --configfile takes every word that follows.
 FLAGS := $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
+# Where the tables of the experiment lie: its name decides, not the target that runs it.
+WHERE := tokgraft list results $(if $(CONFIG),--settings $(CONFIG))
 
 .PHONY: help setup demo run report snakemake-report push pull remote ui test test-fast test-integration parity bench checks format lock schema clean
 
@@ -45,15 +47,16 @@ $(VENV)/.ready: envs/lock.txt pyproject.toml
 demo: setup  ## The default experiment, end to end: two languages, two base models (no GPU, no hub needed)
 	@$(BIN)/tokgraft doctor --brief $(if $(CONFIG),--settings $(CONFIG))
 	snakemake $(FLAGS)
-	@echo; echo "Leaderboard: results/experiments/demo/tables/leaderboard.csv"
-	@echo "Report:      results/experiments/demo/tables/report.html"; echo "MLflow:      make ui"
+	@echo; $(WHERE)
 
 run: setup  ## Another experiment: make run CONFIG=config/experiments/smoke.yaml [ARGS="--cores 8"]
 	@$(BIN)/tokgraft doctor --brief $(if $(CONFIG),--settings $(CONFIG))
 	snakemake $(FLAGS)
+	@echo; $(WHERE)
 
 report: setup  ## Tables and report of an experiment, and what they still lack: results/experiments/<name>/tables/report.html
 	snakemake report_build $(FLAGS)
+	@echo; $(WHERE)
 
 snakemake-report: setup  ## Snakemake's own report with run times and provenance
 	snakemake --report results/snakemake-report.html $(FLAGS)

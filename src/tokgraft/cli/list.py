@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokgraft.cli import _arguments as arguments
 
-HELP = "list methods, languages, models, tokenizers, recipes, tasks, experiments, resources, or the cells of an experiment"
+HELP = "list methods, languages, models, tokenizers, recipes, tasks, experiments, resources, or the cells or results of an experiment"
 EXAMPLES = """  tokgraft list methods
   tokgraft list languages
   tokgraft list cells --settings config/experiments/smoke.yaml
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     parser.add_argument("what", help="what to list", metavar="WHAT", choices=sorted(_LISTINGS))
     parser.add_argument(
-        "--settings", type=arguments.text, default="config/config.yaml", help="experiment as YAML file, slug or JSON text (cells)"
+        "--settings", type=arguments.text, default="config/config.yaml", help="experiment as YAML file, slug or JSON text (cells, results)"
     )
     parser.add_argument("--config", type=arguments.folder, default=Path("config"), help="the config folder (default: config)")
 
@@ -91,6 +91,16 @@ def _cells(args: argparse.Namespace) -> str:
     return json.dumps(listing(load_matrix(args.settings, args.config)), indent=1, sort_keys=True, ensure_ascii=False)
 
 
+def _results(args: argparse.Namespace) -> str:
+    from tokgraft.config import layout
+    from tokgraft.config.experiment import Experiment
+
+    tables = Path(layout.tables(Experiment.load(args.settings, args.config).name))
+    found = {"Leaderboard": tables / "leaderboard.csv", "Report": tables / "report.html"}
+    lines = [f"{name + ':':<12} {path}{'' if path.is_file() else ' (not made yet)'}" for name, path in found.items()]
+    return "\n".join([*lines, f"{'MLflow:':<12} make ui"])
+
+
 def _schema(args: argparse.Namespace) -> str:
     import json
 
@@ -115,6 +125,7 @@ _LISTINGS: dict[str, Callable[[argparse.Namespace], str]] = {
     "tasks": _described("tasks"),
     "experiments": _described("experiments"),
     "cells": _cells,
+    "results": _results,
     "schema": _schema,
     "configuration": _configuration,
 }
