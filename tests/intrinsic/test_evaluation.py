@@ -15,6 +15,7 @@ from tokgraft.cli import main
 from tokgraft.config.evaluation import TokenizerEvaluation
 from tokgraft.errors import DataError
 from tokgraft.intrinsic.build import FILE, evaluate_tokenizer, measure_all
+from tokgraft.intrinsic.card import table
 from tokgraft.intrinsic.compare import compare_tokenizers
 from tokgraft.intrinsic.inputs import Subject
 from tokgraft.intrinsic.splits import pieces
@@ -39,7 +40,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_command_writes_an_artifact(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = json.dumps({"dictionary": str(place / "words"), "morphemes": str(place / "morphemes"), "draws": 100})
+    settings = json.dumps({"dictionary": str(place / "words"), "morphemes": str(place / "morphemes")})
     flags = ["--tokenizer", place / "mine", "--corpus", place / "deu", "--english", place / "eng", "--base", place / "base"]
     for out in ("one", "two"):
         assert main(["tokenizer", "evaluate", *map(str, flags), "--settings", settings, "--out", str(place / out)]) == 0
@@ -58,15 +59,13 @@ def test_the_command_writes_an_artifact(place: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("kind", toys.KINDS)
 def test_every_layout_is_evaluated(kind: str, place: Path) -> None:
-    found = measure_all(of(toys.tokenizer(kind)), place / "deu", TokenizerEvaluation(draws=100))
+    found = measure_all(of(toys.tokenizer(kind)), place / "deu", TokenizerEvaluation())
     assert found["base"] is found["overlap"] is found["english"] is found["under_trained"] is None
     assert 1 <= found["target"]["fertility"]["value"] < 8 and 0 < found["target"]["distribution"]["renyi_efficiency"]["value"] < 1
 
 
 def test_the_card_needs_nothing_else(place: Path, tmp_path: Path) -> None:
-    evaluate_tokenizer(
-        place / "mine", place / "deu", tmp_path / "out", place / "base", place / "eng", TokenizerEvaluation(draws=100), "my <b>"
-    )
+    evaluate_tokenizer(place / "mine", place / "deu", tmp_path / "out", place / "base", place / "eng", TokenizerEvaluation(), "my <b>")
     page = (tmp_path / "out" / "card.html").read_text()
     assert not re.search(r'(src|href)="(?!#)', page) and "url(http" not in page and "<script" not in page
     assert "my &lt;b&gt;" in page and "my <b>" not in page
@@ -101,7 +100,7 @@ def test_paths_of_languages_are_filled_in(tmp_path: Path) -> None:
 
 
 def test_under_trained_tokens_need_a_model_with_this_vocabulary(place: Path) -> None:
-    found = measure_all(Subject.load(place / "mine"), place / "deu", TokenizerEvaluation(draws=100, model=True))
+    found = measure_all(Subject.load(place / "mine"), place / "deu", TokenizerEvaluation(model=True))
     assert found["under_trained"] == {"skipped": "no model with this vocabulary"}
 
 
@@ -130,3 +129,14 @@ def test_tokenizers_side_by_side(place: Path, tmp_path: Path) -> None:
     assert "<i>Größe" not in page and "http" not in page
     with pytest.raises(DataError, match="does not exist"):
         compare_tokenizers([place / "mine"], tmp_path / "other.html", file=tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("pages", "base", "tone"), [(9, [2.0, 2.2], ""), (10, [2.0, 2.2], "good"), (10, [4.2, 4.4], "bad"), (10, [2.0, 3.95], "")]
+)
+def test_the_card_claims_nothing_on_few_pages_or_where_intervals_overlap(pages: int, base: list[float], tone: str) -> None:
+    target = {"pages": pages, "bytes_per_token": {"value": 4.0, "interval": [3.9, 4.1]}, "fertility_isolated": 1.2}
+    old = {"pages": pages, "bytes_per_token": {"value": sum(base) / 2, "interval": base}, "fertility_isolated": 1.9}
+    rows = {row["label"]: row for row in table({"target": target, "base": old, "english": None})}
+    assert rows["Bytes per token"]["tone"] == tone
+    assert rows["Fertility, isolated"]["tone"] == "", "it has no interval"

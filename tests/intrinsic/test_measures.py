@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import random
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 import toys
 from tokgraft.errors import DataError
@@ -16,6 +16,7 @@ from tokgraft.intrinsic.classes import script_of
 from tokgraft.intrinsic.counts import Text, count, frequencies
 from tokgraft.intrinsic.inputs import Pairs
 from tokgraft.intrinsic.measures import (
+    _shares_of_entropy,
     distribution,
     isolated,
     lengths,
@@ -40,13 +41,14 @@ def test_lengths_and_words_by_hand(subject: Any) -> None:
     # cat|s a|r|e and cat: "s a" touches both words
     assert (counts.tokens.tolist(), counts.bytes.tolist(), counts.words.tolist()) == ([4, 1], [8, 3], [2, 1])
     assert (counts.word_tokens.tolist(), counts.continued.tolist(), counts.chunks.tolist()) == ([5, 1], [2, 0], [2, 1])
-    found = lengths(counts, 200, count(subject(name="bytes").tokenizer, text))
+    found = lengths(counts, count(subject(name="bytes").tokenizer, text))
     assert found["bytes_per_token"]["value"] == pytest.approx(11 / 5)
     assert found["normalised_sequence_length"]["value"] == pytest.approx(5 / 11, abs=1e-6)
     assert found["tokens_per_chunk"]["value"] == pytest.approx(5 / 3, abs=1e-6)
-    words = word_measures(counts, 200)
+    words = word_measures(counts)
     assert words["fertility"]["value"] == 2 and words["continued_words"]["value"] == pytest.approx(2 / 3, abs=1e-6)
-    assert words["fertility"]["interval"] == [1.0, 2.5]
+    low, high = words["fertility"]["interval"]
+    assert 0 <= low < 2 < high  # a text of two pages says little
 
 
 @pytest.mark.parametrize("kind", toys.KINDS)
@@ -69,19 +71,35 @@ def test_pages_and_batches_do_not_mix(subject: Any, monkeypatch: pytest.MonkeyPa
     assert np.array_equal(whole.by_page.toarray(), parts.by_page.toarray())
 
 
-def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    draw, hits = random.Random(0), 0
-    for _ in range(200):
-        bottom = np.array([draw.randint(1, 50) for _ in range(60)])
-        top = np.array([3 * size + draw.randint(-size, size) for size in bottom])
-        low, high = ratio(top, bottom, 300)["interval"]
-        hits += low <= 3 <= high
-    assert 178 <= hits <= 198
+def test_an_interval_holds_the_truth_as_often_as_it_says_on_few_pages() -> None:
+    """A bootstrap's percentiles hold it in 83 to 88 % of cases here."""
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(400):
+        bottom = np.round(500 * np.exp(rng.normal(0, 0.6, 10))).astype(int)
+        top = bottom * (0.3 + 0.05 * (rng.gamma(2, 1, 10) - 2))
+        low, high = ratio(top, bottom)["interval"]
+        hits += low <= 0.3 <= high
+    assert hits / 400 >= 0.93
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 2.5, math.inf])
+def test_the_interval_of_an_entropy_is_that_of_leaving_pages_out(alpha: float) -> None:
+    rng, pages = np.random.default_rng(1), 40
+    usual = rng.dirichlet(np.full(30, 0.5), pages) * 0.5 + rng.dirichlet(np.full(30, 0.3)) * 0.5
+    table = csr_matrix(np.array([rng.multinomial(int(rng.integers(200, 900)), row) for row in usual]).astype(float))
+    table = table[:, np.flatnonzero(np.asarray(table.sum(axis=0)).ravel())]
+    counts = table.toarray()
+    whole, tokens = renyi_entropy(counts.sum(0), alpha), counts.sum(1)
+    shares = _shares_of_entropy(table, tokens, whole, alpha)
+    assert shares.sum() / tokens.sum() == pytest.approx(whole)
+    out = np.array([renyi_entropy(np.delete(counts, page, axis=0).sum(0), alpha) for page in range(pages)])
+    ours = (shares.sum() - shares) / (tokens.sum() - tokens)
+    assert ours.std() == pytest.approx(out.std(), rel=0.1) and np.corrcoef(ours, out)[0, 1] > 0.99
 
 
 def test_an_interval_needs_two_pages() -> None:
-    assert ratio(np.array([4]), np.array([2]), 100) == {"value": 2.0, "interval": []}
-    assert ratio(np.array([0]), np.array([0]), 100) == {"value": None, "interval": []}
+    assert ratio(np.array([4]), np.array([2])) == {"value": 2.0, "interval": []}
+    assert ratio(np.array([0]), np.array([0])) == {"value": None, "interval": []}
 
 
 def test_isolated_words_and_retention(subject: Any) -> None:
@@ -127,19 +145,19 @@ def test_a_unigram_model_pays_for_each_token_what_its_frequency_says(kind: str) 
     train, test = (Text.read(lines, "space") for lines in (toys.english()[:200], toys.english()[200:240]))
     known = frequencies(subject.tokenizer, train)
     assert known.sum() == count(subject.tokenizer, train).tokens.sum()
-    found = unigram(count(subject.tokenizer, test), known, subject.size, 200)
+    found = unigram(count(subject.tokenizer, test), known, subject.size)
     ids = [number for page in test.pages for number in subject.tokenizer.encode(page, add_special_tokens=False).ids]
     bits = -sum(math.log2((known[number] + 0.5) / (known.sum() + 0.5 * subject.size)) for number in ids)
     assert found["value"] == pytest.approx(bits / test.bytes, abs=1e-6)
     assert found["interval"][0] < found["value"] < found["interval"][1]
-    own = unigram(count(subject.tokenizer, train), known, subject.size, 200)
+    own = unigram(count(subject.tokenizer, train), known, subject.size)
     assert own["value"] < found["value"]  # what was counted is known better
 
 
 def test_use_of_the_vocabulary(subject: Any) -> None:
     toy, base = subject("cat", "né", name="new"), subject("ca", name="base")
     counts = count(toy.tokenizer, Text.read(["cat né ü"], "space"))  # cat| |n é| |ü as two bytes
-    found = usage(counts, toy, base, 100)
+    found = usage(counts, toy, base)
     assert counts.tokens.tolist() == [6]
     assert (found["used"], found["used_once"], found["used_share"]) == (5, 4, pytest.approx(5 / toy.size, abs=1e-6))
     assert found["single_bytes"]["value"] == pytest.approx(2 / 6, abs=1e-6)
@@ -161,20 +179,20 @@ def test_overlap_is_of_bytes_not_of_strings() -> None:
 @pytest.mark.parametrize("kind", toys.KINDS)
 def test_the_premium_of_english_against_itself_is_one(kind: str) -> None:
     lines = tuple(toys.english()[:40])
-    found = premiums(of(toys.tokenizer(kind)), Pairs(tuple(str(i // 4) for i in range(40)), lines, lines), 100)
+    found = premiums(of(toys.tokenizer(kind)), Pairs(tuple(str(i // 4) for i in range(40)), lines, lines))
     assert found is not None and found["premium"] == found["byte_premium"] == {"value": 1.0, "interval": [1.0, 1.0]}
     assert found["premium_per_byte_premium"] == 1 and found["by_paragraph"]["quartiles"] == [1, 1, 1]
 
 
 def test_the_premium_is_a_ratio_of_sums(subject: Any) -> None:
     pairs = Pairs(("a", "b"), ("the cat", "the cat"), ("die katze", "ab"))
-    found = premiums(subject("the cat"), pairs, 100)
+    found = premiums(subject("the cat"), pairs)
     assert found is not None
     assert (found["tokens_english"], found["tokens_target"], found["premium"]["value"]) == (2, 11, 5.5)
     assert found["byte_premium"]["value"] == pytest.approx(11 / 14, abs=1e-6)
     assert found["premium_per_byte_premium"] == pytest.approx(7, abs=1e-4)
-    assert found["by_paragraph"]["mean"] == 5.5 and found["premium"]["interval"] == [2.0, 9.0]
-    assert premiums(subject(), Pairs((), (), ()), 100) is None
+    assert found["by_paragraph"]["mean"] == 5.5 and found["premium"]["interval"][0] < 5.5 < found["premium"]["interval"][1]
+    assert premiums(subject(), Pairs((), (), ())) is None
 
 
 def test_the_declaration_needs_no_alignment(subject: Any) -> None:

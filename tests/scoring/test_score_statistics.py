@@ -52,7 +52,7 @@ def test_the_error_is_that_of_the_jackknife() -> None:
     top, bottom = rng.gamma(2, 1, 12), rng.integers(1, 9, 12).astype(float)
     out = [np.delete(top, i).sum() / np.delete(bottom, i).sum() for i in range(12)]
     jackknife = math.sqrt(11 / 12 * np.sum((np.array(out) - np.mean(out)) ** 2))
-    assert st._estimate(top[None], bottom, ()).error == pytest.approx(jackknife, rel=1e-9)
+    assert st.estimate(top[None], bottom, ()).error == pytest.approx(jackknife, rel=1e-9)
 
 
 @pytest.mark.parametrize(("n", "chance"), [(12, 0.25), (24, 0.4), (48, 0.6)])

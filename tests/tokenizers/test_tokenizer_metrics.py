@@ -41,7 +41,8 @@ def test_counts_by_hand() -> None:
     assert ratios["bytes_per_token"] == pytest.approx(11 / 5)
     assert ratios["fertility"] == pytest.approx(2)
     assert ratios["continued_words"] == pytest.approx(2 / 3, abs=1e-6)
-    assert ratios["bytes_per_token_interval"] == [2.0, 3.0]
+    low, high = ratios["bytes_per_token_interval"]
+    assert low < 2 and high > 3  # two pages, of 2 and 3 bytes per token, say little
 
 
 def test_ratios_are_of_sums_not_means_of_ratios() -> None:

@@ -79,7 +79,7 @@ def test_nothing_of_a_run_is_beside_a_measurement_of_speed(project: Project) -> 
 def test_evaluations_are_made_when_wanted(project: Project) -> None:
     """Every tokenizer of the matrix, by a key of the experiment or by the target; not otherwise."""
     before = plan(project, GRID)
-    after = plan(project, GRID, tokenizer_evaluation={"draws": 200})
+    after = plan(project, GRID, tokenizer_evaluation={"frequent_words": 200})
     assert after - before == {"tokenizer_evaluate": 2} and before - after == Counter()  # bpe8k, and the control's original
     plan(project, GRID)
     asked = project.plan("--cores", "1", "tokenizer_evaluate_all", "--configfile", "config/experiments/trial.yaml")
@@ -335,7 +335,7 @@ def test_what_an_experiment_changes_is_in_the_path(project: Project) -> None:
         "weak": {"resources": {"token_vectors": {"params": {"dim": 7}}}},
         "fuzzy": {"methods": {"focus": {"params": {"fuzzy_match_all": True}}}},
         "tasks": {"grids": [{**GRID, "tasks": ["bpb", "heading"]}]},
-        "cards": {"tokenizer_evaluation": {"draws": 300}},
+        "cards": {"tokenizer_evaluation": {"frequent_words": 300}},
     }
     found: dict[str, dict[str, dict[str, str]]] = {}
     for name, more in variants.items():

@@ -21,7 +21,6 @@ class TokenizerEvaluation(ConfigFile):
     max_bytes: int = Field(
         10_000_000, gt=0, le=bounds.BYTES, description="Most text that is read of each split, in bytes: bounds time and memory."
     )
-    draws: int = Field(1000, ge=100, le=10_000, description="Draws of the bootstrap over pages.")
     alpha: float = Field(2.5, gt=0, le=1000, description="Order of the Rényi entropy (1: Shannon's).")
     frequent_words: int = Field(
         10_000, ge=1, le=bounds.ITEMS, description="How many of the most frequent words of the train pages single-token retention looks at."

@@ -117,16 +117,16 @@ def _side(
     """What one tokenizer makes of one text."""
     found: dict[str, Any] = {
         "pages": len(text.pages), "bytes": int(counts.bytes.sum()), "tokens": int(counts.tokens.sum()), "words": int(counts.words.sum()),
-        **measures.lengths(counts, settings.draws, reference),
-        **measures.word_measures(counts, settings.draws),
+        **measures.lengths(counts, reference),
+        **measures.word_measures(counts),
         **measures.isolated(subject, text.words),
         "distribution": measures.distribution(counts, subject.size, settings.alpha),
-        "use": measures.usage(counts, subject, base, settings.draws),
+        "use": measures.usage(counts, subject, base),
         "histogram": card.histogram(subject, counts),
     }  # fmt: skip
     if train is not None:
         found["retention"] = measures.retention(subject, train.words, settings.frequent_words)
-        found["unigram"] = measures.unigram(counts, frequencies(subject.tokenizer, train), subject.size, settings.draws)
+        found["unigram"] = measures.unigram(counts, frequencies(subject.tokenizer, train), subject.size)
     return found
 
 
@@ -146,9 +146,9 @@ def _parallel(
     subject: Subject, base: Subject | None, corpus: Path, english: Path | None, facts: dict[str, Any], settings: TokenizerEvaluation
 ) -> dict[str, Any]:
     pairs = inputs.read_pairs(corpus, settings.max_bytes)
-    found: dict[str, Any] = {"help": parallel.premiums(subject, pairs, settings.draws), "base": None, "udhr": None, "udhr_base": None}
+    found: dict[str, Any] = {"help": parallel.premiums(subject, pairs), "base": None, "udhr": None, "udhr_base": None}
     if base is not None:
-        found["base"] = parallel.premiums(base, pairs, settings.draws)
+        found["base"] = parallel.premiums(base, pairs)
     if settings.udhr:
         folder = Path(settings.udhr)
         target, original = inputs.read_udhr(folder, facts["iso639_3"]), inputs.read_udhr(folder, "eng")

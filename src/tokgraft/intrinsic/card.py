@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tokgraft.intervals import FEWEST
 from tokgraft.intrinsic import figures
 from tokgraft.intrinsic.counts import Counts
 from tokgraft.intrinsic.inputs import Subject
@@ -77,6 +78,7 @@ def write(folder: Path, found: dict[str, Any]) -> None:
         verdicts=verdicts(found),
         scripts=scripts(found),
         texts=found["examples"],
+        fewest=FEWEST,
     )
     (folder / "card.html").write_text(page, encoding="utf-8")
 
@@ -92,14 +94,17 @@ def render(template: str, **values: Any) -> str:
 
 
 def table(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of the main table: metric, this tokenizer and the base on the language, this tokenizer on English."""
-    rows = []
+    """Rows of the main table: metric, this tokenizer and the base on the language, this tokenizer on English.
+
+    A number is coloured as better or worse than the base's on `FEWEST` pages or more, and where the two intervals lie apart.
+    """
+    rows, enough = [], found["target"]["pages"] >= FEWEST
     for path, label, digits, better, meaning in ROWS:
         cells = [_cell(_at(found[side], path), digits) for side in ("target", "base", "english")]
-        ours, old = (_number(_at(found[side], path)) for side in ("target", "base"))
+        ours, old = (_interval(_at(found[side], path)) for side in ("target", "base"))
         tone = ""
-        if better and ours is not None and old is not None and ours != old:
-            tone = "good" if (ours > old) == (better == "up") else "bad"
+        if better and enough and ours and old and (ours[0] > old[1] or ours[1] < old[0]):
+            tone = "good" if (ours[0] > old[1]) == (better == "up") else "bad"
         rows.append({"label": label, "meaning": meaning, "cells": cells, "tone": tone})
     return rows
 
@@ -130,8 +135,8 @@ def verdicts(found: dict[str, Any]) -> list[dict[str, str]]:
     ]
     premium = found["parallel"]["help"]
     if premium and found["language"]["slug"] != "eng_Latn":
-        listed.append({"tone": "", "text": f"The language costs {premium['premium']['value']:.2f} times the tokens of its English originals, and "
-                                           f"{premium['byte_premium']['value']:.2f} times the bytes (1 is parity)."})  # fmt: skip
+        listed.append({"tone": "", "text": f"The language costs {_with_interval(premium['premium'])} times the tokens of its English originals, and "
+                                           f"{_with_interval(premium['byte_premium'])} times the bytes ({premium['pages']} pages; 1 is parity)."})  # fmt: skip
     if found["overlap"]:
         listed.append({"tone": "", "text": f"{found['overlap']['share_of_ours']:.1%} of the tokens are also the base's, "
                                            f"and {found['overlap']['share_of_text']:.1%} of the text's tokens."})  # fmt: skip
@@ -144,6 +149,10 @@ def verdicts(found: dict[str, Any]) -> list[dict[str, str]]:
         asked = weak["confirmed"]
         listed.append(_verdict(asked["under_trained"], f"{asked['under_trained']} of {asked['asked']} suspect tokens are under-trained."))
     return listed
+
+
+def _with_interval(value: dict[str, Any]) -> str:
+    return f"{value['value']:.2f}" + (f" [{', '.join(f'{bound:.2f}' for bound in value['interval'])}]" if value["interval"] else "")
 
 
 def summary(found: dict[str, Any]) -> list[str]:
@@ -171,6 +180,11 @@ def _at(side: dict[str, Any] | None, path: tuple[str, ...]) -> Any:
 def _number(value: Any) -> float | None:
     number: float | None = value["value"] if isinstance(value, dict) else value
     return number
+
+
+def _interval(value: Any) -> list[float]:
+    """The interval of a metric; empty where it has none."""
+    return list(value["interval"]) if isinstance(value, dict) else []
 
 
 def _cell(value: Any, digits: int) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""Lengths, words, efficiency of the distribution and use of the vocabulary, with page-level bootstrap intervals.
+"""Lengths, words, efficiency of the distribution and use of the vocabulary, with intervals over pages (`tokgraft.intervals`).
 
-Every ratio is a sum over a sum (micro average). An interval resamples pages, since paragraphs of one page are not independent.
+Every ratio is a sum over a sum (micro average). The unit of an interval is the page, since paragraphs of one page are not independent.
 """
 
 from __future__ import annotations
@@ -13,57 +13,42 @@ import numpy as np
 import numpy.typing as npt
 
 from tokgraft.errors import DataError
+from tokgraft.intervals import ratio_bounds
 from tokgraft.intrinsic.counts import Counts, Ints, token_counts
 from tokgraft.intrinsic.inputs import Subject
 from tokgraft.vocab import overlap
 
 Floats = npt.NDArray[np.float64]
 Valued = dict[str, Any]
-DISTRIBUTION_DRAWS = 200
-"""A draw of a whole distribution costs as much as a pass over its tokens."""
-RESAMPLED_AT_ONCE = 4_000_000
-"""Page indices held at once while resampling."""
 
 
-def ratio(top: Ints | Floats, bottom: Ints, draws: int) -> Valued:
-    """Sum over sum, with its 95 % percentile interval over pages ([] for a single page or an empty denominator)."""
+def ratio(top: Ints | Floats, bottom: Ints) -> Valued:
+    """Sum over sum, with its 95 % interval over pages ([] for a single page or an empty denominator)."""
     above, below = float(top.sum()), float(bottom.sum())
     if not below:
         return {"value": None, "interval": []}
     kept = bottom > 0
     if kept.sum() < 2 or top[~kept].any():
         return {"value": round(above / below, 6), "interval": []}
-    resampled = _resampled(top[kept].astype(float), bottom[kept].astype(float), draws)
-    return {"value": round(above / below, 6), "interval": [round(float(bound), 6) for bound in np.quantile(resampled, (0.025, 0.975))]}
+    return {"value": round(above / below, 6), "interval": [round(bound, 6) for bound in ratio_bounds(top[kept], bottom[kept])]}
 
 
-def _resampled(top: Floats, bottom: Floats, draws: int) -> Floats:
-    """Ratios of sums over pages sampled with replacement, in parts of a bounded size, shape (draws,)."""
-    rng, pages = np.random.default_rng(0), len(top)
-    rows = max(1, min(draws, RESAMPLED_AT_ONCE // pages))
-    parts = []
-    for start in range(0, draws, rows):
-        chosen = rng.integers(0, pages, size=(min(rows, draws - start), pages))
-        parts.append(top[chosen].sum(1) / bottom[chosen].sum(1))
-    return np.concatenate(parts)
-
-
-def lengths(counts: Counts, draws: int, reference: Counts | None = None) -> dict[str, Valued]:
+def lengths(counts: Counts, reference: Counts | None = None) -> dict[str, Valued]:
     """Bytes, characters and chunks per token; normalised sequence length against a reference tokenizer on the same pages."""
     found = {
-        "bytes_per_token": ratio(counts.bytes, counts.tokens, draws),
-        "characters_per_token": ratio(counts.characters, counts.tokens, draws),
-        "tokens_per_byte": ratio(counts.tokens, counts.bytes, draws),
-        "tokens_per_chunk": ratio(counts.tokens, counts.chunks, draws),
+        "bytes_per_token": ratio(counts.bytes, counts.tokens),
+        "characters_per_token": ratio(counts.characters, counts.tokens),
+        "tokens_per_byte": ratio(counts.tokens, counts.bytes),
+        "tokens_per_chunk": ratio(counts.tokens, counts.chunks),
     }
     if reference is not None:
-        found["normalised_sequence_length"] = ratio(counts.tokens, reference.tokens, draws)
+        found["normalised_sequence_length"] = ratio(counts.tokens, reference.tokens)
     return found
 
 
-def word_measures(counts: Counts, draws: int) -> dict[str, Valued]:
+def word_measures(counts: Counts) -> dict[str, Valued]:
     """Fertility in context and the share of continued words."""
-    return {"fertility": ratio(counts.word_tokens, counts.words, draws), "continued_words": ratio(counts.continued, counts.words, draws)}
+    return {"fertility": ratio(counts.word_tokens, counts.words), "continued_words": ratio(counts.continued, counts.words)}
 
 
 def isolated(subject: Subject, words: Mapping[str, int], before: str = " ") -> dict[str, float | None]:
@@ -143,8 +128,8 @@ def distribution(counts: Counts, size: int, alpha: float) -> dict[str, Any]:
         size: Tokens in the vocabulary; the efficiency of another size (observed types) is given beside it.
         alpha: Order of the Rényi entropy.
 
-    The plug-in entropy of a resampled text is biased downwards, so the interval is the estimate plus and minus 1.96 standard errors
-    of the bootstrap and not a pair of percentiles.
+    To first order in the counts of its pages an entropy is a ratio of sums over pages, whose interval it gets. The entropy of few pages is
+    biased downwards, and the interval does not cover that.
     """
     if size < 2:
         raise DataError(f"a vocabulary of {size} has no distribution to speak of", "evaluate a tokenizer with at least two tokens")
@@ -155,48 +140,52 @@ def distribution(counts: Counts, size: int, alpha: float) -> dict[str, Any]:
     found: dict[str, Any] = {"alpha": alpha, "vocabulary": size, "observed_types": len(used)}
     if not len(used):
         return found
-    draws = list(_drawn(table)) if table.shape[0] > 1 else []
+    tokens = np.asarray(table.sum(axis=1), dtype=float).ravel()
     for name, order in (("renyi", alpha), ("shannon", 1.0)):
         entropy = float(_entropies(whole, order)[0])
-        error = float(np.std(np.concatenate([_entropies(part, order) for part in draws]), ddof=1)) if draws else None
         found[f"{name}_entropy"] = round(entropy, 6)
-        found[f"{name}_efficiency"] = _spread(entropy / np.log2(size), None if error is None else error / np.log2(size))
+        found[f"{name}_efficiency"] = ratio(_shares_of_entropy(table, tokens, entropy, order) / np.log2(size), tokens)
         found[f"{name}_efficiency_of_observed"] = round(entropy / np.log2(len(used)), 6) if len(used) > 1 else None
     found["percentile_frequency"] = round(percentile_frequency(whole), 6)
     found["bits"] = round(float(whole.sum() * np.log2(size)), 1)
     return found
 
 
-def unigram(counts: Counts, known: Ints, size: int, draws: int) -> Valued:
+def unigram(counts: Counts, known: Ints, size: int) -> Valued:
     """Bits per byte of a model that knows nothing but how frequent each token is: what any use of context has to beat.
 
     Args:
         counts: Counts of the text that is scored.
         known: How often each id occurs in other text; half an occurrence is added to each of the `size` tokens.
         size: Tokens in the vocabulary.
-        draws: Bootstrap draws over pages.
     """
     cost = np.log2(known.sum() + 0.5 * size) - np.log2(known + 0.5)
-    return ratio(np.asarray(counts.by_page @ cost), counts.bytes, draws)
+    return ratio(np.asarray(counts.by_page @ cost), counts.bytes)
 
 
-def _drawn(table: Any) -> Iterable[Floats]:
-    """Frequencies of texts made of pages drawn with replacement, in parts of a bounded size."""
-    rng = np.random.default_rng(0)
-    pages, width = table.shape
-    rows = max(1, min(DISTRIBUTION_DRAWS, 2_000_000 // max(width, 1)))
-    for start in range(0, DISTRIBUTION_DRAWS, rows):
-        size = min(rows, DISTRIBUTION_DRAWS - start)
-        weights = rng.multinomial(pages, np.full(pages, 1 / pages), size=size).astype(float)
-        yield np.asarray((table.T @ weights.T).T)
+def _shares_of_entropy(table: Any, tokens: Floats, entropy: float, alpha: float) -> Floats:
+    """What each page adds: values whose sum over all tokens is the entropy, and changes as it does where a page is left out.
+
+    Args:
+        table: Counts, sparse, shape (pages, types); each type occurs.
+        tokens: Their sums, shape (pages,).
+        entropy: H_alpha of all pages together.
+        alpha: Its order.
+
+    Returns:
+        Shape (pages,): tokens times the entropy, and the derivative of the entropy in the page's counts times the whole.
+    """
+    share = np.asarray(table.sum(axis=0), dtype=float).ravel() / tokens.sum()
+    if alpha == 1:
+        return np.asarray(table @ -np.log2(share))
+    if np.isinf(alpha):
+        weight, factor = (np.arange(len(share)) == share.argmax()) / share.max(), -1 / np.log(2)
+    else:
+        weight, factor = share ** (alpha - 1) / (share**alpha).sum(), alpha / ((1 - alpha) * np.log(2))
+    return np.asarray(tokens * entropy + factor * (table @ weight - tokens))
 
 
-def _spread(value: float, error: float | None) -> Valued:
-    interval = [] if error is None else [round(value - 1.96 * error, 6), round(value + 1.96 * error, 6)]
-    return {"value": round(value, 6), "interval": interval}
-
-
-def usage(counts: Counts, subject: Subject, base: Subject | None, draws: int) -> dict[str, Any]:
+def usage(counts: Counts, subject: Subject, base: Subject | None) -> dict[str, Any]:
     """How much of the vocabulary a text uses, and how much of the text falls on single bytes, unknown tokens and tokens new to the base."""
     frequencies = counts.frequencies
     vocabulary = subject.vocabulary
@@ -207,12 +196,12 @@ def usage(counts: Counts, subject: Subject, base: Subject | None, draws: int) ->
         "used": int((frequencies[present] > 0).sum()),
         "used_share": round(float((frequencies[present] > 0).sum() / len(ids)), 6),
         "used_once": int((frequencies[present] == 1).sum()),
-        "single_bytes": _share(counts, _mask(counts, _byte_pieces(subject)), draws),
-        "unknown": _share(counts, _mask(counts, [] if unknown is None else [unknown]), draws),
+        "single_bytes": _share(counts, _mask(counts, _byte_pieces(subject))),
+        "unknown": _share(counts, _mask(counts, [] if unknown is None else [unknown])),
     }
     if base is not None:
         shared = overlap(base.vocabulary, vocabulary)
-        found["new_tokens"] = _share(counts, _mask(counts, [number for number in vocabulary.text_ids if number not in shared]), draws)
+        found["new_tokens"] = _share(counts, _mask(counts, [number for number in vocabulary.text_ids if number not in shared]))
     return found
 
 
@@ -233,8 +222,8 @@ def _mask(counts: Counts, ids: Iterable[int]) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def _share(counts: Counts, mask: npt.NDArray[np.bool_], draws: int) -> Valued:
-    return ratio(np.asarray(counts.by_page @ mask.astype(np.int64)), counts.tokens, draws)
+def _share(counts: Counts, mask: npt.NDArray[np.bool_]) -> Valued:
+    return ratio(np.asarray(counts.by_page @ mask.astype(np.int64)), counts.tokens)
 
 
 def shared_with(subject: Subject, base: Subject, counts: Counts, script: Callable[[str], str]) -> dict[str, Any]:

@@ -12,13 +12,12 @@ from tokgraft.intrinsic.inputs import Pairs, Subject
 from tokgraft.intrinsic.measures import ratio
 
 
-def premiums(subject: Subject, pairs: Pairs, draws: int) -> dict[str, Any] | None:
+def premiums(subject: Subject, pairs: Pairs) -> dict[str, Any] | None:
     """Tokens of the translations over tokens of the originals; parity is reached at 1.
 
     Args:
         subject: The tokenizer, which encodes both sides.
         pairs: Paragraphs and their originals.
-        draws: Draws of the bootstrap over pages.
 
     Returns:
         `premium` (all paragraphs concatenated: a ratio of sums), the same in bytes, their quotient, and mean and quartiles of the
@@ -30,11 +29,12 @@ def premiums(subject: Subject, pairs: Pairs, draws: int) -> dict[str, Any] | Non
     sizes = [np.array([len(text.encode()) for text in side], dtype=np.int64) for side in (pairs.target, pairs.english)]
     _, page = np.unique(np.array(pairs.pages), return_inverse=True)
     above, below, more, less = (_by_page(values, page) for values in (*tokens, *sizes))
-    token, byte = ratio(above, below, draws), ratio(more, less, draws)
+    token, byte = ratio(above, below), ratio(more, less)
     kept = tokens[1] > 0
     single = tokens[0][kept] / tokens[1][kept]
     return {
         "pairs": len(pairs.target),
+        "pages": int(page.max()) + 1,
         "tokens_english": int(tokens[1].sum()),
         "tokens_target": int(tokens[0].sum()),
         "premium": token,

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
-DRAWS = 1000
-
 
 @dataclass(frozen=True)
 class Measured:
@@ -146,11 +144,8 @@ def _ratio(numerator: float, denominator: float) -> float:
 
 
 def _interval(numerators: Sequence[int], denominators: Sequence[int]) -> list[float]:
-    """95 % percentile interval of the ratio of sums, over pages drawn with replacement (seed 0)."""
-    import numpy as np
+    """95 % interval of the ratio of sums over pages; empty for fewer than two with a denominator."""
+    from tokgraft.intervals import ratio_bounds
 
-    if len(numerators) < 2:
-        return []
-    draws = np.random.default_rng(0).integers(0, len(numerators), size=(DRAWS, len(numerators)))
-    above, below = np.asarray(numerators)[draws].sum(1), np.asarray(denominators)[draws].sum(1)
-    return [round(float(bound), 6) for bound in np.percentile(above / np.maximum(below, 1), [2.5, 97.5])]
+    pairs = [(above, below) for above, below in zip(numerators, denominators, strict=True) if below]
+    return [round(bound, 6) for bound in ratio_bounds(*zip(*pairs))] if len(pairs) > 1 else []
