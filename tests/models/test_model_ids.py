@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokgraft.errors import UnsupportedError
 from tokgraft.models.checks import align_special_ids
 from tokgraft.models.ids import follow, settings_of
-from tokgraft.models.io import save_model
+from tokgraft.models.io import load_model, load_tokenizer, save_model
 from tokgraft.vocab import Vocabulary, overlap
 
 TURN = "<|end_of_turn|>"
@@ -238,3 +238,17 @@ def test_a_stop_token_beside_the_tokenizers_own_is_kept_on_import(tiny):
     model = tiny("tied_llama", len(old), eos_token_id=1, bos_token_id=2, pad_token_id=0)
     model.generation_config.eos_token_id = 3
     assert align_special_ids(model, old) == ["generation_config: eos_token_id 3 -> [1, 3]"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_special_token_without_a_row_does_not_stop_a_transplant(kept, tmp_path):
+    """gemma-3-1b: the tokenizer has one token more than the model has rows."""
+    old = spoken(*GEMMA)
+    torch.manual_seed(0)
+    model = made("llama", len(old), bos_token_id=2, eos_token_id=1, pad_token_id=0)
+    model.save_pretrained(tmp_path / "base")
+    old.add_special_tokens({"additional_special_tokens": ["<image_soft_token>"]})
+    old.save_pretrained(tmp_path / "base")
+    spoken([*OTHER[0], *(["<image_soft_token>"] if kept else [])], OTHER[1]).save_pretrained(tmp_path / "new")
+    out = tokgraft.transplant(model=tmp_path / "base", tokenizer=tmp_path / "new", method="mean", out=tmp_path / "out")
+    assert len(load_tokenizer(out)) == load_model(out).config.vocab_size == len(old) + (1 if kept else 0)

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import RobertaConfig, RobertaForMaskedLM
+from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForMaskedLM
 
+from tokenizers import AddedToken, Tokenizer
 from tokgraft.errors import ModelError
 from tokgraft.models.io import align_special_ids, check_model, padded_rows
 
@@ -90,3 +91,31 @@ def test_pad_id_of_the_roberta_family_cannot_move(tokenizer):
     config = RobertaConfig(vocab_size=300, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, pad_token_id=1)
     with pytest.raises(ModelError, match="counts positions from its pad id 1, the tokenizer's pad id is 2"):
         align_special_ids(RobertaForMaskedLM(config), tokenizer)
+
+
+def with_tokens(original, special, *texts):
+    """A copy of a tokenizer with more added tokens behind its last id."""
+    copied = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(original.backend_tokenizer.to_str()), bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
+    copied.add_tokens([AddedToken(text, special=special) for text in texts])
+    return copied
+
+
+@pytest.mark.parametrize("tokens", [("<image_soft_token>",), ("<image>", "<audio>")])
+def test_special_tokens_behind_the_last_row_are_passed_over(tiny, tokenizer, caplog, tokens):
+    published = with_tokens(tokenizer, True, *tokens)
+    model = tiny("tied_llama", len(tokenizer))
+    assert padded_rows(model, published) == []
+    check_model(model, published)
+    assert f"{len(tokens)} special tokens behind the last of 300 rows are left out: {tokens[0]!r} (300)" in caplog.text
+
+
+def test_tokens_of_text_or_of_a_role_need_a_row(tiny, tokenizer):
+    model = tiny("tied_llama", len(tokenizer))
+    with pytest.raises(ModelError, match="2 tokens without a row"):
+        padded_rows(model, with_tokens(with_tokens(tokenizer, True, "<image>"), False, "words"))
+    padding = with_tokens(tokenizer, True, "[PAD]")
+    padding.pad_token = "[PAD]"
+    with pytest.raises(ModelError, match="1 tokens without a row"):
+        padded_rows(model, padding)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from typing import get_args
 
 from tokgraft import skipping
 from tokgraft.cli import _arguments as arguments
+from tokgraft.config.model import Dtype
 
 HELP = "put a new tokenizer into a model: make its rows by a method and write a complete model folder"
 EXAMPLES = """  tokgraft transplant --model BASE --tokenizer TOKENIZER --method mean --out ADAPTED
@@ -53,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pad-to-multiple", type=arguments.multiple, metavar="N", help="round the rows up to a multiple of N (default: no padded rows)"
     )
+    parser.add_argument("--dtype", choices=get_args(Dtype), help="floating type of the written weights (default: the base's)")
     parser.add_argument(
         "--corpus",
         type=arguments.folder,
@@ -73,6 +76,6 @@ def run(args: argparse.Namespace) -> int:
     logs.opening({"method": args.method, "params": params, "resources": args.resource, "seed": args.seed})
     transplant.run(
         model=args.model, tokenizer=args.tokenizer, method=args.method, out=args.out, params=params, resources=args.resource, seed=args.seed,
-        pad_to_multiple=args.pad_to_multiple, trust_remote_code=args.trust_remote_code, corpus=args.corpus,
+        pad_to_multiple=args.pad_to_multiple, dtype=args.dtype, trust_remote_code=args.trust_remote_code, corpus=args.corpus,
     )  # fmt: skip
     return 0

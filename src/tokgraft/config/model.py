@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from tokgraft.config import bounds
 from tokgraft.config.base import ConfigFile, Slug, Strict
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+"""Floating types that weights are written in."""
 
 
 class PackageModel(Strict):
@@ -64,5 +67,13 @@ class BaseModelConfig(ConfigFile):
     name: str = Field(description="Name for tables and reports.")
     source: Source = Field(description="Where it comes from.")
     licence: str = Field("", description="Licence of the weights.")
+    dtype: Dtype | None = Field(
+        None, description="Floating type of the written weights, and of what is transplanted from them (default: the source's)."
+    )
     trust_remote_code: bool = Field(False, description="Run Python code that the model repository brings. Off unless you read that code.")
     description: str = Field("", description="What to know about it.")
+
+    def canonical(self) -> dict[str, Any]:
+        """The resolved settings; without `dtype` where the source decides."""
+        found = super().canonical()
+        return found if self.dtype is not None else {key: value for key, value in found.items() if key != "dtype"}

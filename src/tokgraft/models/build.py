@@ -33,15 +33,17 @@ def build_model(config: BaseModelConfig, out: Path, *, tokenizer: Path | None = 
     fetch = MODEL_SOURCES.get(config.source.kind)
     begun = artifacts.begin(out, "model", *_reads(config, tokenizer))
     found = fetch(Request(config, cache or default_cache(), tokenizer))
-    from tokgraft.models import io
+    from tokgraft.models import dtypes, io
 
     for change in io.align_special_ids(found.model, found.tokenizer):
         log.warning("special ids follow the tokenizer: %s", change)
     io.check_model(found.model, found.tokenizer)
     if padded := io.padded_rows(found.model, found.tokenizer):
         log.warning("%d rows of the tables have no token (first: row %d); methods leave them out", len(padded), padded[0])
+    if config.dtype is not None:
+        dtypes.round_weights(found.model, config.dtype)
     with artifacts.create(out, "model", _settings(config, found.facts), begun, (*LIBRARIES, *found.libraries)) as folder:
-        io.save_model(found.model, found.tokenizer, folder)
+        io.save_model(found.model, found.tokenizer, folder, config.dtype or found.dtype)
         _compare(found.model, found.tokenizer, folder)
     log.info(
         "%s: %s parameters, %d rows", config.name, f"{found.model.num_parameters():,}", found.model.get_input_embeddings().weight.shape[0]
@@ -59,7 +61,8 @@ def _settings(config: BaseModelConfig, facts: Mapping[str, Any]) -> dict[str, An
     """What decides the content: not the name, the licence or the description, and no path of this machine."""
     settings = config.canonical()
     settings["source"].pop("path", None)
-    return {"source": {**settings["source"], **facts}, "trust_remote_code": settings["trust_remote_code"]}
+    chosen: dict[str, Any] = {key: settings[key] for key in ("dtype", "trust_remote_code") if key in settings}
+    return {"source": {**settings["source"], **facts}, **chosen}
 
 
 def _compare(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

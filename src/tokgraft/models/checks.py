@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tokgraft.errors import ModelError
+from tokgraft.logs import log
 from tokgraft.models.ids import put
 from tokgraft.models.kinds import predicts_next
 from tokgraft.models.tables import is_tied
@@ -38,16 +39,23 @@ def check_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> N
 def padded_rows(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> list[int]:
     """Rows of the input table that no token of the tokenizer has (padding for speed, or gaps), in order.
 
-    Statistics over a table must leave these out: they are untrained.
+    Statistics over a table must leave these out: they are untrained. The other way round, special tokens behind the last row are passed over
+    with a warning: text has none of them, and models are published with such tokens (the place of an image, in the tokenizer that a text
+    model shares with one that reads images).
 
     Raises:
-        ModelError: Tokens of the tokenizer have no row.
+        ModelError: Tokens of text or of a role (bos, eos, pad, ...) have no row.
     """
     rows = model.get_input_embeddings().weight.shape[0]
     vocabulary = tokenizer.get_vocab()
     ids = set(vocabulary.values())
     missing = sorted((number, token) for token, number in vocabulary.items() if number >= rows)
-    if missing:
+    added = tokenizer.added_tokens_decoder
+    roles = {getattr(tokenizer, f"{role}_token_id") for role in ROLES}
+    if missing and all(number in added and added[number].special and number not in roles for number, _ in missing):
+        shown = ", ".join(f"{token!r} ({number})" for number, token in missing[:3])
+        log.warning("%d special tokens behind the last of %d rows are left out: %s", len(missing), rows, shown)
+    elif missing:
         shown = ", ".join(f"{token!r} ({number})" for number, token in missing[:3])
         raise ModelError(
             f"the tokenizer has {len(missing)} tokens without a row: ids go to {missing[-1][0]}, the input table has {rows} rows; first {shown}",

@@ -20,6 +20,7 @@ from transformers import (
 from tokgraft.errors import ModelError
 from tokgraft.logs import log
 from tokgraft.models.checks import align_special_ids, check_model, padded_rows
+from tokgraft.models.dtypes import as_stored
 from tokgraft.models.kinds import NEEDS, architecture, kind_of
 from tokgraft.models.library import first_line, quiet, rewrite
 from tokgraft.models.tables import embedding_tables, head_bias, is_tied, set_embedding_tables, untie
@@ -105,16 +106,18 @@ def _neutral(model: PreTrainedModel) -> PreTrainedModel:
     return model.eval()
 
 
-def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write a complete model folder: config, generation config, float32 safetensors, tokenizer.
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, dtype: str = "float32") -> None:
+    """Write a complete model folder: config, generation config, safetensors, tokenizer.
 
     Special ids of both configs are set to the tokenizer's. The same model and tokenizer give the same bytes; the files hold no path
     and no trace of a quantised origin.
 
     Args:
-        model: The model; its special ids are updated in place, weights of another floating type are written as float32.
+        model: The model; its special ids are updated in place.
         tokenizer: The tokenizer whose ids the model's rows follow.
         folder: Folder to fill (made if missing).
+        dtype: Floating type of the files ("float32", "bfloat16", "float16"). A weight that it cannot hold exactly is written in float32:
+            `dtypes.round_weights` makes sure that there is none.
 
     Raises:
         ModelError: The tokenizer has ids without a row.
@@ -122,16 +125,14 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folde
     folder = Path(folder)
     padded_rows(model, tokenizer)
     align_special_ids(model, tokenizer)
-    if any(tensor.is_floating_point() and tensor.dtype != torch.float32 for tensor in model.state_dict().values()):
-        model = model.float()
     _mend_generation_config(model)
     with quiet():
-        model.save_pretrained(folder, max_shard_size="1000GB")
+        model.save_pretrained(folder, max_shard_size="1000GB", state_dict=as_stored(model, dtype))
     save_tokenizer(tokenizer, folder)
     rewrite(
         folder / "config.json",
         drop=("_name_or_path", "_model_name_or_path", "_commit_hash", "quantization_config"),
-        set_={"dtype": "float32"},
+        set_={"dtype": dtype},
     )
     rewrite(folder / "generation_config.json", drop=("_from_model_config",))
     for path in folder.iterdir():

@@ -42,6 +42,13 @@ def head_bias(model: PreTrainedModel) -> Floats | None:
     return None if bias is None else _copy(bias)
 
 
+def vocabulary_tensors(model: PreTrainedModel) -> list[torch.Tensor]:
+    """The parameters that have a row or a number for each token."""
+    head = _head(model)
+    found = [model.get_input_embeddings().weight, head.weight, getattr(head, "bias", None)]
+    return [tensor for tensor in found if tensor is not None]
+
+
 def set_embedding_tables(model: PreTrainedModel, E: Floats, U: Floats | None = None, bias: Floats | None = None) -> None:
     """Replace the tables of `model` in place; the number of rows may change, the tie state does not.
 

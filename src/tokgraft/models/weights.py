@@ -47,6 +47,22 @@ def check_folder(folder: Path) -> int:
     return sum(map(_check_file, files))
 
 
+def stored_dtype(folder: Path) -> str:
+    """The floating type that most numbers of a folder's weights are stored in: "float32", "bfloat16" or "float16"; float32 for a GGUF file,
+    whose numbers are dequantised, and for float64.
+    """
+    from safetensors import safe_open
+
+    counts = dict.fromkeys(FLOATS, 0)
+    for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
+        with safe_open(path, "np") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 (it is no dict)
+                part = tensors.get_slice(name)
+                if part.get_dtype() in counts:
+                    counts[part.get_dtype()] += math.prod(part.get_shape())
+    return {"BF16": "bfloat16", "F16": "float16"}.get(max(counts, key=lambda kind: (counts[kind], kind)), "float32")
+
+
 def _check_config(path: Path) -> None:
     weights = jsonl.read_object(path, AGAIN, error=ModelError).get("transformers_weights", "model.safetensors")
     if not isinstance(weights, str) or Path(weights).name != weights or not weights.endswith((".safetensors", INDEX[1:])):

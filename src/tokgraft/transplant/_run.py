@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from tokgraft import artifacts, methods, resources
 from tokgraft.config.bounds import MULTIPLES, SEEDS
+from tokgraft.config.model import Dtype
 from tokgraft.errors import ConfigError, ModelError, TokenizerError
 from tokgraft.logs import log, processor_seconds
 from tokgraft.methods import Floats, Rows, States, Transplant
@@ -45,7 +46,7 @@ class _Base:
 def run(
     *, model: str | Path, tokenizer: str | Path | None = None, method: str = "mean", out: str | Path,
     params: Mapping[str, Any] | None = None, resources: Mapping[str, str | Path] | None = None, seed: int = 0,
-    pad_to_multiple: int | None = None, trust_remote_code: bool = False, corpus: str | Path | None = None,
+    pad_to_multiple: int | None = None, dtype: Dtype | None = None, trust_remote_code: bool = False, corpus: str | Path | None = None,
 ) -> Path:  # fmt: skip
     """Transplant a tokenizer into a model and write a complete model folder.
 
@@ -59,6 +60,8 @@ def run(
         seed: Seed of everything random.
         pad_to_multiple: Round the number of rows up to a multiple of this. A plain model folder cannot keep padded rows out of the
             softmax (only a head with a bias can), so leave it off unless what loads the model masks them.
+        dtype: Floating type of the written weights: "float32", "bfloat16" or "float16". None: the base's, and weights of its body that are
+            stored in a wider one stay so. Rows are always made in float32 and rounded once.
         trust_remote_code: Run Python code that the model folder brings.
         corpus: A corpus artifact of the language: the adapted model is run on some of its dev text, the tokens that it predicts most are
             written to `transplant.json`, and one that is predicted far too often is warned of. None: that is not looked at.
@@ -80,6 +83,8 @@ def run(
     SEEDS.check(seed, "seed")
     if pad_to_multiple is not None:
         MULTIPLES.check(pad_to_multiple, "pad_to_multiple")
+    if dtype not in (None, *get_args(Dtype)):
+        raise ConfigError(f"dtype is {dtype!r}", f"give one of {', '.join(get_args(Dtype))}, or leave it out")
     if tokenizer is None and not chain.first.keeps_tokenizer:
         raise ConfigError(f"{chain.first.name} makes rows for a new tokenizer, and none is given", "give --tokenizer DIR")
     reads = {"model": base, "tokenizer": new, **({} if corpus is None else {"corpus": Path(corpus)})}
@@ -92,6 +97,7 @@ def run(
     source, target = _vocabularies(base, source_tokenizer, new, target_tokenizer, chain.first.keeps_tokenizer)
     loaded = _load_resources(methods.requirements(method), given, target)
     read = _read(base, source_tokenizer, len(source), trust_remote_code)
+    source = Vocabulary(source.tokens[: len(read.tables[0])], source.scheme)  # without tokens that have no row
     task = Transplant(
         source, target, *read.tables, bias=read.bias, segmenter=Segmenter(source_tokenizer, source), resources=loaded, seed=seed,
         load_model=lambda: _load(base, trust_remote_code), load_target_segmenter=lambda: Segmenter(target_tokenizer, target),
@@ -112,13 +118,14 @@ def run(
         "versions": {part.name: part.version for part in chain.parts},
         "seed": seed,
         "pad_to_multiple": pad_to_multiple,
+        **({} if dtype is None else {"dtype": dtype}),
     }
     with artifacts.create(out, "model", settings, begun, LIBRARIES) as folder:
         if chain.first.keeps_tokenizer:
             _keep(read.model, rows, changed=len(chain.parts) > 1)
         else:
             _replace(read.model, rows, pad_to_multiple)
-        _save(read.model, target_tokenizer, folder)
+        _save(read.model, target_tokenizer, folder, base, dtype)
         _write(folder / PROVENANCE, "".join(provenance_lines(target, rows)))
         told = facts(method, task, rows, read.model.get_input_embeddings().weight.shape[0])
         told["ids"] = {entry.where: entry.facts() for entry in moved if entry.old is not None or entry.new is not None}
@@ -132,6 +139,7 @@ def run(
                 folder=str(folder), trust_remote_code=trust_remote_code, masked=_gate.is_masked(read.model), old_sizes=old_sizes,
                 texts=_gate.texts(None if corpus is None else Path(corpus), target), base_added=_gate.added(source_tokenizer),
                 token_ids={where: entry["new"] for where, entry in told["ids"].items()},
+                tolerance=_gate.EXACT if dtype in (None, "float32") else _gate.ROUNDED,
             ),
             known,
         )  # fmt: skip
@@ -294,10 +302,16 @@ def _keep(model: PreTrainedModel, rows: Rows, changed: bool) -> None:
     _put(model, inputs, outputs, bias)
 
 
-def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, base: Path, dtype: Dtype | None) -> None:
+    """Round what is to be rounded, so that what is looked at afterwards is what was written, and write it."""
+    from tokgraft.models.dtypes import round_weights
     from tokgraft.models.io import save_model
+    from tokgraft.models.tables import vocabulary_tensors
+    from tokgraft.models.weights import stored_dtype
 
-    save_model(model, tokenizer, folder)
+    stored = stored_dtype(base)
+    round_weights(model, dtype or stored, None if dtype else vocabulary_tensors(model))
+    save_model(model, tokenizer, folder, dtype or stored)
 
 
 def _json(value: Any) -> str:

@@ -61,6 +61,7 @@ def export(adapted: Path, base: Path, out: Path) -> Path:
     import torch
 
     from tokgraft.models.io import embedding_tables, head_bias, load_model, load_tokenizer, save_model
+    from tokgraft.models.weights import stored_dtype
     from tokgraft.vocab import Vocabulary
 
     begun = artifacts.begin(out, "hydra", {"model": adapted, "base": base})
@@ -79,7 +80,7 @@ def export(adapted: Path, base: Path, out: Path) -> Path:
     head = torch.nn.Parameter(torch.from_numpy(inputs if outputs is None else outputs))
     _untie(model, table, head)
     with artifacts.create(out, "hydra", {"offset": len(inputs)}, begun, LIBRARIES) as folder:
-        save_model(model, target, folder)
+        save_model(model, target, folder, stored_dtype(adapted))
         source.save_pretrained(folder / SOURCE)
         text = json.dumps({"offset": len(inputs), "source_rows": len(rows)}, indent=1, sort_keys=True) + "\n"
         (folder / FACTS).write_text(text, encoding="utf-8")

@@ -38,12 +38,14 @@ class Fetched:
         model: The model in float32, eval mode, on the CPU.
         tokenizer: Its tokenizer.
         facts: More settings that decide the content (hashes of files, not their paths).
+        dtype: Floating type that its weights are stored in.
         libraries: Distributions beside transformers whose version the content depends on.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     facts: Mapping[str, Any] = field(default_factory=dict)
+    dtype: str = "float32"
     libraries: tuple[str, ...] = ()
 
 

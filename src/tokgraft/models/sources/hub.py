@@ -25,10 +25,11 @@ def fetch(request: Request) -> Fetched:
     assert isinstance(source, HubModel)
     folder = snapshot(source, request.cache, request.config.trust_remote_code)
     from tokgraft.models.io import load_model, load_tokenizer
+    from tokgraft.models.weights import stored_dtype
 
     trust = request.config.trust_remote_code
     tokenizer = load_tokenizer(request.tokenizer) if request.tokenizer else load_tokenizer(folder, trust_remote_code=trust)
-    return Fetched(load_model(folder, trust_remote_code=trust), tokenizer)
+    return Fetched(load_model(folder, trust_remote_code=trust), tokenizer, dtype=stored_dtype(folder))
 
 
 def snapshot(source: HubModel, cache: Path, code: bool) -> Path:

@@ -21,6 +21,7 @@ def fetch(request: Request) -> Fetched:
     source = request.config.source
     assert isinstance(source, LocalModel)
     from tokgraft.models.io import load_model, load_tokenizer
+    from tokgraft.models.weights import stored_dtype
 
     path, trust = Path(source.path).expanduser(), request.config.trust_remote_code
     if not path.exists():
@@ -31,4 +32,4 @@ def fetch(request: Request) -> Fetched:
     model = load_model(path, trust_remote_code=trust)
     if gguf and file_sha256(path) != facts["sha256"]:
         raise ModelError(f"{path} was changed while it was read", "run again")
-    return Fetched(model, tokenizer, facts=facts, libraries=("gguf",) if gguf else ())
+    return Fetched(model, tokenizer, facts, stored_dtype(path), ("gguf",) if gguf else ())
