@@ -95,7 +95,7 @@ def write_scores(
     per_byte = TOKENS_PER_BYTE[tokenizer]
     flat = float(np.log2(VOCAB[tokenizer]) * per_byte)
     for task in (name for name, facts in tasks.items() if facts["builder"] == "bits_per_byte"):
-        tasks[task] |= {"flat_guess": flat, "tokens_per_byte": per_byte, "pages": pages}
+        tasks[task] |= {"flat_guess": flat, "tokens_per_byte": per_byte, "pages": tasks[task]["n"]}
     identity = {"fingerprint": artifacts.fingerprint(model_folder), "tokens": VOCAB[tokenizer], "rows": VOCAB[tokenizer]}
     results = next(parent for parent in folder.parents if parent.name == "scores").parent
     texts = {role: results / "corpora" / slug for role, slug in (("corpus", place.split("/")[1]), ("english", layout.ENGLISH))}

@@ -386,11 +386,28 @@ def test_the_ui_prints_each_comparison_with_its_bits_per_byte(store):
     Path(layout.published("demo")).write_text(json.dumps(asdict(done)))
     found = ui.published(default_uri())
     text = "\n".join(ui.comparisons(found, "http://127.0.0.1:7"))
-    assert "demo: pocket, deu_Latn (bits per byte on bpb)" in text and "http://127.0.0.1:7/#/experiments/" in text
+    assert "demo: pocket, deu_Latn (bits per byte on bpb, 10 pages)" in text and "http://127.0.0.1:7/#/experiments/" in text
     rows = [line.split() for line in text.splitlines() if line.endswith("/s0")]
     assert [row[-1].split("/")[3] for row in rows] == ["none", "mean", "random"] and rows == sorted(rows)
     assert ui.first(found, "http://127.0.0.1:7") == done.comparisons[0].table.replace(":5000", ":7")
     assert ui.published("sqlite:////another.db") == [] and ui.first([], "http://127.0.0.1:7") == "http://127.0.0.1:7"
+
+
+def test_nothing_is_called_the_best_on_few_pages(store):
+    from synthetic_cells import write_scores
+
+    client, _ = store
+    publish(load_cells(CELLS), which="best")
+    assert set(client.get_registered_model("demo-deu_Latn").aliases) == {"best", "best-pocket"}
+    for method in ("mean", "random"):
+        place = ("pocket", "deu_Latn", "bpe8k", method, 0, "pocket-demo")
+        write_scores(Path(layout.scores(*place)), Path(layout.adapted(*place)), "pocket/deu_Latn", method, "bpe8k", 1, pages=9)
+    done = publish(load_cells(CELLS), which="best")
+    assert not client.get_registered_model("demo-deu_Latn").aliases and not done.registered["demo-deu_Latn"].aliases
+    assert "fewer than 10 pages" in client.get_registered_model("demo-deu_Latn").description
+    found = [asdict(done)]
+    found[0]["comparisons"][0]["pages"] = 9
+    assert "9 pages, and no order is claimed on fewer than 10)" in "\n".join(ui.comparisons(found, "http://127.0.0.1:7"))
 
 
 def test_the_ui_says_what_is_wrong_before_it_starts(project, monkeypatch, capsys):

@@ -78,6 +78,8 @@ def lacking(place: PlaceSummary, reference: str, english: bool = False) -> str:
     """Why no transplant of a place could be compared with a reference, in English or in the place's language."""
     stage: Stage = "init" if reference == "untouched" else place.final
     on = " on English" if english else ""
+    if english and not any(row.english for row in place.rows):
+        return "no model was scored on English"
     if place.control is None or stage not in (place.control.english if english else place.control.bits):
         when = " before training" if reference == "untouched" else f" {stage_name(stage)}" if stage == "trained" else ""
         return f"the original was not scored{on}{when}"
@@ -348,7 +350,7 @@ def limits(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
     if tasks and reach:
         found.append(
             f"Choice tasks have {asked_on(tasks)}, and items of one page are no independent evidence: "
-            f"half of the 95% intervals of accuracies reach {median(reach):.1%} or more to a side."
+            f"half of the 95% intervals of accuracies reach {100 * median(reach):.1f} points or more to a side."
         )
     domains = f" ({'; '.join(sorted(registers))})" if (registers := _registers(evidence)) else ""
     found.append(f"Held-out pages come from the same corpora as the training text, so the scores speak for that domain{domains}.")

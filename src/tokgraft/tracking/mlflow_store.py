@@ -329,6 +329,11 @@ class Store:
         """Let an alias name a version."""
         _again(partial(self.client.set_registered_model_alias, model, alias, number))
 
+    def unpoint(self, model: str, alias: str) -> None:
+        """Take an alias away, where it is."""
+        if alias in self.client.get_registered_model(model).aliases:
+            _again(partial(self.client.delete_registered_model_alias, model, alias))
+
 
 def _again(write: Callable[[], object]) -> None:
     """Write what publishers share (an experiment's tags, the rows of corpora): a server refuses the second of two that add it at once."""

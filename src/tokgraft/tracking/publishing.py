@@ -38,6 +38,7 @@ class Comparison:
         task: The task that says their bits per byte.
         table, charts: Addresses in the UI; they hold whichever runs are current then.
         runs: Its cells, fewest bits per byte first: `cell` and the metrics of the headline.
+        pages: Pages that they were scored on, the fewest of any.
     """
 
     model: str
@@ -46,6 +47,7 @@ class Comparison:
     table: str
     charts: str
     runs: list[dict[str, str | float]]
+    pages: int
 
 
 @dataclass
@@ -117,7 +119,7 @@ def _describe(store: Store, cells: CellList, live: dict[str, Run], done: Publish
     """Save a view of each comparison with the experiment, and its address here and in the description."""
     current = f"tags.`{LIVE}` = 'true'"
     everything = View(ALL, (current,))
-    found = _compared(cell for cell in cells.cells if cell.key in live)
+    found, pages = _compared(cell for cell in cells.cells if cell.key in live)
     saved, note = [everything], [cells.description, f"[All current runs]({links.view(store.experiment, ALL)[1:]})"]
     tasks = Counter((model, language) for model, language, _ in found)
     for (model, language, task), runs in found.items():
@@ -126,7 +128,7 @@ def _describe(store: Store, cells: CellList, live: dict[str, Run], done: Publish
         conditions = (current, *equal("tags", **place), *equal("tags", **{"task.bits_per_byte": task}))
         saved.append(View(key, conditions, tuple(place)))
         table, charts = links.view(store.experiment, key), links.charts(store.experiment, key)
-        done.comparisons.append(Comparison(model, language, task, home + table, home + charts, runs))
+        done.comparisons.append(Comparison(model, language, task, home + table, home + charts, runs, pages[model, language, task]))
         name = f"{cells.name('models', model)}, {cells.name('languages', language)} ({task})"
         note.append(f"- {name}: [table]({table[1:]}), [charts]({charts[1:]})")
     done.page = home + links.view(store.experiment, ALL)
@@ -136,15 +138,20 @@ def _describe(store: Store, cells: CellList, live: dict[str, Run], done: Publish
     store.describe("\n\n".join(note), {"pipeline.comparison": done.page, **{view.tag: view.state() for view in saved}})
 
 
-def _compared(cells: Iterable[RunCell]) -> dict[tuple[str, str, str], list[dict[str, str | float]]]:
-    """(model, language, task) -> its cells with their headline, the fewest bits per byte first."""
+def _compared(
+    cells: Iterable[RunCell],
+) -> tuple[dict[tuple[str, str, str], list[dict[str, str | float]]], dict[tuple[str, str, str], int]]:
+    """(model, language, task) -> its cells with their headline, the fewest bits per byte first; and -> the pages of the task."""
+    pages: dict[tuple[str, str, str], int] = {}
     found: dict[tuple[str, str, str], list[dict[str, str | float]]] = {}
     for cell in cells:
         head = headline(read_scores(cell))
         found.setdefault((cell.model, cell.language, head.task), []).append({"cell": cell.key, **head.values})
+        place = (cell.model, cell.language, head.task)
+        pages[place] = min(head.pages, pages.get(place, head.pages))
     for runs in found.values():
         runs.sort(key=lambda run: (run.get("bits_per_byte", math.inf), run["cell"]))
-    return found
+    return found, pages
 
 
 @dataclass

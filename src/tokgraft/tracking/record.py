@@ -28,7 +28,7 @@ from tokgraft.cells import (
 )
 from tokgraft.tracking.views import PARAMETERS
 
-FORM = 4  # raised when records of the same artifacts change, so that they are published again
+FORM = 5  # raised when records of the same artifacts change, so that they are published again
 USAGE = "system.jsonl"  # of the training job; what it holds differs from run to run, so it counts for no fingerprint
 SETTINGS = ("base", "corpus", "tokenizer", "init", "trained", "score_init", "score_trained")
 SMALL_FILES = {
@@ -164,12 +164,14 @@ class Headline:
     Attributes:
         task: The task that says them; those of another task are of another text.
         english: The same of the English text.
+        pages: Pages of that task.
         values: Name of a metric (`views.METRICS`) -> value. `bits_per_byte` is that of the last stage, `init_...` that right after the transplant.
     """
 
     task: str
     english: str
     values: dict[str, float]
+    pages: int
 
 
 def headline(scores: Mapping[Stage, Score]) -> Headline:
@@ -179,14 +181,16 @@ def headline(scores: Mapping[Stage, Score]) -> Headline:
         scores: Stage -> its scores, in order.
     """
     tasks = {english: bits_task(scores.values(), english) for english in (False, True)}
-    values = {}
+    values: dict[str, float] = {}
+    pages = 0
     for name, english, stage in (
         ("bits_per_byte", False, list(scores)[-1]), ("init_bits_per_byte", False, "init"),
-        ("english_bits_per_byte", True, list(scores)[-1]), ("english_init_bits_per_byte", True, "init"),
+        ("bits_per_byte_english", True, list(scores)[-1]), ("init_bits_per_byte_english", True, "init"),
     ):  # fmt: skip
         if task := scores[stage].task(tasks[english]):
             values[name] = task.value
-    return Headline(tasks[False], tasks[True], values)
+            pages = pages if english else task.pages or 0
+    return Headline(tasks[False], tasks[True], values, pages)
 
 
 def read_scores(cell: RunCell) -> dict[Stage, Score]:
@@ -201,7 +205,7 @@ def read_scores(cell: RunCell) -> dict[Stage, Score]:
 def _tags(cells: CellList, cell: RunCell, scores: Mapping[Stage, Score]) -> dict[str, str]:
     head = headline(scores)
     tags = {
-        **params(cell), "task.bits_per_byte": head.task, "task.english_bits_per_byte": head.english, "language.name": cells.name("languages", cell.language), "model.name": cells.name("models", cell.model),
+        **params(cell), "task.bits_per_byte": head.task, "task.bits_per_byte_english": head.english, "language.name": cells.name("languages", cell.language), "model.name": cells.name("models", cell.model),
         "plain": cell.method.partition("+")[0], "pipeline.key": cell.key, "pipeline.fingerprint": fingerprint(cell),
     }  # fmt: skip
     for role, manifest in identities(cell).items():
@@ -218,9 +222,9 @@ def _metrics(cell: RunCell, scores: Mapping[Stage, Score]) -> Iterator[tuple[str
                 yield f"{stage}/{task.slug}/{metric}", value
             if task.chance is not None:
                 yield f"{stage}/{task.slug}/chance", task.chance
-        for fact in ("flat_guess", "tokens_per_byte", "tokens"):
+        for name, fact in (("uniform_baseline", "flat_guess"), ("tokens_per_byte", "tokens_per_byte"), ("vocabulary", "tokens")):
             if (number := score.fact(fact)) is not None:
-                yield f"{stage}/{fact}", number
+                yield f"{stage}/{name}", number
     if (speed := cell_speed(cell).speed) is not None:
         yield from _numbers("speed", speed.summary())
     for role, file, label in (("init", "transplant.json", "transplant"), ("trained", "training.json", "training")):

@@ -12,6 +12,7 @@ from typing import Literal
 
 from tokgraft.cells import CellList, RunCell, identity, read_score
 from tokgraft.config.layout import CONTROL
+from tokgraft.intervals import FEWEST
 from tokgraft.tracking.card import card
 from tokgraft.tracking.mlflow_store import LIVE, Store, Version
 
@@ -68,15 +69,18 @@ def register(store: Store, cells: CellList, runs: Mapping[str, str], which: Whic
         store.describe_model(
             name,
             f"{cells.name('languages', language)}: models of the experiment {cells.experiment}, adapted to a vocabulary of their own."
-            f" `{BEST}-<model>` has the fewest bits per byte of a base model's, `{BEST}` of all where they were scored on one task. That is no claim:"
-            " whether a difference is more than chance, and where the original model is better, stands in the report.",
+            f" `{BEST}-<model>` has the fewest bits per byte of a base model's, `{BEST}` of all where they were scored on one task;"
+            f" there is no such name where fewer than {FEWEST} pages were scored. That is no claim: whether a difference is more than chance, and where the original model is better, stands in the report.",
             {"experiment": cells.experiment, "language": language},
         )
-        held.aliases = {f"{BEST}-{model}": held.versions[cell.key] for model, cell in firsts.items()}
-        if len({_task(cell) for cell in firsts.values()}) == 1:  # bits per byte of different texts cannot be compared
+        named = {model: cell for model, cell in firsts.items() if _pages(cell) >= FEWEST}  # on fewer pages nothing is called the best
+        held.aliases = {f"{BEST}-{model}": held.versions[cell.key] for model, cell in named.items()}
+        if named == firsts and len({_task(cell) for cell in firsts.values()}) == 1:  # bits per byte of different texts cannot be compared
             held.aliases[BEST] = held.versions[ranking[0].key]
         for alias, number in held.aliases.items():
             store.point(name, alias, number)
+        for alias in {BEST, *(f"{BEST}-{model}" for model in firsts)} - held.aliases.keys():
+            store.unpoint(name, alias)
         for version in versions:
             if version.live and version.number not in held.versions.values() and _is_stale(version, ranking):
                 store.mark_version(name, version.number, live=False)
@@ -117,6 +121,11 @@ def _is_stale(version: Version, ranking: list[RunCell]) -> bool:
 def _task(cell: RunCell) -> str:
     task = read_score(cell.score_folder(cell.final)).bits_per_byte()
     return task.slug if task else ""
+
+
+def _pages(cell: RunCell) -> int:
+    task = read_score(cell.score_folder(cell.final)).bits_per_byte()
+    return task.pages or 0 if task else 0
 
 
 def _bits(cell: RunCell) -> float:

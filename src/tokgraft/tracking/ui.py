@@ -17,6 +17,7 @@ from typing import Any
 
 from tokgraft.config import layout
 from tokgraft.errors import TokgraftError
+from tokgraft.intervals import FEWEST
 from tokgraft.jsonl import read_json
 from tokgraft.masking import masked
 from tokgraft.tracking import links
@@ -50,7 +51,9 @@ def comparisons(found: list[dict[str, Any]], home: str) -> Iterator[str]:
     """
     for experiment in found:
         for one in experiment["comparisons"]:
-            yield f"{experiment['experiment']}: {one['model']}, {one['language']} (bits per byte on {one['task']})"
+            pages = one.get("pages", 0)
+            few = "" if pages >= FEWEST else f", and no order is claimed on fewer than {FEWEST}"
+            yield f"{experiment['experiment']}: {one['model']}, {one['language']} (bits per byte on {one['task']}, {pages} pages{few})"
             yield f"  {_moved(one['table'], home)}"
             yield "  " + "  ".join(f"{name:>26}" for name in METRICS)
             yield from (f"  {_numbers(run)}  {run['cell']}" for run in one["runs"])

@@ -14,7 +14,7 @@ from typing import Any
 
 TAG = "mlflow.sharedViewState."
 PARAMETERS = ("model", "language", "tokenizer", "method", "recipe", "seed")
-METRICS = ("bits_per_byte", "init_bits_per_byte", "english_bits_per_byte", "english_init_bits_per_byte")
+METRICS = ("bits_per_byte", "init_bits_per_byte", "bits_per_byte_english", "init_bits_per_byte_english")
 CURVES = ("curve/val_bpb", "curve/val_bpb_english")
 
 
