@@ -7,7 +7,7 @@ from typing import get_args
 
 from tokgraft import skipping
 from tokgraft.cli import _arguments as arguments
-from tokgraft.config.model import Dtype
+from tokgraft.config.bounds import Dtype
 
 HELP = "put a new tokenizer into a model: make its rows by a method and write a complete model folder"
 EXAMPLES = """  tokgraft transplant --model BASE --tokenizer TOKENIZER --method mean --out ADAPTED

