@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -58,6 +59,29 @@ class UnavailableError(ImpossibleError, DataError):
 
 class UnsupportedError(ImpossibleError, ModelError, TokenizerError):
     """A method cannot treat such a model or such a tokenizer."""
+
+
+_FULL, _CLOSED, _NO_FOLDER = (errno.ENOSPC, errno.EDQUOT), (errno.EACCES, errno.EPERM), (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
+
+
+def remedy(number: int | None, elsewhere: str = "choose another folder") -> str:
+    """What to do when the system refuses to write.
+
+    Args:
+        number: The `errno` of its error; None where it gave none.
+        elsewhere: How another place is named.
+    """
+    if number in _FULL:
+        return f"free space, or {elsewhere}"
+    if number in _CLOSED:
+        return f"change the permissions, or {elsewhere}"
+    if number == errno.EROFS:
+        return f"{elsewhere}: this file system is read-only"
+    if number in _NO_FOLDER:
+        return f"{elsewhere}: a part of this path is a file"
+    if number == errno.ENAMETOOLONG:
+        return "choose a shorter name"
+    return elsewhere
 
 
 def near_matches(name: str, choices: Iterable[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -96,6 +97,70 @@ def test_what_snakemake_and_dvc_leave_is_not_foreign(tmp_path: Path) -> None:
     refused(folder, "it is a model that also holds notes.md")
     (folder / "run.json").write_text("[]")
     refused(folder, "no manifest.json or run.json says what it is, and it holds data.txt, notes.md")
+
+
+@pytest.mark.parametrize("name", [".gitignore", "sub/.gitignore", "empty/", "deep/empty/", ".snakemake_timestamp"])
+def test_whatever_a_user_put_into_an_artifact_is_not_lost(tmp_path: Path, name: str) -> None:
+    folder = make(tmp_path / "a")
+    path = folder / name
+    if name.endswith("/"):
+        path.mkdir(parents=True)
+    else:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("*.log\n")
+    refused(folder, f"it is a model that also holds {name}")
+    assert path.exists()
+    with artifacts.forced(True):
+        make(folder, "again")
+    assert (tmp_path / "a.old" / name).exists() and not path.exists()
+
+
+def test_a_folder_with_an_empty_folder_in_it_is_not_empty(tmp_path: Path) -> None:
+    (tmp_path / "a/mine").mkdir(parents=True)
+    refused(tmp_path / "a", "no manifest.json or run.json says what it is, and it holds mine/")
+
+
+def test_an_artifact_has_no_empty_folder_itself(tmp_path: Path) -> None:
+    with artifacts.create(tmp_path / "a", "model", {}) as folder:
+        (folder / "figures/more").mkdir(parents=True)
+        (folder / "data.txt").write_text("text")
+    assert artifacts.verify(tmp_path / "a") == [] and not (tmp_path / "a/figures").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "free space, or choose another folder"), (errno.EDQUOT, "free space, or choose another folder"),
+        (errno.ENOTDIR, "choose another folder: a part of this path is a file"), (errno.EACCES, "change the permissions, or choose another folder"),
+        (errno.EROFS, "choose another folder: this file system is read-only"), (errno.ENAMETOOLONG, "choose a shorter name"),
+        (errno.EIO, "choose another folder"),
+    ],
+)  # fmt: skip
+def test_the_advice_fits_what_the_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str) -> None:
+    def refuse(*args: object, **more: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", refuse)
+    with pytest.raises(ArtifactError, match="cannot write to") as found:
+        artifacts.check_place(tmp_path / "a", "model")
+    assert found.value.do == advice
+    monkeypatch.setattr("os.rename", refuse)
+    with pytest.raises(ArtifactError, match="cannot write") as found:
+        artifacts.write_files({tmp_path / "b.txt": "text"})
+    assert found.value.do == advice
+
+
+def test_a_file_in_the_way_is_no_full_disk(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match=r"cannot write to .*file/sub: Not a directory\n.*a part of this path is a file"):
+        make(tmp_path / "file/sub/a")
+
+
+def test_a_read_only_disk_is_no_full_one(tmp_path: Path) -> None:
+    for number, advice in ((errno.EROFS, "read-only"), (errno.ENOSPC, "free space")):
+        with pytest.raises(ArtifactError, match="cannot finish") as found, artifacts.create(tmp_path / "a", "model", {}):
+            raise OSError(number, os.strerror(number))
+        assert advice in found.value.do and ("free space" in found.value.do) == (number == errno.ENOSPC)
 
 
 def test_force_moves_aside_and_deletes_nothing(tmp_path: Path) -> None:

@@ -108,6 +108,46 @@ def test_weights_deleted_beside_a_manifest(tree: Path, capsys: pytest.CaptureFix
         make(tree / "models/other", model=tree / "models/base")
 
 
+def test_a_folder_that_lost_its_manifest_is_a_failure(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tree / "models/base/manifest.json").unlink()
+    assert lines(tree, capsys) == [
+        f"{tree}/models/base: manifest.json is missing (run.json says that this is a model)",
+        f"{tree}/models/trained: its model is no longer what it was: {tree}/models/base changed since",
+        "5 artifacts, 2 problems",
+    ]
+    assert "manifest.json is missing" in lines(tree / "models/base", capsys)[0], "also when it is named itself"
+    with pytest.raises(ArtifactError, match=r"the model is damaged: .*manifest\.json is missing"):
+        make(tree / "models/other", model=tree / "models/base")
+    (tree / "notes").mkdir()
+    (tree / "notes/run.json").write_text('{"mine": 1}')
+    assert lines(tree, capsys)[-1] == "5 artifacts, 2 problems", "a run.json of somebody else says nothing"
+
+
+def test_an_artifact_without_run_json_is_told_and_no_failure(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A copy without it is as good as before; what can no longer be seen is said."""
+    for name in ("base", "trained"):
+        (tree / "models" / name / "run.json").unlink()
+    note, total = lines(tree, capsys, 0)
+    assert total == "5 artifacts, 0 problems"
+    assert note.startswith(f"note: 2 of them have no run.json ({tree}/models/base, {tree}/models/trained): edits")
+
+
+def test_what_only_looks_like_a_file_of_snakemake_or_dvc_is_foreign(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = tree / "models/base"
+    (base / ".gitignore").write_text("/model.safetensors\n")
+    (base / ".snakemake_timestamp").write_text("")
+    assert lines(tree, capsys, 0)[-1] == "5 artifacts, 0 problems", "as DVC and Snakemake write them"
+    (base / ".gitignore").write_text("*.log\n")
+    (base / "drafts/old").mkdir(parents=True)
+    (base / "more").mkdir()
+    (base / "more/.gitignore").write_text("/model.safetensors\n")
+    (base / ".snakemake_timestamp").write_text("mine")
+    found = lines(base, capsys)
+    for name in (".gitignore", ".snakemake_timestamp", "drafts/old/", "more/.gitignore"):
+        assert f"{base}/{name}: not in the manifest" in found
+    assert found[-1] == "1 artifacts, 4 problems"
+
+
 def test_an_unlisted_file_stops_every_stage(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in (".snakemake_timestamp", ".gitignore"):
         (tree / "models/base" / name).write_text("")

@@ -38,6 +38,7 @@ from tokgraft.artifacts._manifest import (
     file_sha256,
     find,
     fingerprint,
+    in_order,
     is_artifact,
     outdated,
     read,
@@ -45,14 +46,14 @@ from tokgraft.artifacts._manifest import (
 )
 from tokgraft.artifacts._place import check_files, check_place, check_scratch, forced, move_aside, write_files
 from tokgraft.artifacts._writing import refused_by_disk
-from tokgraft.errors import ArtifactError, TokgraftError
+from tokgraft.errors import ArtifactError, TokgraftError, remedy
 from tokgraft.logs import log, peak_memory, processor_seconds
 from tokgraft.masking import masked
 from tokgraft.processor import processor
 
 __all__ = [
     "MANIFEST", "RUN", "SCHEMA", "SKIPPED", "VOLATILE", "Begun", "begin", "canonical_json", "check_files", "check_place", "check_scratch", "create",
-    "demand_whole", "expect", "file_sha256", "find", "fingerprint", "forced", "is_artifact", "move_aside", "outdated", "read",
+    "demand_whole", "expect", "file_sha256", "find", "fingerprint", "forced", "in_order", "is_artifact", "move_aside", "outdated", "read",
     "refused_by_disk", "skip", "skipped", "verify", "write_files",
 ]  # fmt: skip
 
@@ -147,7 +148,7 @@ def create(
     try:
         temporary, alive = _writing.temporary(out)
     except OSError as error:
-        raise ArtifactError(f"cannot write to {out.parent}: {error.strerror}", "free space or choose another folder") from error
+        raise ArtifactError(f"cannot write to {out.parent}: {error.strerror}", remedy(error.errno)) from error
     try:
         yield temporary
         _demand_unchanged(begun)
@@ -157,10 +158,10 @@ def create(
     except TokgraftError:
         raise  # it says itself what is wrong
     except Exception as error:
-        if reason := refused_by_disk(error, temporary):
-            full = getattr(error, "filename", None) or out
+        if number := refused_by_disk(error, temporary):
+            place = getattr(error, "filename", None) or out
             raise ArtifactError(
-                f"cannot finish {out}: {full}: {reason}", "free space and run again; nothing half-written is left"
+                f"cannot finish {out}: {place}: {os.strerror(number)}", f"{remedy(number)}, and run again; nothing half-written is left"
             ) from error
         raise
     finally:
@@ -173,7 +174,8 @@ def _finish(
     folder: Path, out: Path, kind: str, settings: Mapping[str, Any], begun: Begun, libraries: Iterable[str],
     since: tuple[float, float], run_facts: Mapping[str, Any],
 ) -> None:  # fmt: skip
-    """Hash and sync the files, and write manifest and run.json."""
+    """Hash and sync the files, and write manifest and run.json. Empty folders go: no manifest can list them, and not every copy keeps them."""
+    _writing.remove_empty(folder)
     volatile = VOLATILE.get(kind, frozenset())
     facts = _writing.hash_and_sync(folder, contents(folder))
     files = {name: value for name, value in facts.items() if name not in volatile}

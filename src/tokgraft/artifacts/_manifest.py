@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,8 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 RUN = "run.json"
 SKIPPED = "skipped"
-OF_OTHERS = {".snakemake_timestamp", ".gitignore"}  # Snakemake and DVC leave these in folders; they are never part of an artifact
+# Snakemake and DVC leave a file in a folder, which is never part of an artifact: an empty time stamp, and lines that each name an entry beside.
+OF_OTHERS = {".snakemake_timestamp": re.compile(rb""), ".gitignore": re.compile(rb"(/[^/\n]+\n)*")}
 
 # Kind -> files that hold seconds, speeds or commands: they differ from run to run, so they are outside the manifest's hashes.
 _OF_MODELS = frozenset({"timing.json", "timing.jsonl", "system.jsonl"})
@@ -144,16 +146,21 @@ def is_artifact(folder: Path) -> bool:
 
 
 def contents(folder: Path) -> list[str]:
-    """What lies in a folder beside manifest.json, run.json and folders: names relative to it, sorted.
+    """What lies in a folder beside manifest.json and run.json: names relative to it, sorted; those of empty folders end in a slash.
 
     Raises:
         OSError: A folder cannot be read.
     """
-    found = []
-    for name in _names(Path(folder)):
-        if PurePosixPath(name).name not in OF_OTHERS and name not in {MANIFEST, RUN}:
-            found.append(name)
-    return sorted(found)
+    own = {MANIFEST, RUN, *(name for name in OF_OTHERS if _of_others(Path(folder) / name))}
+    return sorted(set(_names(Path(folder))) - own)
+
+
+def _of_others(path: Path) -> bool:
+    """Whether Snakemake or DVC left a file, and not the user."""
+    try:
+        return path.is_file() and not path.is_symlink() and OF_OTHERS[path.name].fullmatch(path.read_bytes()) is not None
+    except OSError:
+        return False
 
 
 def _names(folder: Path) -> Iterator[str]:
@@ -161,6 +168,8 @@ def _names(folder: Path) -> Iterator[str]:
         below = Path(place).relative_to(folder)
         for name in [*files, *(name for name in folders if os.path.islink(os.path.join(place, name)))]:
             yield (below / name).as_posix()
+        if not files and not folders and below.parts:
+            yield f"{below.as_posix()}/"
 
 
 def _raise(error: OSError) -> None:
@@ -168,7 +177,7 @@ def _raise(error: OSError) -> None:
 
 
 def find(folder: Path) -> list[Path]:
-    """Every artifact in a folder, sorted; not what lies inside of one (copies of manifests, say) nor in hidden folders.
+    """Every artifact in a folder, also one that lost its manifest, sorted; not what lies inside of one (copies of manifests, say) nor in hidden folders.
 
     Links to folders are followed, each folder once.
 
@@ -184,7 +193,7 @@ def find(folder: Path) -> list[Path]:
                 folders.clear()
                 continue
             seen.add((facts.st_dev, facts.st_ino))
-            if MANIFEST in files:
+            if MANIFEST in files or (RUN in files and lost(Path(place))):
                 found.append(Path(place))
                 folders.clear()
             folders[:] = [name for name in folders if not name.startswith(".")]
@@ -193,6 +202,14 @@ def find(folder: Path) -> list[Path]:
             f"{error.filename or folder} cannot be read: {error.strerror}", "change its permissions, or correct the path"
         ) from None
     return sorted(found)
+
+
+def lost(folder: Path) -> str | None:
+    """What an artifact was of which run.json is left and the manifest is not; None for anything else."""
+    try:
+        return None if is_artifact(folder) else record(folder).get("kind")
+    except ArtifactError:
+        return None
 
 
 def fingerprint(folder: Path) -> str:
@@ -236,9 +253,9 @@ def demand_whole(folder: Path, role: str, only: Collection[str] | None = None) -
         only: Names of the files that will be read (default: all).
 
     Raises:
-        ArtifactError: A file is missing, altered or not listed, or the manifest was edited.
+        ArtifactError: A file is missing, altered or not listed, or the manifest was edited or is lost.
     """
-    if is_artifact(folder) and (problems := verify(folder, only)):
+    if (is_artifact(folder) or lost(folder)) and (problems := verify(folder, only)):
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise ArtifactError(
             f"the {role} is damaged: {problems[0]}{more}",
@@ -250,6 +267,8 @@ def verify(folder: Path, only: Collection[str] | None = None) -> list[str]:
     """Recompute every hash (or those of some files); one sentence for each thing that does not match (none: the artifact is whole)."""
     folder = Path(folder)
     try:
+        if kind := lost(folder):
+            return [f"{folder}: {MANIFEST} is missing ({RUN} says that this is a {kind})"]
         manifest, kept = read(folder), record(folder)
         present = contents(folder) if only is None else [name for name in {*only} - {MANIFEST, RUN} if os.path.lexists(folder / name)]
     except ArtifactError as error:
@@ -258,7 +277,11 @@ def verify(folder: Path, only: Collection[str] | None = None) -> list[str]:
         return [f"{error.filename or folder}: cannot be read ({error.strerror})"]
     volatile = VOLATILE.get(manifest["kind"], frozenset())
     problems = _altered(folder, _some(manifest["files"], only), MANIFEST)
-    problems.extend(f"{folder / name}: not in the manifest" for name in present if name not in manifest["files"] and name not in volatile)
+    problems.extend(
+        f"{folder / name}{'/' if name.endswith('/') else ''}: not in the manifest"
+        for name in present
+        if name not in manifest["files"] and name not in volatile
+    )
     if kept:
         problems.extend(_altered(folder, _some(kept.get("volatile") or {}, only), RUN))
         if kept.get("manifest") != file_sha256(folder / MANIFEST):

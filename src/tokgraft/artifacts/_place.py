@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from tokgraft.artifacts._manifest import MANIFEST, SKIPPED, contents, in_order, is_artifact, listed
-from tokgraft.errors import ArtifactError
+from tokgraft.errors import ArtifactError, remedy
 from tokgraft.logs import log
 
 _FORCE = ContextVar("force", default=False)
@@ -103,7 +103,7 @@ def write_files(files: Mapping[Path, str]) -> None:
                 move_aside(path)
             os.rename(temporary, path)
         except OSError as error:
-            raise ArtifactError(f"cannot write {path}: {error.strerror}", "free space or choose another folder") from error
+            raise ArtifactError(f"cannot write {path}: {error.strerror}", remedy(error.errno)) from error
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -176,4 +176,4 @@ def _probe(out: Path) -> None:
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".part", dir=above):
             pass
     except OSError as error:
-        raise ArtifactError(f"cannot write to {out.parent}: {error.strerror}", "free space or choose another folder") from error
+        raise ArtifactError(f"cannot write to {out.parent}: {error.strerror}", remedy(error.errno)) from error

@@ -116,6 +116,13 @@ def sync_folders(folder: Path) -> None:
         sync(Path(place))
 
 
+def remove_empty(folder: Path) -> None:
+    """Remove the folders in a folder that hold no file."""
+    for place, _, _ in os.walk(folder, topdown=False):
+        if Path(place) != folder and not os.listdir(place):
+            os.rmdir(place)
+
+
 def put(made: Path, out: Path, kind: str) -> None:
     """Put the folder `made` in the place of `out`; afterwards `made` is gone or holds the version before.
 
@@ -170,15 +177,15 @@ def _replace(made: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def refused_by_disk(error: Exception, folder: Path) -> str | None:
-    """What a full or read-only disk says about writing to a folder; None when the error is of another kind.
+def refused_by_disk(error: Exception, folder: Path) -> int | None:
+    """The error number (`errno`) by which a full or read-only disk refuses to write to a folder; None when the error is of another kind.
 
     Libraries written in Rust and C++ raise errors of their own with the number in the text, numpy an OSError without one.
     """
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         text = os.strerror(number)
         if getattr(error, "errno", None) == number or text in str(error) or f"code: {number}," in str(error):
-            return text
+            return number
     if isinstance(error, OSError) and error.errno is None and shutil.disk_usage(folder).free < 2**20:
-        return os.strerror(errno.ENOSPC)
+        return errno.ENOSPC
     return None

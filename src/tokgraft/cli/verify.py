@@ -26,11 +26,14 @@ def run(args: argparse.Namespace) -> int:
 
     problems = 0
 
+    def say(line: str) -> None:
+        print(line.encode(errors="backslashreplace").decode(), flush=True)
+
     def tell(found: list[str]) -> None:
         nonlocal problems
         problems += len(found)
         for problem in found:
-            print(problem.encode(errors="backslashreplace").decode(), flush=True)
+            say(problem)
 
     whole: set[Path] = set()
     for folder in args.folders:
@@ -46,5 +49,10 @@ def run(args: argparse.Namespace) -> int:
     for number, folder in enumerate(sorted(whole)):
         tell([*artifacts.verify(folder), *artifacts.outdated(folder)])
         heartbeat.beat(number + 1)
+    if unrecorded := [folder for folder in whole if artifacts.is_artifact(folder) and not (folder / artifacts.RUN).is_file()]:
+        say(
+            f"note: {len(unrecorded)} of them have no {artifacts.RUN} ({artifacts.in_order(map(str, unrecorded))}): "
+            f"edits of their manifests, of files outside the hashes and of inputs would not be seen"
+        )
     print(f"{len(whole)} artifacts, {problems} problems")
     return 1 if problems else 0

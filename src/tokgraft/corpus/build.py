@@ -23,7 +23,7 @@ from tokgraft.corpus.quality import answered, broken_rule, check_labels, languag
 from tokgraft.corpus.romanize import romanize_pages, romanizer
 from tokgraft.corpus.similar import cluster_sizes, exact_duplicates, near_duplicates
 from tokgraft.corpus.sources import SOURCES, Loaded, Place
-from tokgraft.errors import ArtifactError, ConfigError, DataError
+from tokgraft.errors import ArtifactError, ConfigError, DataError, remedy
 from tokgraft.logs import Heartbeat
 
 ENGLISH = "eng_Latn"
@@ -176,7 +176,7 @@ def _parent(out: Path) -> Path:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ArtifactError(f"cannot write to {out.parent}: {error.strerror}", "free space or choose another folder") from error
+        raise ArtifactError(f"cannot write to {out.parent}: {error.strerror}", remedy(error.errno)) from error
     return out.parent
 
 

@@ -130,7 +130,7 @@ def _problem(root: Path, path: str, record: Record | None) -> str:
 
 def _put_aside(root: Path, path: str, problem: str, done: Pulled) -> None:
     place = root / path
-    if place.is_dir() and not artifacts.is_artifact(place) and artifacts.find(place):
+    if place.is_dir() and any(found != place for found in artifacts.find(place)):
         raise StoreError(f"{path} holds artifacts, and is none itself", f"move it out of the way, or do not pull {path}")
     names = (place.with_name(f".{place.name}{number}.damaged") for number in ("", *(f".{count}" for count in range(2, 10_000))))
     aside = next(name for name in names if not name.exists())

@@ -22,7 +22,7 @@ from typing import Any
 from torch import Tensor
 
 from tokgraft.artifacts import canonical_json, file_sha256, refused_by_disk
-from tokgraft.errors import ArtifactError
+from tokgraft.errors import ArtifactError, remedy
 from tokgraft.logs import log
 
 KEPT = 2
@@ -67,11 +67,12 @@ class Checkpoints:
             shutil.rmtree(target, ignore_errors=True)
             os.rename(temporary, target)
         except Exception as error:  # safetensors has an error of its own for a full disk
-            reason = refused_by_disk(error, self.root) or getattr(error, "strerror", None)
-            if reason is None:
+            number = refused_by_disk(error, self.root) or getattr(error, "errno", None)
+            if number is None:
                 raise
             raise ArtifactError(
-                f"cannot write a checkpoint to {self.folder}: {reason}", "free space there, or name another folder with --checkpoints"
+                f"cannot write a checkpoint to {self.folder}: {os.strerror(number)}",
+                remedy(number, "name another folder with --checkpoints"),
             ) from error
         finally:
             if temporary is not None:

