@@ -296,6 +296,28 @@ def test_choices(checkout):
         stages.Choice(folders=("results/nothing",)).of(stored)
 
 
+def test_every_kind_of_artifact_can_be_chosen_and_a_wrong_one_is_named(checkout, capsys):
+    """The help, the message and the choice know the kinds from one place; none needs a dvc.yaml to say so."""
+    made = [
+        layout.corpus("x"), layout.shard("x", 0), layout.tokenizer("m", "x", "t"), layout.evaluation("m", "x", "t"), layout.resource("r", "m", "x", "t"),
+        layout.base("m"), layout.scores("m", "x", "t", "mean", 0, "init"), layout.speed("m", "x", "t"), layout.tables("e"), layout.cells("e"),
+    ]  # fmt: skip
+    assert {stages.stage_name(path).partition("@")[0] for path in made} == set(layout.KINDS)
+    assert main(["pull", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert ", ".join(layout.KINDS) in shown
+    stages.DVC_YAML.unlink(missing_ok=True)
+    assert main(["pull", "--stage", "speeed"]) == 2
+    said = capsys.readouterr().err
+    assert "unknown stage 'speeed'" in said and "did you mean speed?" in said
+    assert main(["pull", "--stage", "speed"]) == 2
+    said = capsys.readouterr().err
+    assert "there is no dvc.yaml here: nothing is stored" in said and "known: none" not in said
+    push(load_cells(CELLS), send=False)
+    with pytest.raises(ConfigError, match=r"unknown stage 'shards' in dvc.yaml"):
+        stages.Choice(kind=("shards",)).of(everything())
+
+
 def test_outside_a_checkout_and_before_a_push(checkout, capsys):
     assert main(["pull"]) == 2
     assert "make push" in capsys.readouterr().err

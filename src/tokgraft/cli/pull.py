@@ -6,6 +6,7 @@ import argparse
 import json
 
 from tokgraft.cli import _arguments as arguments
+from tokgraft.config import layout
 
 HELP = "fetch stored artifacts, verify them, and tell Snakemake what is current"
 EXAMPLES = """  tokgraft pull                                               # everything
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="KIND",
-        help="corpora, tokenizers, resources, models, scores, tables, lists",
+        help=", ".join(layout.KINDS),
     )
     for name in ("language", "method", "model", "tokenizer"):
         parser.add_argument(f"--{name}", type=arguments.text, nargs="+", default=[], metavar="SLUG", help=f"only artifacts of this {name}")

@@ -16,6 +16,7 @@ UNTRAINED = "untrained"
 CONTROL = "none"
 ORIGINAL = "original"
 EXPERIMENTS = "experiments"
+TABLES, LISTS = "tables", "lists"  # of an experiment: its tables, and the single files beside them
 RECORDS = "model"  # of a scores artifact: what is written about the scored model
 RANKING = "ranking.txt"  # of the tables: the rankings as a text
 KEY = "~"  # between a slug and the key of what an experiment changes about it; no slug holds it
@@ -91,7 +92,7 @@ def experiment(name: str) -> str:
 
 def tables(name: str) -> str:
     """Tables and report of an experiment."""
-    return f"{experiment(name)}/tables"
+    return f"{experiment(name)}/{TABLES}"
 
 
 def ranking(name: str) -> str:
@@ -102,6 +103,11 @@ def ranking(name: str) -> str:
 def cells(name: str) -> str:
     """The cells of an experiment, for the report and the tracking stage."""
     return f"{experiment(name)}/cells.json"
+
+
+def source(name: str) -> str:
+    """The path of the file that an experiment was read from, as it ran here."""
+    return f"{experiment(name)}/experiment.txt"
 
 
 def checked(name: str) -> str:
@@ -117,14 +123,16 @@ def published(name: str) -> str:
 # What the parts of an artifact's folder say, below results/<kind>/.
 _PARTS = {
     "corpora": ("language",),
+    "shards": ("language",),
     "tokenizers": ("model", "language", "tokenizer"),
     "evaluations": ("model", "language", "tokenizer"),
     "resources": ("resource", "model", "language", "tokenizer"),
     "speed": ("model", "language", "tokenizer"),
     "models": ("model", "language", "tokenizer", "method", "seed", "stage"),
     "scores": ("model", "language", "tokenizer", "method", "seed", "stage"),
-    "experiments": ("experiment",),
+    EXPERIMENTS: ("experiment",),
 }
+KINDS = (*(kind for kind in _PARTS if kind != EXPERIMENTS), TABLES, LISTS)  # of artifacts, as a store groups them
 
 
 def facts(artifact: str) -> dict[str, str]:

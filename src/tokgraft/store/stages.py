@@ -18,7 +18,6 @@ from tokgraft.store.records import Record
 
 DVC_YAML, DVC_LOCK = Path("dvc.yaml"), Path("dvc.lock")
 METRICS = Path("metrics.json")
-LISTS = "lists"  # the group of the single files beside the tables
 HEADER = """# Written by `tokgraft push` (make push); change the experiment, not this file. Commit it with dvc.lock, snakemake.lock and metrics.json.
 # Stages store outputs and name no dependencies: Snakemake owns the graph, DVC owns the bytes (docs/artifacts.md).
 """
@@ -42,15 +41,21 @@ class Choice:
         """Those of the stored artifacts (stage -> path) that are chosen.
 
         Raises:
-            ConfigError: A value or a folder that no stored artifact has.
+            ConfigError: A kind that there is not; a value or a folder that no stored artifact has.
+            StoreError: Something is chosen, and nothing is stored.
         """
+        for kind in self.kind:
+            if kind not in layout.KINDS:
+                raise unknown("stage", kind, layout.KINDS, "--stage")
+        if not stored and self != Choice():
+            raise StoreError(f"there is no {DVC_YAML} here: nothing is stored", "make push after a run, or check out a commit that has one")
         facts = {name: {**layout.facts(path), "kind": name.partition("@")[0]} for name, path in stored.items()}
         wanted = {field: values for field, values in vars(self).items() if values and field != "folders"}
         for field, values in wanted.items():
             known = {fact[field] for fact in facts.values() if field in fact}
             for value in values:
                 if value not in known:
-                    raise unknown(field, value, known, "dvc.yaml")
+                    raise unknown("stage" if field == "kind" else field, value, known, str(DVC_YAML))
         folders = [folder.rstrip("/").removesuffix("/manifest.json") for folder in self.folders]
         for folder in folders:
             if not any(_within(path, folder) for path in stored.values()):
@@ -73,7 +78,7 @@ def stage_name(path: str) -> str:
     if kind != layout.EXPERIMENTS:
         return f"{kind}@{'.'.join(parts)}"
     experiment = parts[0]
-    return f"tables@{experiment}" if path == layout.tables(experiment) else f"{LISTS}@{'.'.join(parts)}"
+    return f"{layout.TABLES}@{experiment}" if path == layout.tables(experiment) else f"{layout.LISTS}@{'.'.join(parts)}"
 
 
 def output(path: str) -> str:
@@ -151,7 +156,7 @@ def write(root: Path, paths: Iterable[str]) -> dict[str, str]:
     data: dict[str, Any] = {"stages": {group: _stage(group, items) for group, items in groups.items()}}
     if (root / METRICS).is_file():
         data["metrics"] = [METRICS.as_posix()]
-    if tables := {item: path for name, path in names.items() for group, _, item in [name.partition("@")] if group == "tables"}:
+    if tables := {item: path for name, path in names.items() for group, _, item in [name.partition("@")] if group == layout.TABLES}:
         axes = {"x": "bytes", "y": "val_bpb", "x_label": "bytes of training text", "y_label": "bits per byte (validation)"}
         data["plots"] = [{f"{path}/curves.csv": {**axes, "title": f"Learning curves of {name}"}} for name, path in tables.items()]
     text = HEADER + yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=200)
@@ -160,7 +165,7 @@ def write(root: Path, paths: Iterable[str]) -> dict[str, str]:
 
 
 def _stage(group: str, items: dict[str, str]) -> dict[str, Any]:
-    command = "snakemake ${item}" if group == LISTS else "snakemake ${item}/manifest.json"
+    command = "snakemake ${item}" if group == layout.LISTS else "snakemake ${item}/manifest.json"
     return {"foreach": items, "do": {"cmd": command, "outs": [{"${item}": {"persist": True}}]}}
 
 
