@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tokgraft.artifacts import check_files, write_files
+from tokgraft.artifacts import write_files
 from tokgraft.errors import ConfigError, DataError
 from tokgraft.intrinsic.boundaries import starts
 from tokgraft.intrinsic.counts import Text
-from tokgraft.intrinsic.inputs import Subject, language_facts, read_pages
+from tokgraft.intrinsic.inputs import Subject, begin, language_facts, read_pages
 from tokgraft.logs import log
 
 WORDS = 5000
@@ -159,7 +159,7 @@ def challenge_corpus(
     if items < 1:
         raise ConfigError(f"--items is {items}", "ask for one item at least")
     files = [Path(out)] if out is not None else []
-    check_files(files, {"tokenizer": Path(tokenizer), "corpus": Path(corpus)})
+    begin(files, {"tokenizer": Path(tokenizer), "corpus": Path(corpus)})
     facts = language_facts(Path(corpus))
     if facts["words"] == "none":
         raise DataError(f"{facts['slug']} is written without spaces, so the corpus does not say what its words are",

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tokgraft.artifacts import check_files, write_files
+from tokgraft import artifacts
+from tokgraft.artifacts import write_files
 from tokgraft.errors import ConfigError
 from tokgraft.intrinsic.card import render
-from tokgraft.intrinsic.inputs import Subject, lines, read_pages
+from tokgraft.intrinsic.inputs import Subject, begin, lines, read_pages
 from tokgraft.intrinsic.splits import side_by_side
 from tokgraft.logs import log
 
@@ -45,7 +46,9 @@ def compare_tokenizers(
         DataError, TokenizerError: A file cannot be read.
     """
     files = [Path(out), Path(out).with_suffix(".json")]
-    check_files(files, _reads(folders, file, corpus))
+    begin(files, _reads(folders, file, corpus))
+    if corpus is not None:
+        artifacts.expect(corpus, "corpus")
     subjects = [_load(str(folder)) for folder in folders]
     if twice := [name for name, often in Counter(subject.name for subject in subjects).items() if often > 1]:
         raise ConfigError(f"two tokenizers are called {twice[0]}", "name them: compare one=folder two=other-folder")

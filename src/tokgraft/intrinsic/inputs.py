@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
 
 UDHR_VARIANT = {"deu": "deu_1996", "ell": "ell_monotonic", "cmn": "cmn_hans", "ekk": "est", "swh": "swh", "arb": "arb", "por": "por_BR"}
 """Which text of the `udhr` package stands for a language that it has several of, or under another code."""
+
+
+def begin(files: list[Path], reads: Mapping[str, Path]) -> None:
+    """The first line of what reads artifacts and writes files: see that these may be written, and that those are whole.
+
+    Args:
+        files: What will be written.
+        reads: Role -> file or folder that is read.
+
+    Raises:
+        ArtifactError: As `artifacts.check_files`; or an artifact is damaged, or holds files that its manifest does not list.
+    """
+    artifacts.check_files(files, reads)
+    for role, path in reads.items():
+        artifacts.demand_whole(path, role)
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokgraft.artifacts import check_files, write_files
+from tokgraft.artifacts import write_files
 from tokgraft.errors import ConfigError, DataError, TokenizerError
-from tokgraft.intrinsic.inputs import Subject, language_facts, read_pages
+from tokgraft.intrinsic.inputs import Subject, begin, language_facts, read_pages
 from tokgraft.logs import log
 
 Floats = npt.NDArray[np.float64]
@@ -276,7 +276,7 @@ def mixture_of_corpora(
     if merges < 1:
         raise ConfigError(f"--merges is {merges}", "look at one merge at least")
     files = [Path(out)] if out is not None else []
-    check_files(files, {"tokenizer": Path(tokenizer), **{f"corpus {corpus}": Path(corpus) for corpus in corpora}})
+    begin(files, {"tokenizer": Path(tokenizer), **{f"corpus {corpus}": Path(corpus) for corpus in corpora}})
     subject = Subject.load(Path(tokenizer))
     names = [language_facts(Path(corpus))["slug"] for corpus in corpora]
     if len(set(names)) < len(names):
