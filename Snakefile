@@ -23,6 +23,7 @@ report: "workflow/report/workflow.rst"
 
 
 onstart:
+    W.begin()
     # Tools, disk, sources: what is missing is said before the first job starts.
     shell("tokgraft doctor --brief --settings {W.config:q}")
     preflight.check_dates(list(workflow.dag.needrun_jobs()))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tokgraft import methods, resources
-from tokgraft.config import layout
+from tokgraft.config import harness_files, layout
 from tokgraft.config.base import SLUG, read_yaml, slugs
 from tokgraft.config.evaluation import TokenizerEvaluation
 from tokgraft.config.experiment import PLAIN, Experiment, Grid, MethodSettings
@@ -201,6 +201,9 @@ class Matrix:
         """Raise unless every method, refiner and resource that the experiment names exists and takes the parameters it is given."""
         where = f"experiment {self.experiment.name}"
         used = {cell.method for cell in self.cells}
+        for task in self.task_files.values():
+            for name in task.own_files:
+                harness_files.files(Path(name))
         for name in sorted(used | set(self.experiment.methods)):
             chain, params = self.method(name)
             methods.validate(chain, params)
@@ -238,16 +241,51 @@ def load_matrix(settings: str, root: Path = Path("config")) -> Matrix:
         ConfigError: The experiment, or a file that it names, is missing or wrong; or another experiment has its name.
     """
     experiment = Experiment.load(settings, root)
-    if not settings.lstrip().startswith("{"):
-        _only_one(settings, experiment.name, Path(root))
+    if (file := file_of(settings, Path(root))) is not None:
+        _only_one(file, experiment.name, Path(root))
     matrix = Matrix(experiment, Path(root))
     matrix.load_all()
     return matrix
 
 
-def _only_one(settings: str, name: str, root: Path) -> None:
+def file_of(settings: str, root: Path = Path("config")) -> Path | None:
+    """The file of an experiment given as a file or a slug; None for a JSON text."""
+    if settings.lstrip().startswith("{"):
+        return None
+    return Path(settings) if Path(settings).suffix else root / Experiment.folder / f"{settings}.yaml"
+
+
+def claim(file: Path, name: str) -> None:
+    """Note beside the tables of an experiment which file they are of.
+
+    Raises:
+        ConfigError: As `demand_own`.
+    """
+    demand_own(file, name)
+    note = Path(layout.source(name))
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(f"{file}\n", encoding="utf-8")
+
+
+def demand_own(file: Path, name: str) -> None:
+    """Refuse to run an experiment whose tables would replace those of another file with the same `name`.
+
+    A file may be edited, moved and copied: refused is only what has another path and other content than a file that is still there.
+
+    Raises:
+        ConfigError: The tables are of such a file.
+    """
+    note = Path(layout.source(name))
+    other = Path(note.read_text(encoding="utf-8").strip()) if note.is_file() else file
+    if other.is_file() and other.resolve() != file.resolve() and _name(other) == name and read_yaml(other) != read_yaml(file):
+        raise ConfigError(
+            f"{note.parent} holds the tables of {other}, which has `name: {name}` as {file} has, and says something else",
+            f"rename one of the two, or delete {note} to give the folder to {file}",
+        )
+
+
+def _only_one(own: Path, name: str, root: Path) -> None:
     """Raise if another file of the configuration has the same name: their tables would lie in the same place."""
-    own = Path(settings) if Path(settings).suffix else root / Experiment.folder / f"{settings}.yaml"
     for path in [root / "config.yaml", *sorted((root / Experiment.folder).glob("*.yaml"))]:
         if path.is_file() and path.resolve() != own.resolve() and _name(path) == name:
             raise ConfigError(

@@ -12,12 +12,12 @@ from typing import Any
 from tokgraft import methods, resources, sources
 from tokgraft.artifacts import canonical_json
 from tokgraft.cells import CellList
-from tokgraft.config import layout
+from tokgraft.config import harness_files, layout
 from tokgraft.config.language import Local
 from tokgraft.config.model import LocalModel
 from tokgraft.corpus.sources import SOURCES
 from tokgraft.errors import ConfigError
-from tokgraft.matrix import Matrix, load_matrix
+from tokgraft.matrix import Matrix, claim, demand_own, file_of, load_matrix
 from tokgraft.models.sources import MODEL_SOURCES
 from tokgraft.places import Places, listing
 from tokgraft.scoring.tasks import TASKS
@@ -55,7 +55,7 @@ class Workflow:
         root: The `config/` folder.
 
     Raises:
-        ConfigError: The experiment, or a file that it names, is missing or wrong.
+        ConfigError: The experiment, or a file that it names, is missing or wrong; its tables would replace those of another file.
     """
 
     def __init__(self, experiment: str | Path = DEFAULT, root: Path = Path("config")) -> None:
@@ -64,8 +64,16 @@ class Workflow:
         self.name = self.matrix.experiment.name
         self.root = Path(root)
         self.at = Places(self.matrix)
+        self.file = file_of(str(experiment), self.root)
+        if self.file is not None:
+            demand_own(self.file, self.name)
         # Asked for every cell by several rules, with the same answer.
         self._edges = cache(self._find_edges)
+
+    def begin(self) -> None:
+        """Called once a run starts: the tables of the experiment are those of its file from now on."""
+        if self.file is not None:
+            claim(self.file, self.name)
 
     # --- the artifacts a job reads: as rule inputs (manifests) and as flags (folders) --------------------------------
 
@@ -159,9 +167,14 @@ class Workflow:
     def code(self, stage: str) -> Callable[[Any], str]:
         """Params function of a stage's rule: hash of the source files that decide what the job writes."""
         parts: Callable[[Slugs], list[str]] = getattr(self, f"_{stage}_parts", lambda at: [])
-        # The harness reads the tasks' templates, which are configuration.
-        templates = sorted((self.root / "lm_eval").glob("*.yaml")) if stage == "score" else []
-        return lambda wildcards: sources.digest(stage, parts(Slugs(wildcards)), templates)
+        more: Callable[[Slugs], list[Path]] = getattr(self, f"_{stage}_files", lambda at: [])
+        return lambda wildcards: sources.digest(stage, parts(Slugs(wildcards)), more(Slugs(wildcards)))
+
+    def _score_files(self, at: Slugs) -> list[Path]:
+        # What the harness reads: the tasks' templates, which are configuration, and task files of the user's own; with all that these name.
+        own = [name for task in self._tasks(at) for name in self.matrix.task_files[task].own_files]
+        read = [*sorted((self.root / "lm_eval").glob("*.yaml")), *map(Path, own)]
+        return list(dict.fromkeys(file for path in read for file in harness_files.files(path)))
 
     def _corpus_parts(self, at: Slugs) -> list[str]:
         return [SOURCES.module(source.kind) for source in self.matrix.languages[at.language].sources]
@@ -237,7 +250,10 @@ class Workflow:
 
     def task_settings(self, wildcards: Any) -> str:
         """Every task that the model is scored on."""
-        return canonical_json({name: self.matrix.task_files[name].canonical() for name in self._tasks(Slugs(wildcards))})
+        tasks = {name: self.matrix.task_files[name].canonical() for name in self._tasks(Slugs(wildcards))}
+        for settings in tasks.values():  # a path below this folder is the same in every checkout
+            settings["names"] = [str(_relative(Path(name))) for name in settings["names"]]
+        return canonical_json(tasks)
 
     def _tasks(self, at: Slugs) -> list[str]:
         return self.matrix.tasks(at.model, at.language, at.tokenizer, at.method, int(at.seed), at.stage)

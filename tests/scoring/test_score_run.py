@@ -235,8 +235,12 @@ def test_harness_tasks_by_name_are_scored_online_and_broken_ones_skipped(
     result = score(make_model(make_tokenizer("bpe")), german, tasks, tmp_path / "s", online=True)
     facts = result["tasks"]["yes_no"]
     assert facts["builder"] == "hub" and facts["n"] == 6 and facts["version"] == 3.0 and facts["language"] == "target"
-    assert "nowhere" in result["skipped"][str(broken)]
-    assert "name of a file" in result["skipped"][str(away)] and not list(tmp_path.rglob("away.jsonl"))
+    assert "nowhere" in result["skipped"]["broken.yaml"]
+    assert str(tmp_path) not in json.dumps(result), "nothing of where the files lie"
+    settings = artifacts.read(tmp_path / "s")["settings"]["tasks"]["hub"]
+    assert str(tmp_path) not in json.dumps(settings) and settings["names"] == ["yes_no.yaml", "broken.yaml", "away.yaml"]
+    assert set(settings["files"]) == set(settings["names"])
+    assert "name of a file" in result["skipped"]["away.yaml"] and not list(tmp_path.rglob("away.jsonl"))
     samples = read_samples(tmp_path / "s" / "samples" / "yes_no.jsonl", "acc")
     assert samples.score == pytest.approx(facts["metrics"]["acc"], abs=1e-6) and samples.unit == "item" and len(samples) == 6
     monkeypatch.setattr("tokgraft.scoring.run.hub_reachable", lambda: False)

@@ -6,6 +6,7 @@ whole again: nine lines of aliases to aliases stand for 10^9 nodes. So nodes are
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +20,35 @@ DEPTH = 50
 BYTES = 200_000
 
 
-def parse(text: str, where: str) -> Any:
+@dataclass(frozen=True)
+class Tagged:
+    """A scalar with a tag that YAML itself does not know, such as `!function utils.shout`."""
+
+    tag: str
+    text: str
+
+
+def parse(text: str, where: str, tags: bool = False) -> Any:
     """The value of a YAML text.
 
     Args:
         text: The text.
         where: What the error names, such as the file's path.
+        tags: Give scalars with other tags as `Tagged` instead of refusing them; nothing is imported or called.
 
     Raises:
         ConfigError: Not YAML, a key that stands twice, too many nodes (aliases expanded), nested too deeply, half of a surrogate pair.
     """
     try:
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_TagLoader if tags else _Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where} is not valid YAML: {error}") from None
     except Exception as error:  # values with a tag: !!int of an empty text is an IndexError, a date without digits an AttributeError
         raise ConfigError(f"{where} holds a value that cannot be read: {type(error).__name__}: {error}") from None
 
 
-def read(path: Path) -> Any:
-    """The value of a YAML file.
+def read(path: Path, tags: bool = False) -> Any:
+    """The value of a YAML file (`tags` as in `parse`).
 
     Raises:
         ConfigError: It is missing, unreadable, not UTF-8, or `parse` refuses it.
@@ -56,7 +66,7 @@ def read(path: Path) -> Any:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}", "save it as UTF-8") from None
-    return parse(text, str(path))
+    return parse(text, str(path), tags)
 
 
 class _Loader(yaml.SafeLoader):
@@ -103,6 +113,17 @@ class _Loader(yaml.SafeLoader):
                 raise _error(f"the key {key!r} stands twice; first in line {seen[key].line + 1}", key_node.start_mark)
             seen[key] = key_node.start_mark
         return super().construct_mapping(node, deep)
+
+
+class _TagLoader(_Loader):
+    def tagged(self, suffix: str, node: yaml.Node) -> Tagged:
+        """Construct a scalar whose tag begins with `!`."""
+        if not isinstance(node, yaml.ScalarNode):
+            raise _error(f"the tag !{suffix} on something else than a text", node.start_mark)
+        return Tagged(f"!{suffix}", str(node.value))
+
+
+_TagLoader.add_multi_constructor("!", _TagLoader.tagged)
 
 
 def _error(what: str, mark: Any) -> yaml.MarkedYAMLError:

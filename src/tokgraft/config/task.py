@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from tokgraft.config import bounds
+from tokgraft.config import bounds, harness_files
 from tokgraft.config.base import ConfigFile, HarnessTask
 
 
@@ -30,3 +30,25 @@ class Task(ConfigFile):
         None, description="Harness template in config/lm_eval/ (default: the builder's).", pattern=r"^[A-Za-z0-9_-]+$"
     )
     description: str = Field("", description="What it measures.")
+
+    @model_validator(mode="after")
+    def _one_file_of_a_name(self) -> Self:
+        called = [harness_files.label(name) for name in self.names]
+        if twice := [name for name in called if called.count(name) > 1]:
+            raise ValueError(f"names: {twice[0]} stands twice (files are told apart by their own name)")
+        return self
+
+    @property
+    def own_files(self) -> list[str]:
+        """Harness task files of the user's own."""
+        return [name for name in self.names if name.endswith(harness_files.SUFFIX)]
+
+    def recorded(self) -> dict[str, Any]:
+        """The settings without paths of this machine: files of the user's own are told by name and content.
+
+        Raises:
+            ConfigError: Such a file, or one that it includes, is missing or damaged.
+        """
+        settings = self.canonical() | {"names": [harness_files.label(name) for name in self.names]}
+        contents = {harness_files.label(name): harness_files.digest(name) for name in self.own_files}
+        return settings | ({"files": contents} if contents else {})

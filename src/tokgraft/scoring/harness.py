@@ -15,7 +15,6 @@ import functools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +22,7 @@ from lm_eval import utils
 from lm_eval.models.huggingface import HFLM
 from torch import Tensor
 
+from tokgraft.config import harness_files
 from tokgraft.errors import ModelError, TokenizerError
 from tokgraft.logs import Heartbeat
 from tokgraft.models.head import plain_head
@@ -286,7 +286,7 @@ def run_tasks(lm: ScoredLM, tasks: Sequence[str]) -> dict[str, Any]:
 
     _quiet()
     results: dict[str, Any]
-    if all(Path(task).is_file() for task in tasks):
+    if all(task.endswith(harness_files.SUFFIX) for task in tasks):
         # What simple_evaluate calls; it would only add a survey of this machine, which takes longer than scoring a small model.
         results = lm_eval.evaluate(lm=lm, task_dict=_manager(False).load(list(tasks)), log_samples=True, bootstrap_iters=0)
     else:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from tokgraft import artifacts
+from tokgraft.config import harness_files
 from tokgraft.config.base import HARNESS_NAME, as_slug
 from tokgraft.config.bounds import THREADS
 from tokgraft.config.task import Task
@@ -92,7 +93,7 @@ def score(
     if not plans:
         reasons = "; ".join(f"{slug}: {reason}" for slug, reason in skipped.items())
         raise ConfigError(f"no task can be scored ({reasons or 'none was named'})", "name at least one task that the corpus allows")
-    settings = {"tasks": {slug: task.canonical() for slug, task in sorted(tasks.items())}, "online": online}
+    settings = {"tasks": {slug: task.recorded() for slug, task in sorted(tasks.items())}, "online": online}
     with artifacts.create(out, "scores", settings, begun, LIBRARIES) as folder, guard(online) as scratch:
         results.carry_records(model, folder)
         scored = Scorer(model, find_device(device), threads, batch_tokens, trust_remote_code)
@@ -254,15 +255,17 @@ class Scorer:
 
         facts = {}
         for name in one.items.names:
+            called = harness_files.label(name)
             try:
                 found = run_tasks(self.lm, [name])
             except Exception as error:  # data sets fail in many ways: gone, gated, script-based, renamed
                 log.warning("harness task %s is skipped: %s", name, error)
-                skipped[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+                first = str(error).replace(str(Path(name).resolve()), called).replace(name, called).splitlines()[:1]
+                skipped[called] = f"{type(error).__name__}: {''.join(first)}"
                 continue
             for task in found["samples"]:
                 if not re.fullmatch(HARNESS_NAME, task):
-                    skipped[name] = f"the task is called {task!r}, which cannot be the name of a file"
+                    skipped[called] = f"the task is called {task!r}, which cannot be the name of a file"
                     continue
                 facts[task], records = results.harness_facts(found, task)
                 facts[task]["language"] = one.task.language
