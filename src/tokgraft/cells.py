@@ -25,6 +25,18 @@ Stage = Literal["init", "trained"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 ABSENT = "absent"
 
+# An artifact of a cell -> what its manifest calls an input -> which artifact of the cell that is.
+_TEXTS = {"corpus": "corpus", "english": "english"}
+_MADE_FROM: dict[str, dict[str, str]] = {
+    "tokenizer": {"base": "base", **_TEXTS},
+    "evaluation": {"tokenizer": "tokenizer", "base": "base", **_TEXTS},
+    "speed": {"base": "base", "tokenizer": "tokenizer", "corpus": "corpus"},
+    "init": {"model": "base", "tokenizer": "tokenizer", "corpus": "corpus"},
+    "trained": {"model": "init", **_TEXTS},
+    "score_init": {"model": "init", **_TEXTS},
+    "score_trained": {"model": "trained", **_TEXTS},
+}
+
 
 class CellPaths(Strict):
     """Folder of each artifact of a cell, relative to the project root."""
@@ -48,10 +60,12 @@ class RunCell(Strict):
     language: str = Field(description="Slug of the language.")
     tokenizer: str = Field(description="Slug of the tokenizer recipe.")
     method: str = Field(description="Name of the method or chain.")
+    chain: str | None = Field(None, description="Registered chain that the method stands for; null: not known.")
     recipe: str = Field(description="Slug of the training recipe.")
     seed: int = Field(description="Seed of transplant and training.")
     paths: CellPaths = Field(description="Folders of its artifacts.")
     reason: str | None = Field(None, description="Why the cell is skipped; null: it is run.")
+    unfit: dict[Stage, str] = Field(default_factory=dict, exclude=True, description="Stage -> why its scores are not the cell's, as read.")
 
     @property
     def key(self) -> str:
@@ -291,6 +305,8 @@ def cell_speed(cell: RunCell) -> CellSpeed:
         return CellSpeed(None, None, "the original itself" if cell.tokenizer == layout.ORIGINAL else "not measured in this experiment")
     if problem := missing(folder) or artifacts.skipped(folder):
         return CellSpeed(folder, None, f"not measured: {problem}")
+    if problem := stale(cell, "speed"):
+        return CellSpeed(folder, None, f"not shown: {problem}")
     found = read_speed(folder)
     return CellSpeed(folder, found) if found.alone.alone else CellSpeed(folder, None, f"not measured alone: {found.alone.reason}")
 
@@ -334,6 +350,62 @@ def identities(cell: RunCell) -> dict[str, str]:
     }  # fmt: skip
     found = {role: identity(folder) for role, folder in vars(cell.paths).items() if folder is not None}
     return {role: named.get(role) or ABSENT if value == ABSENT else value for role, value in found.items()}
+
+
+def stale(cell: RunCell, *roles: str) -> str | None:
+    """Why an artifact is not the cell's, or no longer: it was made from others than the cell's are now. None: all of them are the cell's.
+
+    An artifact that is not here has nothing that could be wrong; an input that is not here is known by the hash that the scores name.
+
+    Args:
+        cell: The cell.
+        roles: Artifacts to look at, in this order (names of `CellPaths`).
+    """
+    now = identities(cell)
+    for role in roles:
+        folder = _records(cell, role)
+        if folder is None or missing(folder) is not None:
+            continue  # who reads it says so
+        manifest = artifacts.read(folder)
+        if manifest["kind"] == artifacts.SKIPPED:
+            continue
+        scores = read_facts(folder, "scores.json", "scores") if role.startswith("score_") else {}
+        inputs = manifest["inputs"] | ({"model": scores["model"]["fingerprint"]} if scores else {})
+        for name, other in _MADE_FROM[role].items():
+            want, known = inputs.get(name), now.get(other, ABSENT)
+            if want is not None and known not in (want, ABSENT):
+                place = getattr(cell.paths, other)
+                held = f"{place} holds" if artifacts.is_artifact(place) else "the rest of the cell"
+                return f"{_place(cell, role)} was made from another {name} than {held} ({_AGAIN.get(role, 'make it again')})"
+        for name, found, own in (
+            ("language", scores.get("language"), cell.language),
+            ("seed", manifest["settings"].get("seed") if role in STAGES else None, cell.seed),
+            ("method", manifest["settings"].get("method") if role in STAGES else None, cell.chain),
+        ):
+            if found is not None and own is not None and found != own:
+                return f"{_place(cell, role)} belongs to another cell: its {name} is {found}, not {own}"
+    return None
+
+
+_AGAIN = {"score_init": "score it again", "score_trained": "score it again", "speed": "measure it again", "evaluation": "evaluate it again"}
+
+
+def of_stage(stage: Stage) -> tuple[str, ...]:
+    """The artifacts that a score stands on, itself first: what `stale` is asked for."""
+    return ("score_init", "init") if stage == "init" else ("score_trained", "trained", "init")
+
+
+def _place(cell: RunCell, role: str) -> Path:
+    folder: Path = getattr(cell.paths, role)
+    return folder
+
+
+def _records(cell: RunCell, role: str) -> Path | None:
+    """Where the manifest of an artifact lies: of a model that is not here, beside its scores."""
+    folder: Path | None = getattr(cell.paths, role)
+    if role in STAGES and folder is not None and not artifacts.is_artifact(folder):
+        return cell.records("init" if role == "init" else "trained")
+    return folder
 
 
 def _inputs(folder: Path) -> dict[str, str]:

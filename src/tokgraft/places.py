@@ -177,7 +177,7 @@ def listing(matrix: Matrix) -> dict[str, Any]:
     wanted = {"evaluation": matrix.experiment.tokenizer_evaluation is not None, "speed": matrix.experiment.speed}
     for cell in matrix.cells:
         paths = {role: folder for role, folder in places.cell(cell).items() if wanted.get(role, True)}
-        cells.append({**cell.__dict__, "paths": paths, "reason": None})
+        cells.append({**cell.__dict__, "chain": matrix.method(cell.method)[0], "paths": paths, "reason": None})
     return {
         "experiment": matrix.experiment.name,
         "description": matrix.experiment.description,

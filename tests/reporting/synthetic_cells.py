@@ -171,7 +171,8 @@ def _cell(root: Path, model: str, language: str, tokenizer: str, method: str, re
     }  # fmt: skip
     if tokenizer != "original":
         paths["speed"] = layout.speed(model, language, tokenizer)
-        write_speed(root / paths["speed"], tokenizer, SPEED.get(tokenizer))
+        made_from = {"base": layout.base(model), "tokenizer": paths["tokenizer"], "corpus": paths["corpus"]}
+        write_speed(root / paths["speed"], tokenizer, SPEED.get(tokenizer), {role: root / folder for role, folder in made_from.items()})
     if recipe != layout.INIT:
         paths |= {"trained": layout.adapted(*place, recipe), "score_trained": layout.scores(*place, recipe)}
     return {
@@ -186,7 +187,7 @@ def _cell(root: Path, model: str, language: str, tokenizer: str, method: str, re
     }
 
 
-def write_speed(folder: Path, tokenizer: str, reason: str | None = None) -> None:
+def write_speed(folder: Path, tokenizer: str, reason: str | None = None, inputs: dict[str, Path] | None = None) -> None:
     """A speed artifact of 5 repeats at 40 tokens/s before and after; with a reason: one that found the machine busy."""
     alone = {"alone": reason is None, "reason": reason or "", "limit": 0.1, "tries": 1 if reason is None else 0}
     repeats = []
@@ -196,7 +197,7 @@ def write_speed(folder: Path, tokenizer: str, reason: str | None = None) -> None
         runs = {side: {"bytes": 100, "tokens": tokens[side], "seconds": seconds[side]} for side in seconds}
         repeats.append({side: {"reading": one, "generation": one} for side, one in runs.items()})
     content = {"alone": alone, "device": "cpu", "cores": 2, "threads": 2, "passages": 1, "repeats": [] if reason else repeats}
-    _write(folder, "speed", {"passages.jsonl": "{}\n"}, None, {"speed.json": json.dumps(content)})
+    _write(folder, "speed", {"passages.jsonl": "{}\n"}, inputs, {"speed.json": json.dumps(content)})
 
 
 def _write(folder: Path, kind: str, files: dict[str, str], inputs: dict | None = None, volatile: dict[str, str] | None = None) -> None:

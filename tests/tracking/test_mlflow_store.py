@@ -504,6 +504,48 @@ def test_a_store_that_is_a_folder_is_said_before_anything_is_locked(project):
     assert not Path("mlflow.db.lock").exists()
 
 
+@pytest.mark.parametrize("kind", ["model", "scores", "speed"])
+def test_what_is_not_the_cells_own_is_not_published(store, kind, capsys):
+    """A model made again since it was scored; the scores of another cell; a speed of a tokenizer made again since."""
+    from synthetic_cells import write_speed
+
+    _, runs = store
+    place = ("pocket", "deu_Latn", "bpe8k", "mean", 0)
+    if kind == "model":
+        with artifacts.create(Path(layout.adapted(*place, "pocket-demo")), "model", {"seed": 0}) as folder:
+            (folder / "model.safetensors").write_text("other")
+    elif kind == "scores":
+        shutil.rmtree(layout.scores(*place, "pocket-demo"))
+        shutil.copytree(layout.scores(*place[:3], "random", 0, "pocket-demo"), layout.scores(*place, "pocket-demo"))
+    else:
+        other = Path(layout.tokenizer("pocket", "deu_Latn", "original"))
+        write_speed(Path(layout.speed(*place[:3])), "bpe8k", None, {"tokenizer": other})
+    with pytest.raises(ArtifactError, match=rf"nothing is published: {MEAN if kind != 'speed' else 'pocket'}.* was made from another"):
+        publish(load_cells(CELLS))
+    assert runs(None) == []
+    assert main(["publish", "--cells", str(CELLS)]) == 2
+    assert "nothing is published" in capsys.readouterr().err
+
+
+def test_a_cell_whose_speed_alone_was_measured_again_is_published_again(store):
+    _, runs = store
+    publish(load_cells(CELLS))
+    folder = Path(layout.speed("pocket", "deu_Latn", "bpe8k"))
+    manifest, told = artifacts.read(folder), json.loads((folder / "speed.json").read_text())
+    for repeat in told["repeats"]:
+        repeat["after"]["generation"]["seconds"] /= 2
+    with artifacts.create(folder, "speed", manifest["settings"]) as temporary:
+        shutil.copyfile(folder / "passages.jsonl", temporary / "passages.jsonl")
+        (temporary / "speed.json").write_text(json.dumps(told))
+    # The manifest does not change when a real one is measured again: put the same one back.
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    (folder / "run.json").unlink()
+    done = publish(load_cells(CELLS))
+    assert len(done.created) == 2 and len(done.unchanged) == 1, "the original has no speed"
+    name = next(run for run in runs() if run.data.tags["pipeline.key"] == MEAN).data.metrics
+    assert name["speed/generation/factor/mean"] == pytest.approx(2 * 52 / 31, rel=0.02)
+
+
 def test_an_altered_artifact_is_not_published(store):
     """Whatever a run shows was hashed: scores, totals, curves, settings."""
     _, runs = store

@@ -41,12 +41,14 @@ def build_report(cells: CellList, out: Path) -> None:
     ]  # fmt: skip
     seconds = [table for table in (measured.table(evidence), speeds.table(evidence)) if table.rows or table.name == "measured"]
     settings = {"experiment": cells.experiment, "description": cells.description, "cells": _asked(cells)}
+    cells = evidence.cells
     inputs = {f"scores/{one.cell.key}/{one.stage}": one.score.folder for one in evidence.outcomes if one.score is not None}
     inputs |= {f"tokenizers/{cell.model}/{cell.language}/{cell.tokenizer}": cell.paths.tokenizer for cell in cells.cells
                if artifacts.is_artifact(cell.paths.tokenizer)}  # fmt: skip
     inputs |= {
-        f"speed/{one.key}": one.paths.speed for one in cells.cells if one.paths.speed is not None and artifacts.is_artifact(one.paths.speed)
-    }
+        f"{role}/{one.key}": folder for one in cells.cells for role, folder in (("speed", one.paths.speed), ("evaluations", one.paths.evaluation))
+        if folder is not None and artifacts.is_artifact(folder)
+    }  # fmt: skip
     with artifacts.create(out, "tables", settings, inputs, libraries=("matplotlib", "numpy")) as folder:
         for table in (*made, *seconds):
             table.write(folder)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, TypeVar
 
 from tokgraft import artifacts
 from tokgraft.cells import (
@@ -18,10 +19,12 @@ from tokgraft.cells import (
     bits_task,
     flatten,
     missing,
+    of_stage,
     read_facts,
     read_json,
     read_jsonl,
     read_score,
+    stale,
     walk,
 )
 from tokgraft.config.layout import CONTROL
@@ -74,6 +77,14 @@ class Group:
     def tokenizer(self) -> str:
         """Slug of the tokenizer recipe."""
         return self.cells[0].tokenizer
+
+    def scored(self, stage: Stage) -> list[RunCell]:
+        """The seeds that have a score."""
+        return [outcome.cell for outcome in self.outcomes.get(stage, ()) if outcome.score is not None]
+
+    def example(self, stage: Stage) -> RunCell:
+        """The first seed that has a score; without any, the first."""
+        return [*self.scored(stage), self.cells[0]][0]
 
     def scores(self, stage: Stage) -> list[Score]:
         """Scores of the seeds that have one."""
@@ -142,8 +153,9 @@ class Evidence:
 def gather(cells: CellList) -> Evidence:
     """Read the scores of every cell.
 
-    A cell whose scores are not there is kept with the reason, so that a partly pulled tree still gives an honest table.
+    A cell whose scores are not there, or not its own, is kept with the reason, so that a partly pulled tree still gives an honest table.
     """
+    cells = cells.model_copy(update={"cells": [_judged(cell) for cell in cells.cells]})
     outcomes = [_outcome(cell, stage) for cell, stage in walk(cells)]
     by_group: dict[tuple[str, ...], list[RunCell]] = {}
     for cell in cells.cells:
@@ -156,12 +168,21 @@ def gather(cells: CellList) -> Evidence:
     return Evidence(cells, outcomes, groups)
 
 
+def _judged(cell: RunCell) -> RunCell:
+    """The cell, and which of its scores are not those of its model."""
+    if cell.reason is not None:
+        return cell
+    return cell.model_copy(update={"unfit": {stage: problem for stage in cell.stages if (problem := stale(cell, *of_stage(stage)))}})
+
+
 def _outcome(cell: RunCell, stage: Stage) -> Outcome:
     if cell.reason is not None:
         return Outcome(cell, stage, None, f"skipped: {cell.reason}")
     folder = cell.score_folder(stage)
     if problem := missing(folder):
         return Outcome(cell, stage, None, f"not scored: {problem}")
+    if stage in cell.unfit:
+        return Outcome(cell, stage, None, f"not scored: {cell.unfit[stage]}")
     return Outcome(cell, stage, read_score(folder))
 
 
@@ -183,12 +204,8 @@ def training_cost(cell: RunCell) -> Cost:
     """
     if cell.final != "trained":
         return Cost()
-    folder = cell.records("trained")
-    if not artifacts.is_artifact(folder):
-        return Cost()
-    totals = _json(folder / "training.json")
-    curve = read_jsonl(folder / "metrics.jsonl")
-    last = curve[-1] if curve else {}
+    totals, steps = _json(_record(cell, "trained", "training.json")), curve(cell)
+    last = steps[-1] if steps else {}
 
     def number(*names: str) -> float | None:
         for source in (totals, last):
@@ -199,7 +216,7 @@ def training_cost(cell: RunCell) -> Cost:
 
     seconds = number("seconds", "wall_seconds")
     if seconds is None:
-        wall = _json(folder / artifacts.RUN).get("wall_seconds")
+        wall = _json(_record(cell, "trained", artifacts.RUN)).get("wall_seconds")
         seconds = float(wall) if isinstance(wall, int | float) else None
     return Cost(number("bytes"), number("tokens"), number("steps", "step"), number("flops", "FLOPs"), seconds)
 
@@ -224,7 +241,7 @@ class TransplantCost:
 
 def transplant_cost(cell: RunCell) -> TransplantCost:
     """What a cell's transplant took, by the `timing.json` that lies beside the model or its scores."""
-    timing = _json(cell.records("init") / "timing.json")
+    timing = _json(_record(cell, "init", "timing.json"))
     if not timing:
         return TransplantCost()
     return TransplantCost(
@@ -236,6 +253,19 @@ def transplant_cost(cell: RunCell) -> TransplantCost:
     )
 
 
+C = TypeVar("C", Cost, TransplantCost)
+
+
+def average(costs: Sequence[C]) -> C:
+    """Each figure averaged over those that hold it; None where none does.
+
+    Args:
+        costs: One for each seed, at least one.
+    """
+    known = {each.name: [value for cost in costs if (value := getattr(cost, each.name)) is not None] for each in fields(costs[0])}
+    return type(costs[0])(**{name: fmean(values) if values else None for name, values in known.items()})
+
+
 def _sum(seconds: dict[str, float | None]) -> float | None:
     known = [value for value in seconds.values() if value is not None]
     return float(sum(known)) if len(known) == len(seconds) else None
@@ -243,22 +273,25 @@ def _sum(seconds: dict[str, float | None]) -> float | None:
 
 def curve(cell: RunCell) -> list[dict[str, Any]]:
     """Learning curve of a cell: the records of its metrics.jsonl, empty before training."""
-    return read_jsonl(cell.records("trained") / "metrics.jsonl") if cell.final == "trained" else []
+    path = _record(cell, "trained", "metrics.jsonl") if cell.final == "trained" else None
+    return read_jsonl(path) if path else []
 
 
 def tokenizer_facts(cell: RunCell) -> dict[str, Any]:
-    """Flat metrics of a cell's tokenizer (nested keys joined by `/`); empty when the artifact is not here."""
+    """Flat metrics of a cell's tokenizer (nested keys joined by `/`); empty when the artifact is not here, or was made from other text."""
+    if stale(cell, "tokenizer"):
+        return {}
     return flatten(read_facts(cell.paths.tokenizer, "metrics.json", "tokenizer"))
 
 
 def transplant_facts(cell: RunCell) -> dict[str, Any]:
     """Flat statistics of a cell's transplant."""
-    return flatten(_json(cell.records("init") / "transplant.json"))
+    return flatten(_json(_record(cell, "init", "transplant.json")))
 
 
 def most_predicted(cell: RunCell) -> list[dict[str, Any]]:
     """The tokens that the untrained transplant predicts most: `token`, `share`, `frequency`, `suspect`; [] where that was not looked at."""
-    return list(_json(cell.records("init") / "transplant.json").get("most_predicted", []))
+    return list(_json(_record(cell, "init", "transplant.json")).get("most_predicted", []))
 
 
 def corpus_facts(folder: Path) -> dict[str, Any]:
@@ -266,6 +299,12 @@ def corpus_facts(folder: Path) -> dict[str, Any]:
     return flatten(read_facts(folder, "card.json", "corpus"))
 
 
-def _json(path: Path) -> dict[str, Any]:
-    data = read_json(path) if path.is_file() else {}
+def _record(cell: RunCell, stage: Stage, name: str) -> Path | None:
+    """A file of what the scores of a stage say of their model; None when they are not there, or not those of the cell."""
+    path = cell.records(stage) / name
+    return path if stage not in cell.unfit and path.is_file() else None
+
+
+def _json(path: Path | None) -> dict[str, Any]:
+    data = read_json(path) if path else {}
     return data if isinstance(data, dict) else {}

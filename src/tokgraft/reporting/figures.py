@@ -279,7 +279,7 @@ def _accuracies(ax: Any, row: Summary, task: str, y: float, style: tuple[str, st
 
 def sources(on: Canvas, place: PlaceSummary) -> str:
     """Where the rows of each method come from, in shares of the new vocabulary."""
-    known = [(row, found) for row in place.rows[::-1] if not row.is_control and (found := origins.origins(row.group.cells[0]))]
+    known = [(row, found) for row in place.rows[::-1] if not row.is_control and (found := origins.of_group(row.group))]
     if not known:
         return ""
     names = [wrapped(row.label) for row, _ in known]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tokgraft.cells import RunCell
-from tokgraft.reporting.evidence import transplant_facts
+from tokgraft.reporting.evidence import Group, transplant_facts
 
 if TYPE_CHECKING:
     from tokgraft.reporting.summary import Summary  # which reads tables, and these read shares from here
@@ -53,9 +53,14 @@ def origins(cell: RunCell) -> Origins | None:
     return Origins(counts) if sum(counts.values()) else None
 
 
+def of_group(group: Group) -> Origins | None:
+    """What the transplant of the first seed that has one recorded: the shares follow from the two vocabularies."""
+    return next((found for cell in group.cells if (found := origins(cell))), None)
+
+
 def words(rows: Sequence[Summary]) -> list[str]:
     """What the shares say about the differences between the transplants of a model and language."""
-    known = [(row, found) for row in rows if not row.is_control and (found := origins(row.group.cells[0]))]
+    known = [(row, found) for row in rows if not row.is_control and (found := of_group(row.group))]
     said = []
     for tokenizer in dict.fromkeys(row.group.tokenizer for row, _ in known):
         copying = [(row, found) for row, found in known if row.group.tokenizer == tokenizer and found.share(*COPIED) > 0.05]

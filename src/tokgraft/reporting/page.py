@@ -11,7 +11,7 @@ from tokgraft import artifacts
 from tokgraft.cells import RunCell, Stage, command, identities, identity, versions
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting import figures, origins, predictors, ranking, speeds
-from tokgraft.reporting.evidence import Cost, Evidence, tokenizer_facts, training_cost, transplant_cost
+from tokgraft.reporting.evidence import Evidence, tokenizer_facts
 from tokgraft.reporting.figures import Canvas, quantity
 from tokgraft.reporting.findings import headline, limits, place_findings
 from tokgraft.reporting.shown import Column, Shown, absent, accuracy, amount, bits, difference, number, of_model, of_scores, versus
@@ -177,8 +177,7 @@ def _ranking(evidence: Evidence, one: ranking.Ranking, on: Canvas) -> dict[str, 
 
 
 def _ranked(entry: ranking.Entry) -> list[Shown]:
-    cost = transplant_cost(entry.group.cells[0])
-    training = training_cost(entry.group.cells[0]) if entry.stage == "trained" else Cost(flops=0.0, seconds=0.0)
+    cost, training = entry.transplant, entry.training
     seconds, flops = _total(cost.seconds, training.seconds), _total(cost.flops, training.flops)
     found, origin = entry.bits, of_scores(entry.group, entry.stage)
     return [
@@ -254,7 +253,7 @@ def _cost_columns(place: PlaceSummary) -> list[Column]:
 
 
 def _share(row: Summary, name: str) -> Shown:
-    found = origins.origins(row.group.cells[0])
+    found = origins.of_group(row.group)
     if found is None:
         return absent("no record of the transplant")
     kinds = ", ".join(f"{kind} {found.share(kind):.0%}" for kind in found.made) if name == "made" else ""

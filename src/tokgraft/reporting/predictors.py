@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokgraft.cells import flatten, read_json
+from tokgraft.cells import flatten, read_facts, stale
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting.figures import WIDTH, Canvas
 from tokgraft.reporting.ranking import Entry, Ranking
@@ -110,14 +110,18 @@ def settings(ranked: Iterable[Ranking]) -> list[Setting]:
 
 
 def _evaluated(entry: Entry) -> tuple[str, dict[str, float]]:
-    folder = entry.group.cells[0].paths.evaluation
-    path = folder / "evaluation.json" if folder is not None else None
-    return entry.group.tokenizer, metrics_of(path) if path is not None and path.is_file() else {}
+    cell = entry.group.cells[0]
+    folder = cell.paths.evaluation
+    return entry.group.tokenizer, metrics_of(folder) if folder is not None and not stale(cell, "evaluation") else {}
 
 
-def metrics_of(path: Path) -> dict[str, float]:
-    """The metrics that an evaluation holds."""
-    facts = flatten(read_json(path))
+def metrics_of(folder: Path) -> dict[str, float]:
+    """The metrics that an evaluation holds; none when it is not here.
+
+    Raises:
+        ArtifactError: It was altered.
+    """
+    facts = flatten(read_facts(folder, "evaluation.json", "evaluation"))
     found = {name: float(facts[place]) for name, place in METRICS.items() if isinstance(facts.get(place), int | float)}
     if "tokens per byte" in found:
         found[FLAT] = math.log2(found["vocabulary size"]) * found["tokens per byte"]

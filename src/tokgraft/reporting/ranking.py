@@ -9,7 +9,7 @@ from typing import Any
 from tokgraft.cells import Stage
 from tokgraft.config.layout import CONTROL, INIT
 from tokgraft.reporting.compare import claim_of, compare, interval
-from tokgraft.reporting.evidence import Evidence, Group, training_cost, transplant_cost
+from tokgraft.reporting.evidence import Cost, Evidence, Group, TransplantCost, average, training_cost, transplant_cost
 from tokgraft.reporting.figures import WIDTH, Canvas
 from tokgraft.reporting.style import INK, PAPER, axes, bits_axis, legend, look, mark, save, stroke, wrapped
 from tokgraft.reporting.summary import bits_tasks, measured_by
@@ -37,6 +37,18 @@ class Entry:
     bits: Interval
     behind: Difference | None = None
     original: Difference | None = None
+
+    @property
+    def transplant(self) -> TransplantCost:
+        """What the transplant took, averaged over the seeds that were scored."""
+        return average([transplant_cost(cell) for cell in self.group.scored(self.stage)])
+
+    @property
+    def training(self) -> Cost:
+        """What the training took, in the same way; nothing before it."""
+        if self.stage == "init":
+            return Cost(flops=0.0, seconds=0.0)
+        return average([training_cost(cell) for cell in self.group.scored(self.stage)])
 
     @property
     def initialiser(self) -> str:
@@ -156,8 +168,7 @@ def _row(ranking: Ranking, place: int, entry: Entry) -> dict[str, Value | str]:
             label = name if part == "mean" else f"{name}_{part}"
             row[label] = Value(getattr(difference, part) if difference else None, reason, sources)
         row[f"{name}_claim"] = claim_of(difference) if difference else f"n/a: {reason}"
-    cost, training = transplant_cost(cell), training_cost(cell) if entry.stage == "trained" else None
-    numbers = {"transplant_flops": cost.flops, "training_flops": training.flops if training else 0.0}
+    numbers = {"transplant_flops": entry.transplant.flops, "training_flops": entry.training.flops}
     return row | {name: Value(number, "not recorded", sources) for name, number in numbers.items()}
 
 

@@ -57,7 +57,7 @@ def of_scores(group: Group | None, stage: Stage) -> str:
 
 def of_model(row: Summary, stage: Stage) -> str:
     """The model whose records a number comes from."""
-    cell = row.group.cells[0]
+    cell = row.group.example(stage)
     return f"{cell.model_folder(stage)} · manifest {identity(cell.records(stage))[:12]}"
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 from tokgraft.cells import STAGES, CellSpeed, Stage, cell_speed
 from tokgraft.config.layout import CONTROL
 from tokgraft.reporting.compare import Comparison, interval
-from tokgraft.reporting.evidence import Cost, Evidence, Group, training_cost
+from tokgraft.reporting.evidence import Cost, Evidence, Group, average, training_cost
 from tokgraft.reporting.words import counted
 from tokgraft.scoring.statistics import Interval
 
@@ -228,13 +227,7 @@ def _facts(group: Group, task: str) -> dict[str, float]:
 
 
 def _cost(group: Group) -> Cost:
-    costs = [training_cost(cell) for cell in group.cells if cell.reason is None]
-
-    def mean(name: str) -> float | None:
-        known = [value for cost in costs if (value := getattr(cost, name)) is not None]
-        return fmean(known) if known else None
-
-    return Cost(mean("bytes"), mean("tokens"), mean("steps"), mean("flops"), mean("seconds"))
+    return average([training_cost(cell) for cell in group.cells if cell.reason is None] or [Cost()])
 
 
 def _tasks(groups: list[Group]) -> list[Task]:

@@ -11,7 +11,8 @@ from tokgraft.reporting.evidence import Evidence, Group, most_predicted
 def suspects(evidence: Evidence) -> list[str]:
     """One sentence for each model that has such a row, the share and the frequency in it."""
     groups = {(group.cells[0].paths.init): group for group in reversed(evidence.groups)}  # recipes share what they start from
-    found = [(group, [one for one in most_predicted(group.cells[0]) if one.get("suspect")]) for group in reversed(groups.values())]
+    looked = [(group, next((seen for cell in group.cells if (seen := most_predicted(cell))), [])) for group in reversed(groups.values())]
+    found = [(group, [one for one in tokens if one.get("suspect")]) for group, tokens in looked]
     return [_sentence(evidence, group, tokens) for group, tokens in found if tokens]
 
 

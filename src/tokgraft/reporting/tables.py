@@ -265,7 +265,7 @@ def tokenizers(evidence: Evidence) -> Table:
     """One row per tokenizer: the metrics of its artifact, and the tokens per byte measured while scoring."""
     table = Table("tokenizers", ("model", "language", "tokenizer"))
     seen: dict[tuple[str, str, str], Outcome] = {}
-    for outcome in evidence.outcomes:
+    for outcome in sorted(evidence.outcomes, key=lambda one: one.score is None):  # one with a score, where there is any
         seen.setdefault((outcome.cell.model, outcome.cell.language, outcome.cell.tokenizer), outcome)
     for (model, language, recipe), outcome in sorted(seen.items()):
         sources = (outcome.score.folder,) if outcome.score else ()

@@ -36,8 +36,8 @@ class Verdict:
 
     @property
     def folder(self) -> str:
-        """Folder of the offered model, of its first seed."""
-        return str(self.row.group.cells[0].model_folder(self.stage)) if self.row else ""
+        """Folder of the offered model, of its first seed that was scored."""
+        return str(self.row.group.example(self.stage).model_folder(self.stage)) if self.row else ""
 
 
 def verdict(evidence: Evidence, place: PlaceSummary) -> Verdict:

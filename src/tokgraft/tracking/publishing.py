@@ -16,12 +16,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from tokgraft.cells import CellList, RunCell
+from tokgraft.errors import ArtifactError
 from tokgraft.logs import Heartbeat, log
 from tokgraft.masking import masked
 from tokgraft.tracking import links, register
 from tokgraft.tracking.lock import alone
 from tokgraft.tracking.mlflow_store import LIVE, PENDING, Run, Store, connect, default_uri, file_of, named_errors
-from tokgraft.tracking.record import fingerprint, headline, read_scores, record, why_not
+from tokgraft.tracking.record import fingerprint, headline, read_scores, record, strange, why_not
 from tokgraft.tracking.views import View, equal
 
 PATIENCE = 20.0  # seconds in which another publisher must finish something, before its work is taken over
@@ -90,9 +91,11 @@ def publish(cells: CellList, uri: str | None = None, which: register.Which | Non
         which: Models to put into the registry; None: none.
 
     Raises:
+        ArtifactError: Scores, a speed, ... of a cell are not its own, or were made from what has been made again since. Nothing is written.
         TrackingError: The store cannot be reached or written. Nothing is lost: the artifacts hold everything.
         LockError: Another publisher holds a SQLite store for too long.
     """
+    _refuse_strange(cells)
     uri = uri or default_uri()
     file = file_of(uri)
     with alone(file.with_name(f"{file.name}.lock")) if file else nullcontext(), named_errors(uri):
@@ -113,6 +116,16 @@ def publish(cells: CellList, uri: str | None = None, which: register.Which | Non
             one.table,
         )
     return done
+
+
+def _refuse_strange(cells: CellList) -> None:
+    """Raise where what would be shown of a cell is not of this cell, or no longer."""
+    found = [f"{cell.key}: {problem}" for cell in cells.cells if why_not(cell) is None and (problem := strange(cell))]
+    if found:
+        more = f" (and {len(found) - 1} more cells)" if len(found) > 1 else ""
+        raise ArtifactError(
+            f"nothing is published: {found[0]}{more}", "run the workflow, or the named stage; `tokgraft report --check` names all"
+        )
 
 
 def _describe(store: Store, cells: CellList, live: dict[str, Run], done: Published, home: str) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tokgraft import artifacts
-from tokgraft.artifacts import canonical_json
+from tokgraft.artifacts import canonical_json, file_sha256
 from tokgraft.cells import (
+    ABSENT,
     CellList,
     RunCell,
     Score,
@@ -22,10 +23,13 @@ from tokgraft.cells import (
     flatten,
     identities,
     missing,
+    of_stage,
     read_facts,
     read_jsonl,
     read_score,
+    stale,
 )
+from tokgraft.scoring.speed import FILE
 from tokgraft.tracking.views import PARAMETERS
 
 FORM = 5  # raised when records of the same artifacts change, so that they are published again
@@ -108,8 +112,22 @@ def why_not(cell: RunCell) -> str | None:
 
 
 def fingerprint(cell: RunCell) -> str:
-    """Hash of the manifests of a cell's artifacts; the same whether they are all here or only the scores."""
-    return hashlib.sha256(canonical_json({"form": FORM, **identities(cell)}).encode()).hexdigest()
+    """Hash of the manifests of a cell's artifacts; the same whether they are all here or only the scores.
+
+    A speed that is measured again leaves its manifest as it was, so what was measured counts as well.
+    """
+    measured = cell.paths.speed / FILE if cell.paths.speed is not None else None
+    content = {
+        "form": FORM,
+        **identities(cell),
+        "measured": file_sha256(measured) if measured is not None and measured.is_file() else ABSENT,
+    }
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def strange(cell: RunCell) -> str | None:
+    """Which artifact of a cell is not its own, or no longer; None when all are."""
+    return stale(cell, *of_stage(cell.final), *of_stage("init"), *_roles(cell, ("tokenizer", "evaluation", "speed")))
 
 
 def record(cells: CellList, cell: RunCell) -> Record:
