@@ -147,8 +147,8 @@ def is_masked(model: PreTrainedModel) -> bool:
 
 
 def vocabulary_sizes(model: PreTrainedModel) -> list[int]:
-    """The number of rows, and every number in the config that a key calls the size of a vocabulary."""
-    told = {number for name, found in numbers(model.config.to_dict()) if SIZE in name for number in found}
+    """The number of rows, and every number in the text's config that a key calls the size of a vocabulary."""
+    told = {number for name, found in numbers(model.config.get_text_config().to_dict()) if name.startswith(SIZE) for number in found}
     return sorted({model.get_input_embeddings().weight.shape[0], *told})
 
 

@@ -26,7 +26,7 @@ CHATS: tuple[tuple[list[dict[str, Any]], list[dict[str, Any]] | None], ...] = (
     ([HI], [TOOL]),
     ([HI, CALL, {"role": "tool", "name": "add", "content": "2"}], [TOOL]),
 )
-SIZE = "vocab"  # what a key of a config has in its name, when it is the size of a vocabulary
+SIZE = "vocab_size"  # how a key of a config begins when it is the size of the text's vocabulary, or of a part of it
 
 
 class Failure(Exception):
@@ -77,10 +77,11 @@ def _tokenizer(expected: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     for special, texts in ((True, expected["texts"]), (False, [*expected["texts"], *chats])):
         for text, ids in zip(texts, loaded(texts, add_special_tokens=special)["input_ids"] if texts else []):
             if ids != (right := plain.encode(text, add_special_tokens=special).ids):
+                place = next((place for place, pair in enumerate(zip(ids, right)) if pair[0] != pair[1]), min(len(ids), len(right)))
                 raise Failure(
                     "tokenizer",
-                    f"AutoTokenizer makes a {type(loaded).__name__} of the new tokenizer, which encodes {text[:60]!r} as {ids[:8]} and not as "
-                    f"tokenizer.json says, {right[:8]}",
+                    f"AutoTokenizer makes a {type(loaded).__name__} of the new tokenizer, which encodes {text[:60]!r} otherwise than tokenizer.json "
+                    f"says: from token {place} on {ids[place : place + 4]}, and not {right[place : place + 4]}",
                     "transformers rebuilds this tokenizer from its class: please report which model and tokenizer it was",
                 )
     spelled = {
@@ -158,7 +159,7 @@ def _token_ids(model: Any, expected: dict[str, Any]) -> None:
 def _sizes(model: Any, old: set[int]) -> None:
     """No parameter may have the size of the old vocabulary, unless that is also another size of the model."""
     sizes = dict(numbers(model.config.to_dict()))
-    other = {number for name, numbers in sizes.items() if SIZE not in name for number in numbers}
+    other = {number for name, numbers in sizes.items() if not name.startswith(SIZE) for number in numbers}
     new = model.get_input_embeddings().weight.shape[0]
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if left := set(tensor.shape) & old - other - {new}:
