@@ -5,9 +5,22 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := 0.9.9
 TORCH  ?= cpu
-CONFIG ?=
+# What is given as `make target NAME=value`. Set here to nothing, so that the environment, which may have a LANGUAGE or a MODEL, chooses nothing.
+CONFIG :=
+STAGE :=
+LANGUAGE :=
+METHOD :=
+MODEL :=
+ONLY :=
+NEEDED :=
+TARGET :=
+EXPERIMENT :=
+REMOTE :=
+URL :=
+ENDPOINT :=
+PORT :=
 # Extra flags for snakemake, e.g. ARGS="--cores 8 --dry-run".
-ARGS   ?=
+ARGS :=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := true
@@ -105,10 +118,10 @@ parity: $(VENV)-parity/.ready  ## Methods beside the reference packages, which g
 
 # Inputs of the real case are those of `make demo`; what is missing is made. An interrupted measurement goes on where it was.
 BENCH := results/bench
-MODEL := results/models/smollm2-135m/base
+BENCH_MODEL := results/models/smollm2-135m/base
 bench: $(VENV)-parity/.ready  ## Speed of every method beside the reference packages, memory from 16k to 128k tokens (hours; docs/benchmarks.md)
-	snakemake $(MODEL)/manifest.json results/corpora/deu_Latn/manifest.json results/corpora/eng_Latn/manifest.json $(FLAGS)
-	$(VENV)-parity/bin/python -m tests.bench.speed --base $(MODEL) --corpus results/corpora/deu_Latn --english results/corpora/eng_Latn \
+	snakemake $(BENCH_MODEL)/manifest.json results/corpora/deu_Latn/manifest.json results/corpora/eng_Latn/manifest.json $(FLAGS)
+	$(VENV)-parity/bin/python -m tests.bench.speed --base $(BENCH_MODEL) --corpus results/corpora/deu_Latn --english results/corpora/eng_Latn \
 	  --folder $(BENCH)/german --out $(BENCH)/speed.json
 	$(BIN)/python -m tests.bench.memory --out $(BENCH)/memory.json
 	$(BIN)/python -m tests.bench.tables --folder $(BENCH)

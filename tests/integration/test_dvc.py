@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(1800)
 # Every job of the smoke experiment.
 ALL = Counter(
     corpus_build=2, tokenizer_train=3, model_create=1, model_pretrain=1, resource_build=1, transplant_apply=4, train_continue=4,
-    score_model=8, report_cells=1, report_build=1, report_check=1, publish_mlflow=1,
+    score_model=8, speed_measure=1, report_cells=1, report_build=1, report_check=1, publish_mlflow=1,
 )  # fmt: skip
 # The MLflow store belongs to a folder, so a clone always has to fill its own.
 PUBLISH = Counter(publish_mlflow=1)

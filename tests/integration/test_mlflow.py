@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import SMOKE, Checkout, copy_run
+from tokgraft.config import layout
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reporting"))
 
@@ -168,7 +169,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def cells(root: Path, experiment: str, keep: slice = slice(None)) -> Path:
     """A cell list of its own name."""
-    listing = json.loads((root / "results/experiments/smoke/cells.json").read_text())
+    listing = json.loads((root / layout.cells("demo")).read_text())
     path = root / f"results/{experiment}.json"
     path.write_text(json.dumps({**listing, "experiment": experiment, "cells": listing["cells"][keep]}))
     return path
@@ -209,8 +210,6 @@ def test_four_publishers_of_200_cells_lose_and_double_nothing(server: Server, ma
 
 def test_publishing_again_adds_none_and_changed_cells_supersede(server: Server, many: Path) -> None:
     from synthetic_cells import write_scores
-
-    from tokgraft.config import layout
 
     listing = cells(many, "many")
     before = {run.info.run_id for run in server.runs("many")}
@@ -327,7 +326,7 @@ def test_a_run_whose_server_is_down_finishes_all_else_and_the_next_one_publishes
 ) -> None:
     run = copy_run(finished, tmp_path / "run")
     for path in ("published.json", "checked.txt"):
-        (run.root / "results" / path).unlink()
+        (run.root / "results/experiments/smoke" / path).unlink()
     shutil.rmtree(run.root / "results/experiments/smoke/tables")
     server.kill()
     where = {"MLFLOW_TRACKING_URI": server.uri}

@@ -25,10 +25,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(5400)]
 
 # The profile as it is, but looking for finished jobs more often: every job here lasts seconds.
 SLURM = ("--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "3", "--slurm-keep-successful-logs")
+GPU_RULES = {"model_pretrain", "train_continue", "score_model", "speed_measure"}
 # Four threads on two cores, as the profile has it, would be slower than one.
-THREADS = ("--set-threads", *(f"{rule}=1" for rule in ("model_pretrain", "train_continue", "score_model")))
+THREADS = ("--set-threads", *(f"{rule}=1" for rule in sorted(GPU_RULES)))
 PRETRAINING = f"logs/model_pretrain/{places('config/experiments/smoke.yaml').model('pocket-smoke')}.log"
-GPU_RULES = {"model_pretrain", "train_continue", "score_model"}
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_gpu_jobs_run_one_at_a_time_where_the_gpu_is(ran: Checkout, cluster: Clu
     jobs = [job for job in cluster.finished() if rules.get(job.id)]
     gpu = [job for job in jobs if rules[job.id] in GPU_RULES]
     assert {job.partition for job in gpu} == {"gpu"} and {job.nodes for job in gpu} == {"n1"}
-    assert Counter(rules[job.id] for job in gpu) == {"model_pretrain": 2, "train_continue": 4, "score_model": 8}
+    assert Counter(rules[job.id] for job in gpu) == {"model_pretrain": 2, "train_continue": 4, "score_model": 8, "speed_measure": 1}
     gpu.sort(key=lambda job: (job.start, job.end))
     assert all(first.end <= second.start for first, second in pairwise(gpu))
     others = [job for job in jobs if rules[job.id] not in GPU_RULES]

@@ -72,6 +72,21 @@ def test_make_names_the_results_of_the_experiment_that_ran(target: str) -> None:
     assert "list results --settings config/experiments/smoke.yaml" in last and "experiments/demo" not in done.stdout
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize(("target", "command"), [("pull", "tokgraft pull --run"), ("push", "tokgraft push"), ("run", "snakemake")])
+def test_make_chooses_nothing_that_was_not_typed(target: str, command: str) -> None:
+    """Neither by a variable of the Makefile's own nor by one of the environment: Debian sets LANGUAGE."""
+    names = ("CONFIG", "ARGS", "STAGE", "LANGUAGE", "METHOD", "MODEL", "ONLY", "NEEDED", "TARGET", "EXPERIMENT", "REMOTE")
+    words = ["make", "-n", "-o", ".venv/.ready", target]
+    for environment in ({}, dict.fromkeys(names, "unwanted")):
+        done = subprocess.run(words, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
+        assert command in [" ".join(line.split()) for line in done.stdout.replace("\\\n", " ").splitlines()]
+    typed = [*words, "LANGUAGE=deu_Latn", "CONFIG=mine.yaml", "REMOTE=store"]
+    shown = subprocess.run(typed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    wanted = {"pull": ("--language deu_Latn", "--configfile mine.yaml"), "push": ("--remote store",), "run": ("--configfile mine.yaml",)}
+    assert all(words in shown for words in wanted[target])
+
+
 def test_results_are_those_of_the_named_experiment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
