@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 import transformers
+from tests import toys
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 import tokgraft
-from tests import toys
 from tokenizers import Tokenizer
 from tokgraft.errors import TokgraftError
 from tokgraft.models.io import save_model
@@ -124,7 +124,8 @@ def build(kind: Kind, rows: int, **ids: int) -> Any:
 
 def _build(kind: Kind, rows: int, ids: dict[str, int]) -> Any:
     cls, config_class = getattr(transformers, kind.name), transformers.CONFIG_MAPPING[kind.architecture]
-    config = _config(config_class, kind.architecture, rows, ids)
+    causal = kind.name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+    config = _config(config_class, kind.architecture, rows, ids, causal)
     with torch.device("meta"):
         size = sum(parameter.numel() for parameter in cls(config).parameters())
     if size > LARGEST:
@@ -137,7 +138,7 @@ def _build(kind: Kind, rows: int, ids: dict[str, int]) -> Any:
     return model.eval()
 
 
-def _config(config_class: Any, architecture: str, rows: int, ids: dict[str, int]) -> Any:
+def _config(config_class: Any, architecture: str, rows: int, ids: dict[str, int], causal: bool) -> Any:
     usual = config_class()
     small = {key: value for key, value in SMALL.items() if _has_number(usual, key)}
     if "kv_lora_rank" in small and "num_key_value_heads" in small:
@@ -146,6 +147,8 @@ def _config(config_class: Any, architecture: str, rows: int, ids: dict[str, int]
         small["vocab_size_per_layer_input"] = rows
     small |= _layers(usual)
     ids = {key: number for key, number in ids.items() if hasattr(usual, key) or key != "mask_token_id"}
+    if hasattr(usual, "is_decoder") and causal:
+        small["is_decoder"] = True  # else an encoder, which sees what it is to predict
     given = {**small, **ids, **MORE.get(architecture, {})}
     try:
         config = config_class(vocab_size=rows, **given)
@@ -227,18 +230,27 @@ def outcome(kind: Kind, place: Path) -> tuple[str, str]:
     return ("right", "") if columns == len(tokenizer) else ("refused", f"{columns} logits were compared")
 
 
-def table() -> dict[str, dict[str, str]]:
-    """Outcome -> class -> reason, of every kind."""
-    found: dict[str, dict[str, str]] = {"right": {}, "refused": {}, "not tried": {}}
-    for kind in kinds():
+def recorded() -> dict[str, str]:
+    """Kind -> outcome, as docs/architectures.md has it."""
+    text = DOCS.read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in text[text.index(BEGIN) : text.index(END)].splitlines() if line.startswith("| `")]
+    return {row[0].strip("`"): row[1] for row in rows}
+
+
+def table() -> Iterator[str]:
+    """Lines of the table in docs/architectures.md."""
+    yield from (BEGIN, "| architecture and class | outcome | why |", "|---|---|---|")
+    for kind in sorted(kinds(), key=str):
         place = Path(tempfile.mkdtemp())
         what, why = outcome(kind, place)
         shutil.rmtree(place)
-        print(what, kind, why, file=sys.stderr, flush=True)
-        found[what][f"{kind.architecture} {kind.name}"] = why
-    return found
+        print(kind, what, why, file=sys.stderr, flush=True)
+        shown = why.replace(str(place), "the folder").replace("|", "/").replace("\n", " ")
+        yield f"| `{kind}` | {what} | {shown[:160]} |"
+    yield END
 
 
 if __name__ == "__main__":
     transformers.logging.set_verbosity(50)
-    print(json.dumps(table(), indent=1))
+    page = DOCS.read_text(encoding="utf-8")
+    DOCS.write_text(page[: page.index(BEGIN)] + "\n".join(table()) + page[page.index(END) + len(END) :], encoding="utf-8")

@@ -35,7 +35,7 @@ PARAGRAPHS = 40  # of the corpus that are encoded both ways
 SPECIALS = 100  # special tokens that are encoded both ways
 POSITIONS = 24  # of the text on which logits are compared
 COLUMNS = 2000  # of the logits that are compared
-EXACT, ROUNDED = 1e-3, 0.15  # largest difference of two logits, beside the largest logit: of equal weights, and of rounded ones
+EXACT, ROUNDED = 1e-4, 0.15  # largest difference of two logits, beside the largest logit: of equal weights, and of rounded ones
 
 
 @dataclass(frozen=True)
