@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
 
-from tokgraft.vocab import TO_CHARACTER, Layout, Vocabulary, components
+from tokgraft.vocab import TO_CHARACTER, Layout, Vocabulary, components, part_of, word_starts
 
+HIDDEN = "\ufdd0"  # begins the name of a special token that no text may find: Unicode reserves it for such inner use
 TOGETHER = 512  # texts that the tokenizer is given as one
 
 
@@ -53,14 +55,26 @@ class Segmenter:
         self._layout = Layout.read(tokenizer)
         self._special = set(self.vocabulary.special_ids)
         self._bytes = self._byte_ids()
-        spec = _neutral_spec(self._layout)
-        self._tokenizer = _build(spec)
-        self._raw = _build({**spec, "normalizer": None, "pre_tokenizer": None})
-        self._whole = self._layout.scheme == "byte_level" and spec["normalizer"] is None
+        self._tokenizer = _neutral(tokenizer.backend_tokenizer, self._layout)
+        self._whole = self._layout.scheme == "byte_level" and self._tokenizer.normalizer is None
         self._lengths = np.zeros(1 + max(self.vocabulary.ids, default=0), dtype=np.int64)
         self._lengths[list(self.vocabulary.text_ids)] = [len(self.vocabulary[number].text) for number in self.vocabulary.text_ids]
-        vocab: dict[str, int] = tokenizer.get_vocab()
-        self._words = {surface: number for surface, number in vocab.items() if number not in self._special}
+
+    @cached_property
+    def _raw(self) -> Any:
+        """The same without normalizer and pre-tokenizer, for bytes of a byte-level vocabulary that are no characters."""
+        from tokenizers import Tokenizer
+
+        return Tokenizer(self._tokenizer.model)
+
+    @cached_property
+    def _words(self) -> dict[str, int]:
+        """String -> id of the tokens that stand for text."""
+        return {self.vocabulary[number].surface: number for number in self.vocabulary.text_ids}
+
+    @cached_property
+    def _begins(self) -> Callable[[str], bool]:
+        return word_starts(self._tokenizer)
 
     def pieces(self, text: bytes) -> list[int]:
         """Source ids of `text`; empty only if nothing of it can be written."""
@@ -119,7 +133,7 @@ class Segmenter:
     def _word_pieces(self, text: str) -> list[int]:
         """Greedy longest match; unlike the tokenizer itself it can start inside a word, and skips only what it cannot write."""
         normalizer, splitter = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
-        inside = not text[:1].isspace()
+        inside = not self._begins(text)
         text = normalizer.normalize_str(text) if normalizer is not None else text
         words = [word for word, _ in splitter.pre_tokenize_str(text)] if splitter is not None else text.split()
         ids: list[int] = []
@@ -144,21 +158,62 @@ class Segmenter:
         return {tokens[number].text[0]: number for number in reversed(tokens.text_ids) if tokens[number].kind == "byte"}
 
 
-def _neutral_spec(layout: Layout) -> dict[str, Any]:
-    """tokenizer.json of the same tokenizer without dummy prefix, post-processing and special tokens.
+def _neutral(backend: Any, layout: Layout) -> Any:
+    """The same tokenizer without dummy prefix, post-processing and special tokens."""
+    from tokenizers import Tokenizer
 
-    Special tokens keep their ids under a name that no text contains (Unicode reserves U+FDD0 for such inner use).
-    """
-    spec: dict[str, Any] = json.loads(json.dumps(layout.spec))
-    spec.update(post_processor=None, truncation=None, padding=None)
-    spec["normalizer"] = _without(spec.get("normalizer"), "Prepend")
-    for part in components(spec.get("pre_tokenizer")):
+    normalizer, pre_tokenizer = _inner_parts(backend)
+    made = _sharing(backend, layout)
+    if made is None:
+        spec = json.loads(backend.to_str())
+        spec.update(post_processor=None, truncation=None, padding=None)
+        _hide_specials(spec, _specials(layout))
+        made = Tokenizer.from_str(json.dumps(spec))
+    made.normalizer, made.pre_tokenizer = normalizer, pre_tokenizer
+    return made
+
+
+def _inner_parts(backend: Any) -> tuple[Any, Any]:
+    """Normalizer and pre-tokenizer for the middle of a text: neither puts a space in front."""
+    from tokenizers import Tokenizer
+
+    normalizer, pre_tokenizer = part_of(backend.normalizer), part_of(backend.pre_tokenizer)
+    for part in components(pre_tokenizer):
         if part["type"] == "ByteLevel":
             part["add_prefix_space"] = False
         elif part["type"] == "Metaspace":
             part["prepend_scheme"] = "never"
-    _hide_specials(spec, {entry["content"] for entry in layout.added if entry["special"]} | ({layout.unk} if layout.unk else set()))
-    return spec
+    spec: dict[str, Any] = {
+        "normalizer": _without(normalizer, "Prepend"), "pre_tokenizer": pre_tokenizer, "model": {"type": "BPE", "vocab": {}, "merges": []},
+        "added_tokens": [], "post_processor": None, "decoder": None,
+    }  # fmt: skip
+    made = Tokenizer.from_str(json.dumps(spec))
+    return made.normalizer, made.pre_tokenizer
+
+
+def _specials(layout: Layout) -> set[str]:
+    return {entry["content"] for entry in layout.added if entry["special"]} | ({layout.unk} if layout.unk else set())
+
+
+def _sharing(backend: Any, layout: Layout) -> Any:
+    """A tokenizer around the same model, which is not copied, without special tokens; None where the model itself may write one.
+
+    The merges of a BPE model write only what they join; Unigram and longest match find any string of the vocabulary in a text.
+    """
+    from tokenizers import AddedToken, Tokenizer
+
+    inside = [surface for surface in _specials(layout) if surface in layout.in_model]
+    merges = layout.model["type"] == "BPE" and not layout.model.get("ignore_merges") and all(len(surface) > 1 for surface in inside)
+    if inside and not merges and layout.scheme != "wordpiece":
+        return None
+    made, added = Tokenizer(backend.model), sorted(backend.get_added_tokens_decoder().items())
+    if any(not token.special for _, token in added):
+        # Those outside the model are numbered by the library, one after the other: special ones keep their places under other names.
+        outside = ((number, token) for number, token in added if not (token.special and token.content in layout.in_model))
+        made.add_tokens([AddedToken(f"{HIDDEN}{number}", special=False) if token.special else token for number, token in outside])
+    if any(made.token_to_id(token.content) != number for number, token in added if not token.special):
+        return None
+    return made
 
 
 def _without(section: dict[str, Any] | None, kind: str) -> dict[str, Any] | None:
@@ -171,7 +226,7 @@ def _without(section: dict[str, Any] | None, kind: str) -> dict[str, Any] | None
 def _hide_specials(spec: dict[str, Any], specials: Iterable[str]) -> None:
     model = spec["model"]
     merged = {part for merge in model.get("merges") or [] for part in (*_pair(merge), "".join(_pair(merge)))}
-    names = {surface: f"\ufdd0{number}" for number, surface in enumerate(sorted(specials)) if surface not in merged}
+    names = {surface: f"{HIDDEN}{number}" for number, surface in enumerate(sorted(specials)) if surface not in merged}
     if isinstance(model["vocab"], dict):
         model["vocab"] = {names.get(surface, surface): number for surface, number in model["vocab"].items()}
     else:
@@ -184,9 +239,3 @@ def _hide_specials(spec: dict[str, Any], specials: Iterable[str]) -> None:
 
 def _pair(merge: Any) -> list[str]:
     return str(merge).split(" ") if isinstance(merge, str) else list(merge)
-
-
-def _build(spec: dict[str, Any]) -> Any:
-    from tokenizers import Tokenizer
-
-    return Tokenizer.from_str(json.dumps(spec))

@@ -11,9 +11,9 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any, Literal
 
 from tokgraft.errors import TokenizerError
@@ -51,6 +51,9 @@ TO_BYTE = {character: byte for byte, character in TO_CHARACTER.items()}
 
 GAPS = 2**16
 """Ids without a token that every vocabulary may have; a larger one may have as many as it has tokens."""
+
+
+MODEL_FACTS = ("unk_token", "byte_fallback", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges")
 
 
 def check_ids(ids: Mapping[str, int], where: str) -> None:
@@ -96,6 +99,14 @@ def check_spec(spec: Mapping[str, Any], where: str) -> None:
         check_ids(whole, where)
 
 
+def vocabulary_of(spec: Mapping[str, Any]) -> dict[str, int]:
+    """Token -> id of the whole vocabulary of a parsed tokenizer.json, added tokens included."""
+    entries = spec["model"]["vocab"]
+    tokens = {entry[0]: index for index, entry in enumerate(entries)} if isinstance(entries, list) else dict(entries)
+    tokens.update((added["content"], added["id"]) for added in spec.get("added_tokens") or ())
+    return tokens
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """One entry of a vocabulary.
@@ -105,12 +116,19 @@ class Token:
         kind: "normal", "byte" (byte fallback, `<0x0A>`) or "special".
         roles: Its roles, in the order of `ROLES`; empty for most.
         surface: Its string in the vocabulary; breaks ties only.
+        added: Whether it was added to the vocabulary as a whole string; most special tokens are, and some others (`<think>`).
+        fits: Whether its tokenizer writes its bytes so in the middle of a text. WordPiece has two tokens for the bytes of a full stop: `.`,
+            since the pre-tokenizer makes it a word wherever it stands, and `##.`, which does not fit; of the bytes `er` it is `er`.
+        free: Whether it is a word of its own with and without a space before it (WordPiece: punctuation, Chinese characters).
     """
 
     text: bytes
     kind: Kind
     roles: tuple[str, ...]
     surface: str
+    added: bool = False
+    fits: bool = True
+    free: bool = False
 
     @property
     def shown(self) -> str:
@@ -141,13 +159,18 @@ class Vocabulary:
         vocab: dict[str, int] = tokenizer.get_vocab()
         check_ids(vocab, "the tokenizer")
         roles = _roles_of(tokenizer, vocab, layout.unk)
+        added = {entry["id"] for entry in layout.added}
         special = {entry["id"] for entry in layout.added if entry["special"]} | set(roles)
+        begins = word_starts(tokenizer.backend_tokenizer) if layout.marker and layout.scheme in ("byte_level", "wordpiece") else None
         tokens: list[Token | None] = [None] * (max(vocab.values()) + 1)
         for surface, number in vocab.items():
             text, kind = layout.canonical(surface)
             if number in special:
                 text, kind = surface.encode(), "special"
-            tokens[number] = Token(text, kind, tuple(roles.get(number, ())), surface)
+            elif begins is not None and number not in added:
+                tokens[number] = _placed(Token(text, kind, (), surface), layout, begins)
+                continue
+            tokens[number] = Token(text, kind, tuple(roles.get(number, ())), surface, number in added)
         return cls(tuple(tokens), layout.scheme)
 
     def __len__(self) -> int:
@@ -216,7 +239,7 @@ class Match:
     Attributes:
         source: Id in the source vocabulary.
         level: "exact" (bytes and kind), "bytes", or for special tokens "role", "string" (no role in common, the same string),
-            "substitute" (another role stands in).
+            "substitute" (another role stands in). "string" is also an added token that is special in one vocabulary only.
     """
 
     source: int
@@ -226,19 +249,52 @@ class Match:
 def overlap(source: Vocabulary, target: Vocabulary) -> dict[int, Match]:
     """Target id -> the same token of the source, for every target token that the source has, by ascending id.
 
-    Text tokens match by bytes and never a special token. Among several source tokens with the same bytes the first of these wins: equal
-    kind, equal string, lowest id. Special tokens match by role, then by string, then by a substitute role (`SUBSTITUTES`).
+    Text tokens match by bytes. Among several source tokens with the same bytes the first of these wins: equal kind, the one that its
+    tokenizer writes in that place (`Token.fits`), equal string, lowest id. A token that is a word with and without a space before it
+    (`Token.free`) is looked for without the space first. Special tokens match by role, then by string, then by a substitute role
+    (`SUBSTITUTES`). Added tokens match by string, also where they are special in one vocabulary only; no other text meets a special token.
     """
     by_text = _ids_by_text(source)
-    by_string = {source[number].text: number for number in source.special_ids}
+    special = {source[number].text: number for number in source.special_ids}
+    strings = {source[number].text: number for number in source.text_ids if source[number].added} | special
     found: dict[int, Match] = {}
     for number, token in enumerate(target.tokens):
         if token is None:
             continue
-        match = _match_special(token, source, by_string) if token.kind == "special" else _match_text(token, source, by_text)
+        if token.kind == "special":
+            match = _match_special(token, source, strings if token.added else special)
+        else:
+            match = _match_text(token, source, by_text)
+            if match is None and token.added and (same := special.get(token.text)) is not None and source[same].added:
+                match = Match(same, "string")
         if match is not None:
             found[number] = match
     return found
+
+
+def shared_sources(matches: Mapping[int, Match], source: Vocabulary, target: Vocabulary) -> dict[int, int]:
+    """Target id -> id of the target token that it shares its source token with, for each special token that is not the source's own.
+
+    A source with one `<|endoftext|>` gives it to `<s>`, `</s>` and `<pad>` of the target. One of them is what it was: the one that ends a
+    text where the source token does, else the one with the same string, the best level, the lowest id. The others stand in for it.
+    """
+    several: dict[int, list[int]] = {}
+    for number, match in matches.items():
+        if target[number].kind == "special":
+            several.setdefault(match.source, []).append(number)
+    found: dict[int, int] = {}
+    for origin, numbers in several.items():
+        if len(numbers) < 2:
+            continue
+        ends = not {"eos", "sep"}.isdisjoint(source[origin].roles)
+
+        def rank(number: int, ends: bool = ends, text: bytes = source[origin].text) -> tuple[bool, bool, bool, int]:
+            token = target[number]
+            return not (ends and "eos" in token.roles), token.text != text, matches[number].level == "substitute", number
+
+        own = min(numbers, key=rank)
+        found |= {number: own for number in numbers if number != own}
+    return dict(sorted(found.items()))
 
 
 def _ids_by_text(vocabulary: Vocabulary) -> dict[bytes, int | list[int]]:
@@ -251,19 +307,29 @@ def _ids_by_text(vocabulary: Vocabulary) -> dict[bytes, int | list[int]]:
         for text, number in zip(texts, vocabulary.text_ids):
             if isinstance(ids := found[text], list):
                 ids.append(number)
+    for number in vocabulary.text_ids:
+        if (token := vocabulary[number]).free:
+            there = found.get(text := token.text.removeprefix(b" "), [])
+            found[text] = sorted({number, *(there if isinstance(there, list) else [there])})
     return found
 
 
 def _match_text(token: Token, source: Vocabulary, by_text: dict[bytes, int | list[int]]) -> Match | None:
-    best = by_text.get(token.text)
+    best = by_text.get(token.text.removeprefix(b" ")) if token.free else None
+    if best is None:
+        best = by_text.get(token.text)
     if best is None:
         return None
     if isinstance(best, list):
-        best = min(best, key=lambda number: (source[number].kind != token.kind, source[number].surface != token.surface, number))
+        best = min(best, key=lambda number: _distance(token, source[number], number))
     return Match(best, "exact" if source[best].kind == token.kind else "bytes")
 
 
-def _match_special(token: Token, source: Vocabulary, by_string: dict[bytes, int]) -> Match | None:
+def _distance(token: Token, candidate: Token, number: int) -> tuple[bool, bool, bool, int]:
+    return candidate.kind != token.kind, candidate.fits != token.fits, candidate.surface != token.surface, number
+
+
+def _match_special(token: Token, source: Vocabulary, by_string: Mapping[bytes, int]) -> Match | None:
     candidates = [source.roles[role] for role in token.roles if role in source.roles]
     if candidates:
         same = [number for number in candidates if source[number].text == token.text]
@@ -277,6 +343,39 @@ def _match_special(token: Token, source: Vocabulary, by_string: dict[bytes, int]
     return None
 
 
+def word_starts(backend: Any) -> Callable[[str], bool]:
+    """Whether a text begins a new word where it follows a letter, by its first character.
+
+    Args:
+        backend: A `tokenizers.Tokenizer`.
+    """
+    normalizer, splitter = backend.normalizer, backend.pre_tokenizer
+
+    @cache
+    def begins(character: str) -> bool:
+        if character.isspace():
+            return True
+        text = "a" + character
+        text = normalizer.normalize_str(text) if normalizer is not None else text
+        words = [word for word, _ in splitter.pre_tokenize_str(text)] if splitter is not None else [text]
+        return len(words) > 1 and words[0].lstrip("Ġ▁ ") == "a"
+
+    return lambda text: begins(text[:1])
+
+
+def _placed(token: Token, layout: Layout, begins: Callable[[str], bool]) -> Token:
+    """A text token of a tokenizer that marks the pieces inside words, with what is known of its places."""
+    inside = token.surface.startswith(layout.marker) and len(token.surface) > len(layout.marker)
+    try:
+        text = token.text.decode()
+    except UnicodeDecodeError:
+        return token
+    apart = begins(text.removeprefix(" ") if layout.scheme == "wordpiece" and not inside else text)
+    if layout.scheme == "wordpiece" and not inside:
+        return replace(token, free=apart)
+    return replace(token, fits=inside != apart)
+
+
 @dataclass(frozen=True)
 class Layout:
     """How a tokenizer writes tokens, read from its tokenizer.json.
@@ -285,9 +384,8 @@ class Layout:
         scheme: As in `Vocabulary`.
         marker: "▁" (or what stands for it) or the continuation prefix "##" (WordPiece, also on bytes); empty otherwise.
         byte_fallback: Whether `<0xHH>` tokens stand for bytes.
-        model: The model's section of tokenizer.json.
+        model: The model's section of tokenizer.json; of a tokenizer that is not Unigram `read` leaves the merges out.
         added: The added tokens (id, content, special, ...).
-        spec: The whole tokenizer.json.
     """
 
     scheme: str
@@ -295,7 +393,6 @@ class Layout:
     byte_fallback: bool
     model: dict[str, Any]
     added: list[dict[str, Any]]
-    spec: dict[str, Any]
 
     @classmethod
     def read(cls, tokenizer: Any) -> Layout:
@@ -307,7 +404,15 @@ class Layout:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise TokenizerError(f"{type(tokenizer).__name__} has no fast form (tokenizer.json)", "convert it to a tokenizer.json first")
-        return cls.of(json.loads(backend.to_str()))
+        if (kind := type(backend.model).__name__) == "Unigram":
+            return cls.of(json.loads(backend.to_str()))
+        # Not by way of the whole file: the merges of a large vocabulary take a second to write and to parse.
+        model = {name: getattr(backend.model, name, None) for name in MODEL_FACTS}
+        return cls.of({
+            **{name: part_of(getattr(backend, name)) for name in ("normalizer", "pre_tokenizer", "decoder")},
+            "model": {"type": kind, **model, "vocab": backend.get_vocab(with_added_tokens=False)},
+            "added_tokens": [{"id": number, **token_facts(token)} for number, token in sorted(backend.get_added_tokens_decoder().items())],
+        })  # fmt: skip
 
     @classmethod
     def of(cls, spec: dict[str, Any]) -> Layout:
@@ -324,13 +429,18 @@ class Layout:
             )
         scheme, marker = _scheme(spec)
         decoders = {part["type"] for part in components(spec.get("decoder"))}
-        return cls(scheme, marker, bool(model.get("byte_fallback")) or "ByteFallback" in decoders, model, spec["added_tokens"], spec)
+        return cls(scheme, marker, bool(model.get("byte_fallback")) or "ByteFallback" in decoders, model, spec["added_tokens"])
 
     @cached_property
-    def in_model(self) -> set[str]:
+    def in_model(self) -> Collection[str]:
         """Strings that the model itself knows; other tokens were added and are literal text."""
         vocab = self.model["vocab"]
-        return set(vocab) if isinstance(vocab, dict) else {piece for piece, _ in vocab}
+        return vocab.keys() if isinstance(vocab, dict) else {piece for piece, _ in vocab}
+
+    @cached_property
+    def literal(self) -> Collection[str]:
+        """Strings of the model that are literal text all the same: added tokens of a byte-level vocabulary are found before the model runs."""
+        return {entry["content"] for entry in self.added} if self.scheme == "byte_level" else ()
 
     @property
     def unk(self) -> str | None:
@@ -341,7 +451,7 @@ class Layout:
 
     def canonical(self, surface: str) -> tuple[bytes, Kind]:
         """What a vocabulary string stands for, special tokens aside."""
-        if surface not in self.in_model:
+        if surface not in self.in_model or surface in self.literal:
             return surface.encode(), "normal"
         if self.scheme == "byte_level":
             if self.marker and len(surface) > len(self.marker):
@@ -358,6 +468,16 @@ class Layout:
             continued = surface.startswith(self.marker) and len(surface) > len(self.marker)
             return (surface[len(self.marker) :] if continued else " " + surface).encode(), "normal"
         return surface.encode(), "normal"
+
+
+def part_of(part: Any) -> dict[str, Any] | None:
+    """A normalizer, pre-tokenizer or decoder of the tokenizers library as it stands in tokenizer.json."""
+    return None if part is None else dict(json.loads(part.__getstate__()))
+
+
+def token_facts(token: Any) -> dict[str, Any]:
+    """An added token of the tokenizers library as it stands in tokenizer.json, without its id."""
+    return {name: getattr(token, name) for name in ("content", "single_word", "lstrip", "rstrip", "normalized", "special")}
 
 
 def components(section: dict[str, Any] | None) -> list[dict[str, Any]]:

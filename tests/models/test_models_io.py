@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from tokgraft.errors import ModelError, TokenizerError
 from tokgraft.models.io import check_model, load_model, load_tokenizer, save_model
@@ -46,15 +46,6 @@ def test_tokenizer_class_in_the_config_does_not_replace_the_pre_tokenizer(saved,
     named = AutoTokenizer.from_pretrained(saved)
     assert repr(named.backend_tokenizer.pre_tokenizer) != repr(tokenizer.backend_tokenizer.pre_tokenizer)  # why AutoTokenizer is not used
     assert load_tokenizer(saved).backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
-
-
-def test_save_warns_when_autotokenizer_would_split_differently(tokenizer, tmp_path, caplog):
-    config = Qwen2Config(
-        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, intermediate_size=32
-    )
-    with caplog.at_level("WARNING", logger="tokgraft"):
-        save_model(AutoModelForCausalLM.from_config(config), tokenizer, tmp_path)
-    assert "AutoTokenizer makes a Qwen2Tokenizer" in caplog.text
 
 
 SAVE = """

@@ -16,12 +16,12 @@ from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import TokenizerError
 from tokgraft.tokenizers import texts
 from tokgraft.tokenizers.audit import reachability, round_trip
-from tokgraft.tokenizers.base import load_base, to_tokenizer, vocabulary_of
+from tokgraft.tokenizers.base import load_base, to_tokenizer
 from tokgraft.tokenizers.build import build_tokenizer
 from tokgraft.tokenizers.metrics import identical_share
 from tokgraft.tokenizers.phrases import with_phrases
 from tokgraft.tokenizers.trainers import TRAINERS, bpe, superbpe, supertokens
-from tokgraft.vocab import Layout
+from tokgraft.vocab import Layout, vocabulary_of
 
 SUPER = TokenizerRecipe(trainer="superbpe", vocab_size=640, transition=0.7, max_token_words=3)
 

@@ -12,16 +12,18 @@ import pytest
 from test_tokenizer_extend import save
 from transformers import AutoTokenizer
 
+import toys
 from tokenizers import AddedToken, Tokenizer
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import ConfigError, TokenizerError
 from tokgraft.tokenizers import texts
 from tokgraft.tokenizers.audit import changed_ids, reachability
-from tokgraft.tokenizers.base import load_base, to_tokenizer, vocabulary_of
+from tokgraft.tokenizers.base import load_base, to_tokenizer
 from tokgraft.tokenizers.build import build_tokenizer
-from tokgraft.tokenizers.growing import folded
+from tokgraft.tokenizers.growing import folded, with_added_tokens
 from tokgraft.tokenizers.metrics import identical_share
 from tokgraft.tokenizers.pruning import frequencies, last_merges, removal_order
+from tokgraft.vocab import vocabulary_of
 
 KINDS = ("byte_level", "sp_bpe", "sp_bpe_metaspace", "unigram")
 
@@ -223,3 +225,47 @@ def test_what_cannot_work_is_refused(
 def test_counts_are_of_all_texts(base_folder: Callable[[str], Path]) -> None:
     spec = load_base(base_folder("byte_level")).spec
     assert frequencies(spec, ["a b", "a"]) == Counter(to_tokenizer(spec).encode("a b").ids) + Counter(to_tokenizer(spec).encode("a").ids)
+
+
+# --- ids with holes ------------------------------------------------------------------------------------------------------
+
+
+def with_holes(kind: str) -> dict[str, Any]:
+    """A tokenizer.json whose ids have holes, also behind what the model knows (Unigram counts its pieces, so there only behind them)."""
+    spec = json.loads(toys.tokenizer(kind).backend_tokenizer.to_str())
+    vocabulary = spec["model"]["vocab"]
+    if isinstance(vocabulary, dict):
+        spec["model"]["vocab"] = {token: number + 40 * (number > 500) for token, number in vocabulary.items()}
+    else:
+        spec["model"]["vocab"] = [*vocabulary, *([f"\ufdd0{number}", 0.0] for number in range(5))]
+    return spec
+
+
+@pytest.mark.parametrize("kind", ["byte_level", "sp_bpe", "wordpiece", "unigram"])
+@pytest.mark.parametrize("special", [False, True])
+def test_added_ids_follow_the_highest(kind: str, special: bool) -> None:
+    spec = with_holes(kind)
+    old = vocabulary_of(spec)
+    names = ["<|unused_0|>", "größer", " als"]
+    made = with_added_tokens(spec, names, special)
+    ids = made.get_vocab()
+    assert {token: ids[token] for token in old} == old, "old ids stay"
+    assert [ids[name] for name in names] == list(range(max(old.values()) + 1, max(old.values()) + 4))
+    assert len(set(ids.values())) == len(ids), "no id has two tokens"
+    assert vocabulary_of(json.loads(made.to_str())) == ids, "the file says the same"
+    assert made.encode("x" + names[0], add_special_tokens=False).ids[-1] == ids[names[0]]
+    assert [token.special for token in made.get_added_tokens_decoder().values() if token.content in names] == 3 * [special]
+
+
+@pytest.mark.parametrize("kind", ["byte_level", "sp_bpe"])
+def test_recipes_on_a_base_with_holes(kind: str, target: Path, english: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "base"
+    toys.tokenizer(kind).save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(json.dumps(with_holes(kind)))
+    highest = max(vocabulary_of(with_holes(kind)).values())
+    naive = build(folder, target, english, tmp_path / "naive", trainer="naive_extend", new_tokens=64, naive="added")
+    ids = vocabulary_of(json.loads((naive / "tokenizer.json").read_text()))
+    assert sorted(ids.values())[-64:] == list(range(highest + 1, highest + 65)) and len(set(ids.values())) == len(ids)
+    padded = build(folder, target, english, tmp_path / "padded", trainer="extend", new_tokens=32, pad_to=512)
+    ids = vocabulary_of(json.loads((padded / "tokenizer.json").read_text()))
+    assert max(ids.values()) % 512 == 511 and len(set(ids.values())) == len(ids)

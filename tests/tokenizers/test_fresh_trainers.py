@@ -21,12 +21,12 @@ from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import ConfigError, TokenizerError
 from tokgraft.tokenizers import fresh, seeds
 from tokgraft.tokenizers.audit import round_trip
-from tokgraft.tokenizers.base import load_base, to_tokenizer, vocabulary_of
+from tokgraft.tokenizers.base import load_base, to_tokenizer
 from tokgraft.tokenizers.build import build_tokenizer
 from tokgraft.tokenizers.padding import round_size
 from tokgraft.tokenizers.pieces import most_probable, reachable
 from tokgraft.tokenizers.trainers import TRAINERS
-from tokgraft.vocab import Vocabulary
+from tokgraft.vocab import Vocabulary, vocabulary_of
 
 ROOT = Path(__file__).parents[2]
 RECIPES: dict[str, dict[str, Any]] = {

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from tokenizers import Tokenizer, normalizers, processors
+from tokenizers import AddedToken, Tokenizer, normalizers, processors
 from tokgraft import artifacts
 from tokgraft.cli import main
 from tokgraft.config.base import slugs
@@ -91,6 +91,45 @@ def test_a_replacement_keeps_special_tokens_roles_template_and_habit(
     assert set(loaded.all_special_tokens) >= {special.content for special in base.specials}
     ids = loaded("mäki lõuna")["input_ids"]
     assert ids.count(loaded.bos_token_id) == (1 if base.prefix else 0)
+
+
+OPEN, CLOSE = "<think>", "</think>"
+CHAT = (
+    "{% for m in messages %}<|begin|>{{ m.role }}\n{% if m.tool_calls %}<tool_call>{{ m.tool_calls }}</tool_call>{% endif %}"
+    "{% if m.reasoning_content %}{{ '<' + 'think>' + m.reasoning_content + '</' + 'think>' }}{% endif %}{{ m.content }}{% endfor %}"
+)
+OTHER = "{% if messages[0].role != 'system' %}{{ raise_exception('a system message, please') }}{% endif %}[{{ tools | length }}]"
+
+
+@pytest.mark.parametrize("trainer", ["bpe", "sp_bpe", "unigram", "wordpiece", "less_is_better", "byte"])
+def test_added_tokens_that_a_template_writes_are_kept(
+    trainer: str, base_folder: Callable[[str], Path], target: Path, tmp_path: Path
+) -> None:
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(base_folder("byte_level"))
+    tokenizer.add_tokens([AddedToken(name, normalized=False) for name in (OPEN, CLOSE, "<tool_call>", "</tool_call>", "<fim>", "\n\n")])
+    tokenizer.chat_template = {"default": CHAT, "tool_use": OTHER}
+    tokenizer.save_pretrained(tmp_path / "base")
+    recipe = TokenizerRecipe(trainer=trainer, **({} if trainer == "byte" else {"vocab_size": 900}))
+    out = build_tokenizer(recipe, target, tmp_path / "out", tmp_path / "base")
+    made = AutoTokenizer.from_pretrained(out)
+    assert made.chat_template == tokenizer.chat_template
+    for name in (OPEN, CLOSE, "<tool_call>", "</tool_call>"):
+        (number,) = made(name, add_special_tokens=False)["input_ids"]
+        assert made.convert_ids_to_tokens(number) == name
+        assert made.decode([number], skip_special_tokens=True) == name, "it is not special: decoding shows it"
+    assert "<fim>" not in made.get_vocab() and "\n\n" not in made.added_tokens_encoder
+    assert len(made) == (900 if trainer != "byte" else 256 + 4 + 4)
+    chat = made.apply_chat_template([{"role": "assistant", "content": "ja", "reasoning_content": "nu"}], tokenize=False)
+    assert chat.count(OPEN) == 1 and made(chat)["input_ids"].count(made.convert_tokens_to_ids(OPEN)) == 1
+
+
+def test_copying_a_tokenizer_copies_every_template(base_folder: Callable[[str], Path], target: Path, tmp_path: Path) -> None:
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(base_folder("byte_level"))
+    tokenizer.chat_template = {"default": CHAT, "tool_use": OTHER, "rag": OTHER}
+    tokenizer.save_pretrained(tmp_path / "base")
+    for trainer, more in (("original", {}), ("extend", {"new_tokens": 32})):
+        out = build_tokenizer(TokenizerRecipe(trainer=trainer, **more), target, tmp_path / trainer, tmp_path / "base")
+        assert AutoTokenizer.from_pretrained(out).chat_template == tokenizer.chat_template
 
 
 @pytest.mark.parametrize("flag", [None, False, True])

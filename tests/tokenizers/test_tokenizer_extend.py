@@ -15,9 +15,10 @@ from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import ConfigError, TokenizerError
 from tokgraft.tokenizers import texts
 from tokgraft.tokenizers.audit import audit, changed_ids, reachability, round_trip
-from tokgraft.tokenizers.base import Base, load_base, to_tokenizer, vocabulary_of
+from tokgraft.tokenizers.base import Base, load_base, to_tokenizer
 from tokgraft.tokenizers.metrics import identical_share
 from tokgraft.tokenizers.trainers import TRAINERS
+from tokgraft.vocab import vocabulary_of
 
 BPE_KINDS = ("byte_level", "sp_bpe", "sp_bpe_metaspace")
 RECIPE = TokenizerRecipe(trainer="extend", new_tokens=192)
@@ -178,7 +179,7 @@ def test_bytes_that_a_byte_level_base_lacks_come_first(base_folder: Callable[[st
     gone = "µ"  # stands for byte B5, the second half of õ
     assert not any(gone in token for merge in without["model"]["merges"] for token in merge)
     del without["model"]["vocab"][gone]
-    holed = Base(base.folder, without, base.config, base.kind, base.roles, base.specials, base.prefix, base.suffix, None)
+    holed = Base(base.folder, without, base.config, base.kind, base.roles, base.specials, base.prefix, base.suffix, {})
     spec = json.loads(TRAINERS.get("extend").train(texts.paragraphs(target, "train"), RECIPE, holed)["tokenizer.json"])
     assert spec["model"]["vocab"][gone] == max(without["model"]["vocab"].values()) + 1
     tokenizer = to_tokenizer(spec)

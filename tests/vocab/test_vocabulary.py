@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 
@@ -9,10 +10,10 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 import toys
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokgraft.errors import TokenizerError
 from tokgraft.segmenter import Segmenter
-from tokgraft.vocab import TO_BYTE, TO_CHARACTER, Token, Vocabulary, overlap
+from tokgraft.vocab import TO_BYTE, TO_CHARACTER, Token, Vocabulary, overlap, shared_sources
 
 LINES = ["Über 12,5 % der Größe ändern sich.", "  zwei Leerzeichen", "x = {1: 'a'}", "Ο πίνακας δείχνει", "日本 ☃ 👍"]
 
@@ -122,6 +123,89 @@ def test_specials_by_role_string_and_substitute() -> None:
     )
     found = {number: (match.source, match.level) for number, match in overlap(source, target).items()}
     assert found == {0: (0, "role"), 1: (3, "string"), 2: (1, "substitute"), 3: (1, "substitute"), 5: (2, "role")}
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(True, False), (False, True), (False, False)])
+def test_added_tokens_match_by_string_whatever_the_special_flag(ours: bool, theirs: bool) -> None:
+    names = ["<think>", "</think>", "<tool_call>", "<｜größe｜>"]
+
+    def with_added(kind: str, special: bool) -> Vocabulary:
+        tokenizer = copy.deepcopy(toys.tokenizer(kind))
+        tokenizer.add_tokens([AddedToken(name, special=special, normalized=False) for name in names])
+        return Vocabulary.from_tokenizer(tokenizer)
+
+    source, target = with_added("byte_level", ours), with_added("sp_bpe", theirs)
+    found = overlap(source, target)
+    for name in names:
+        (number,) = (number for number in target.ids if target[number].surface == name)
+        assert source[found[number].source].surface == name
+        assert found[number].level == ("exact" if ours == theirs else "string")
+
+
+def test_a_learned_string_is_no_added_token() -> None:
+    learned = plain([("<s>", "normal"), ("<think>", "normal")])
+    added = Vocabulary((Token(b"<s>", "special", ("bos",), "<s>", True), Token(b"<think>", "special", (), "<think>", True)), "plain")
+    assert overlap(learned, added) == {} == overlap(added, learned)
+
+
+def test_one_source_token_of_several_stays_what_it_was() -> None:
+    def specials(*entries: tuple[str, tuple[str, ...]]) -> Vocabulary:
+        return Vocabulary(tuple(Token(name.encode(), "special", roles, name) for name, roles in entries), "plain")
+
+    gpt2 = specials(("<|endoftext|>", ("bos", "eos", "unk")))
+    llama = specials(("<s>", ("bos",)), ("</s>", ("eos",)), ("<pad>", ("pad",)), ("<unk>", ("unk",)))
+    assert shared_sources(overlap(gpt2, llama), gpt2, llama) == {0: 1, 2: 1, 3: 1}, "the end of a text stays one"
+    begins = specials(("<s>", ("bos", "cls")), ("</s>", ("eos",)))
+    bert = specials(("[CLS]", ("cls",)), ("<s>", ("bos",)), ("</s>", ("eos",)))
+    assert shared_sources(overlap(begins, bert), begins, bert) == {0: 1}, "else the one with the same string"
+    assert shared_sources(overlap(begins, begins), begins, begins) == {}
+
+
+# --- WordPiece: what the pre-tokenizer makes a word of its own -----------------------------------------------------------
+
+
+def word_piece(*surfaces: str) -> PreTrainedTokenizerFast:
+    """A tokenizer as BERT has it, with these pieces."""
+    vocab = {surface: number for number, surface in enumerate(["[UNK]", *surfaces])}
+    backend = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    backend.normalizer, backend.pre_tokenizer = normalizers.BertNormalizer(lowercase=False), pre_tokenizers.BertPreTokenizer()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
+
+
+PIECES = ("##.", ".", "##!", "!", "##你", "你", "er", "##er", "a", "##a", "7", "##7")
+PLACED = {".": ".", " .": ".", "!": "!", "你": "你", " 你": "你", "er": "##er", " er": "er", "7": "##7", " 7": "7"}
+
+
+def test_text_meets_the_word_piece_that_its_place_can_have() -> None:
+    tokenizer = word_piece(*PIECES)
+    source, target = Vocabulary.from_tokenizer(tokenizer), plain([(text, "normal") for text in PLACED])
+    found = overlap(source, target)
+    assert {text: source[found[number].source].surface for number, text in enumerate(PLACED)} == PLACED
+    cut = Segmenter(tokenizer, source)
+    assert {text: [source[number].surface for number in cut.pieces(text.encode())] for text in PLACED} == {
+        text: [piece] for text, piece in PLACED.items()
+    }
+    assert [source[number].surface for number in cut.pieces("era.你!".encode())] == ["##er", "##a", ".", "你", "!"]
+
+
+def test_a_word_piece_target_meets_the_text_of_its_place() -> None:
+    target = Vocabulary.from_tokenizer(word_piece(*PIECES))
+    texts = [" .", ".", " er", "er", "你", " 你", "7", " 7", " !"]
+    source = plain([(text, "normal") for text in texts])
+    found = {target[number].surface: texts[match.source] for number, match in overlap(source, target).items()}
+    assert found == {
+        ".": ".", "##.": ".", "er": " er", "##er": "er", "你": "你", "##你": "你", "7": " 7", "##7": "7", "!": " !",
+    }  # fmt: skip
+
+
+def test_inside_a_byte_level_word_the_marked_piece_is_meant() -> None:
+    surfaces = ["[UNK]", "er", "##er", ".", "##.", "Ġer"]
+    backend = Tokenizer(models.WordPiece({surface: number for number, surface in enumerate(surfaces)}, unk_token="[UNK]"))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    source = Vocabulary.from_tokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]"))
+    found = overlap(source, plain([("er", "normal"), (".", "normal"), (" er", "normal")]))
+    assert [source[match.source].surface for match in found.values()] == ["##er", ".", "Ġer"]
+    assert {number: match.source for number, match in overlap(source, source).items()} == {number: number for number in source.ids}
 
 
 def test_overlap_of_a_tokenizer_with_itself_is_the_identity() -> None:

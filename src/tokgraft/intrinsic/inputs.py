@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from tokgraft import artifacts, documents
 from tokgraft.errors import DataError
-from tokgraft.tokenizers.base import Base, load_base, to_tokenizer, vocabulary_of
-from tokgraft.vocab import Vocabulary
+from tokgraft.tokenizers.base import Base, load_base, to_tokenizer
+from tokgraft.vocab import Vocabulary, vocabulary_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

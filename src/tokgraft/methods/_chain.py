@@ -11,6 +11,7 @@ import numpy as np
 from tokgraft.errors import ConfigError, ModelError, UnsupportedError
 from tokgraft.methods._contract import METHODS, REFINERS, Params, Registered, Rows, Transplant
 from tokgraft.methods._rows import finite, tables
+from tokgraft.methods._standins import stand_in
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,8 @@ def apply(chain: str, task: Transplant, params: Mapping[str, Any]) -> Rows:
             raise ConfigError(f"{part.name} requires the resource {missing[0]}", f"make it with: tokgraft resource --name {missing[0]} ...")
     rows = parsed.first.function("build")(task, resolved[parsed.first.name])
     _check_rows(parsed.first.name, task, rows, task.tied)
+    if not parsed.first.keeps_tokenizer:
+        rows = stand_in(task, rows)
     for part in parsed.refiners:
         # Once untied, always untied: a later part may not merge two tables that differ.
         tied = rows.output is None

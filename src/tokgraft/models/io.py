@@ -18,11 +18,11 @@ from transformers import (
 )
 
 from tokgraft.errors import ModelError
+from tokgraft.library import first_line, quiet, rewrite
 from tokgraft.logs import log
 from tokgraft.models.checks import align_special_ids, check_model, padded_rows
 from tokgraft.models.dtypes import as_stored
 from tokgraft.models.kinds import NEEDS, architecture, kind_of
-from tokgraft.models.library import first_line, quiet, rewrite
 from tokgraft.models.tables import embedding_tables, head_bias, is_tied, set_embedding_tables, untie
 from tokgraft.models.tokenizer_io import load_tokenizer, save_tokenizer
 from tokgraft.models.weights import AGAIN, check_folder
@@ -135,8 +135,9 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folde
         set_={"dtype": dtype},
     )
     rewrite(folder / "generation_config.json", drop=("_from_model_config",))
-    for path in folder.iterdir():
-        path.chmod(0o644)  # safetensors makes its files readable for the owner alone
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)  # safetensors makes its files readable for the owner alone
 
 
 def _mend_generation_config(model: PreTrainedModel) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,34 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tokgraft import jsonl
 from tokgraft.errors import TokenizerError
-from tokgraft.logs import log
-from tokgraft.models.library import first_line, quiet, rewrite
-from tokgraft.vocab import check_ids, check_spec
+from tokgraft.library import first_line, quiet, rewrite
+from tokgraft.roles import find_roles, named_roles, read_json
+from tokgraft.vocab import ROLES, check_ids, check_spec
+
+CONFIG = "tokenizer_config.json"
+NEUTRAL = "PreTrainedTokenizerFast"  # transformers 5 calls it TokenizersBackend; every version knows the older name
+CODE = "AutoTokenizer_needs_no_trust_remote_code.here"
+"""Names code that is not there, beside a tokenizer.json that needs none.
+
+For some architectures (Qwen2 among them) transformers 5 has a list of published folders with a wrong tokenizer class, and puts its own class
+in the place of whatever the folder names, unless it names code of its own. Without trust_remote_code that code is not looked for, and the
+named class is taken. With it, loading ends with an error that shows this name.
+"""
+SAMPLES = (
+    "Über 12,5 % der Größe ändern sich nicht; she'll don't WE'VE 3,141.59 x1y2",
+    "  leading, inner   runs\n\n\nof\tspaces \r\n and a trailing one ",
+    "def f(x):\n    return {'a': [1, 22, 333, 4444]}  # ok?!...\u00a0\u2026",
+    "Ο πίνακας δείχνει 日本語のテキスト 한국어 हिन्दी ไทย العربية עברית",
+    "e\u0301 \u00e9 ﬁ ① ½ Ǆ \ufeff\u200b\u200d 👩‍👩‍👧 🇩🇪 ☃ <s> </s> <unk> [CLS] <|endoftext|> ▁ Ġ ## <0x0A>",
+)
 
 
 def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerFast:
     """The tokenizer of a local folder, exactly as its tokenizer.json says.
 
     A tokenizer class named in the config may rebuild the pipeline (pre-tokenizer, normalizer) from vocabulary and merges with its own
-    defaults, so tokenizer.json is read as it stands; the class counts only where there is no such file.
+    defaults, so tokenizer.json is read as it stands; the class counts only where there is no such file, and for the roles of special tokens
+    where no file names them (`tokgraft.roles`).
 
     Raises:
         TokenizerError: The folder holds no tokenizer, or one that cannot be read or has no fast form.
@@ -31,12 +50,17 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     if not folder.is_dir():
         raise TokenizerError(f"tokenizer folder {folder} does not exist", "give a folder that holds a tokenizer.json")
     file = folder / "tokenizer.json"
+    roles: dict[str, str] = {}
     if file.is_file():
-        check_spec(jsonl.read_object(file, "get the file again", error=TokenizerError), str(file))
-    kind = PreTrainedTokenizerFast if file.is_file() and not trust_remote_code else AutoTokenizer
+        spec = jsonl.read_object(file, "get the file again", error=TokenizerError)
+        check_spec(spec, str(file))
+        if not named_roles(folder):
+            roles = {f"{role}_token": token for role, token in find_roles(folder, spec).items()}
+    own_code = trust_remote_code and _has_code(folder)
+    kind = PreTrainedTokenizerFast if file.is_file() and not own_code else AutoTokenizer
     try:
         with quiet():
-            tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+            tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=own_code, **roles)
     except Exception as error:  # the loaders raise anything from KeyError to a bare Exception of the Rust side
         raise TokenizerError(
             f"{folder}: the tokenizer cannot be read ({first_line(error)})", "give a folder with a tokenizer.json"
@@ -49,37 +73,61 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     return tokenizer
 
 
+def _has_code(folder: Path) -> bool:
+    """Whether a folder brings a tokenizer class of its own."""
+    return any(reference != CODE for reference in _references((read_json(folder / CONFIG) or {}).get("auto_map")))
+
+
+def _references(auto_map: Any) -> Iterator[str]:
+    found = auto_map.get("AutoTokenizer") if isinstance(auto_map, dict) else auto_map
+    for reference in found if isinstance(found, (list, tuple)) else [found]:
+        if isinstance(reference, str):
+            yield reference
+
+
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write the files of a tokenizer into a folder; no file holds a path."""
+    """Write the files of a tokenizer into a folder, so that plain `AutoTokenizer` gives this tokenizer; no file holds a path.
+
+    `AutoTokenizer` picks a class by the model's config.json, which must lie there already, and many classes build a pipeline of their own. So
+    the neutral class is named, and where that is not enough, `CODE`; then the folder is loaded and compared.
+
+    Raises:
+        TokenizerError: `AutoTokenizer` makes another tokenizer of it all the same.
+    """
     with quiet():
         tokenizer.save_pretrained(folder)
-    # "TokenizersBackend" is the name that transformers 5 gives this class; every version knows the older one.
-    renamed = (
-        {"tokenizer_class": "PreTrainedTokenizerFast"}
-        if type(tokenizer).__name__ in {"TokenizersBackend", "PreTrainedTokenizerFast"}
-        else {}
-    )
-    rewrite(
-        folder / "tokenizer_config.json",
-        drop=("name_or_path", "is_local", "local_files_only", "gguf_file", "trust_remote_code"),
-        set_=renamed,
-    )
-    _warn_of_rebuilding(tokenizer, folder)
-
-
-def _warn_of_rebuilding(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Warn when plain AutoTokenizer would not give this tokenizer: for some architectures it puts its own pre-tokenizer in."""
-    if getattr(tokenizer, "_auto_map", None):
+    own_code = any(reference != CODE for reference in _references(tokenizer.init_kwargs.get("auto_map")))
+    drop = ("name_or_path", "is_local", "local_files_only", "gguf_file", "trust_remote_code", *(() if own_code else ("auto_map",)))
+    rewrite(folder / CONFIG, drop=drop, set_={} if own_code else {"tokenizer_class": NEUTRAL})
+    if own_code or not (difference := _difference(tokenizer, folder)):
         return
-    with quiet():
-        auto = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    if _pipeline(auto) != _pipeline(tokenizer):
-        log.warning(
-            "AutoTokenizer makes a %s of this tokenizer, which splits text in its own way; load it with PreTrainedTokenizerFast.from_pretrained",
-            type(auto).__name__,
+    rewrite(folder / CONFIG, drop=(), set_={"auto_map": {"AutoTokenizer": [CODE, CODE]}})
+    if difference := _difference(tokenizer, folder):
+        raise TokenizerError(
+            f"AutoTokenizer makes another tokenizer of what was written: {difference}",
+            "use a tokenizer that the model's tokenizer class can express",
         )
 
 
-def _pipeline(tokenizer: Any) -> list[str]:
-    backend = tokenizer.backend_tokenizer
-    return [repr(part) for part in (backend.normalizer, backend.pre_tokenizer, backend.decoder)]
+def _difference(tokenizer: PreTrainedTokenizerFast, folder: Path) -> str:
+    """What plain `AutoTokenizer` does otherwise; empty where it is the same tokenizer."""
+    try:
+        with quiet():
+            auto = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        return f"it fails with {first_line(error)}"
+    name = type(auto).__name__
+    if auto.get_vocab() != tokenizer.get_vocab():
+        return f"{name} has {len(auto)} tokens, not {len(tokenizer)}, or other ids"
+    for role in ROLES:
+        if (its := getattr(auto, f"{role}_token", None)) != (ours := getattr(tokenizer, f"{role}_token", None)):
+            return f"{name} has {its!r} as {role}, not {ours!r}"
+    ids = sorted(tokenizer.get_vocab().values())
+    for text in (*SAMPLES, tokenizer.decode(ids[:: max(1, len(ids) // 200)])):
+        for special in (False, True):
+            ours = tokenizer(text, add_special_tokens=special)["input_ids"]
+            if auto(text, add_special_tokens=special)["input_ids"] != ours:
+                return f"{name} encodes {text[:40]!r} otherwise"
+            if auto.decode(ours) != tokenizer.decode(ours):
+                return f"{name} decodes the ids of {text[:40]!r} otherwise"
+    return ""

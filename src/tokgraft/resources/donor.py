@@ -16,7 +16,7 @@ from tokgraft.config.recipe import Stage, TrainingRecipe
 from tokgraft.errors import ArtifactError, ConfigError
 from tokgraft.methods._donor import Donor
 from tokgraft.resources._contract import Inputs, Params, resource
-from tokgraft.vocab import Layout, Vocabulary
+from tokgraft.vocab import Vocabulary
 
 LENGTH, BATCH = 256, 4
 VALIDATION_BYTES = 20_000
@@ -164,7 +164,7 @@ def canonical_tokenizer(tokenizer: Any, vocabulary: Vocabulary) -> tuple[Any, li
 
     from tokenizers import Tokenizer
 
-    spec = json.loads(json.dumps(Layout.read(tokenizer).spec))
+    spec = json.loads(tokenizer.backend_tokenizer.to_str())
     spec.update(post_processor=None, truncation=None, padding=None)
     model = spec["model"]
     # The library numbers tokens that were added to a vocabulary after those of the vocabulary, whatever the file says.

@@ -17,7 +17,7 @@ from pydantic import Field
 from tokgraft.errors import ArtifactError
 from tokgraft.resources import _pages
 from tokgraft.resources._contract import Inputs, Params, resource
-from tokgraft.vocab import Layout, Vocabulary, overlap
+from tokgraft.vocab import Vocabulary, overlap
 
 Ints = npt.NDArray[np.int64]
 EMPTY: Ints = np.zeros(0, dtype=np.int64)
@@ -151,4 +151,6 @@ def _plain(tokenizer: Any) -> Any:
     """The tokenizer without post-processing, which may trim spaces off the offsets, and without truncation."""
     from tokenizers import Tokenizer
 
-    return Tokenizer.from_str(json.dumps({**Layout.read(tokenizer).spec, "post_processor": None, "truncation": None, "padding": None}))
+    return Tokenizer.from_str(
+        json.dumps({**json.loads(tokenizer.backend_tokenizer.to_str()), "post_processor": None, "truncation": None, "padding": None})
+    )

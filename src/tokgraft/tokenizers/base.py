@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokgraft import jsonl
 from tokgraft.errors import TokenizerError
+from tokgraft.roles import find_roles, read_json
 from tokgraft.vocab import SUBSTITUTES, Layout, check_spec
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-ROLES = ("bos_token", "eos_token", "pad_token", "unk_token", "mask_token", "cls_token", "sep_token")
+TEMPLATES = ("chat_template.jinja", "additional_chat_templates/*.jinja")
 FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
-    "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
 )  # fmt: skip
 CARRIED = ("model_max_length", "padding_side", "truncation_side", "chat_template")
 
 
 @dataclass(frozen=True)
 class Special:
-    """A special token: its string, how it takes the spaces beside it, and whether words may touch it."""
+    """A special token: its string, how it takes the spaces beside it, and whether words may touch it.
+
+    `special` is False for an added token that is kept like one and shows when a text is decoded (`<think>`).
+    """
 
     content: str
     lstrip: bool = False
     rstrip: bool = False
     single_word: bool = False
+    special: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Base:
         specials: All special tokens, in the order of their ids.
         prefix: Special tokens that encoding puts before a text.
         suffix: Special tokens that encoding puts after it.
-        chat_template: The chat template, if any.
+        templates: File name -> chat template, for each that lies in a file of its own.
     """
 
     folder: Path
@@ -57,7 +60,7 @@ class Base:
     specials: tuple[Special, ...]
     prefix: tuple[str, ...]
     suffix: tuple[str, ...]
-    chat_template: str | None
+    templates: dict[str, str]
 
 
 def load_base(folder: Path) -> Base:
@@ -67,27 +70,42 @@ def load_base(folder: Path) -> Base:
         TokenizerError: The folder has no readable `tokenizer.json`.
     """
     folder = Path(folder)
-    raw = _read_json(folder / "tokenizer.json")
+    raw = read_json(folder / "tokenizer.json")
     if raw is None:
         raise TokenizerError(
             f"{folder} has no tokenizer.json",
             "give a model folder with a fast tokenizer (load a slow one with AutoTokenizer and save it once with save_pretrained)",
         )
     check_spec(raw, str(folder / "tokenizer.json"))
-    config = _read_json(folder / "tokenizer_config.json") or {}
+    config = read_json(folder / "tokenizer_config.json") or {}
     tokenizer = to_tokenizer(raw, str(folder))
-    roles = _roles(folder, config, tokenizer)
+    roles = {f"{role}_token": content for role, content in find_roles(folder, json.loads(tokenizer.to_str())).items()}
     _mark_special(tokenizer, roles)
     spec = json.loads(tokenizer.to_str())
-    added = sorted(spec["added_tokens"], key=lambda token: int(token["id"]))
-    specials = [Special(token["content"], token["lstrip"], token["rstrip"], token["single_word"]) for token in added if token["special"]]
     prefix, suffix = habit(tokenizer)
-    template_file = folder / "chat_template.jinja"
-    try:
-        template = template_file.read_text(encoding="utf-8") if template_file.is_file() else None
-    except UnicodeDecodeError as error:
-        raise TokenizerError(f"{template_file} is not UTF-8: {error.reason} at byte {error.start}", "get the file again") from None
-    return Base(folder, spec, config, Layout.of(spec), roles, tuple(specials), prefix, suffix, template)
+    specials = tuple(Special(**facts) for facts in added_facts(spec) if facts["special"])
+    return Base(folder, spec, config, Layout.of(spec), roles, specials, prefix, suffix, chat_templates(folder))
+
+
+def added_facts(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The added tokens of a parsed `tokenizer.json` by ascending id, with the fields of `Special`."""
+    names = [field.name for field in fields(Special)]
+    return [{name: token[name] for name in names} for token in sorted(spec["added_tokens"], key=lambda token: int(token["id"]))]
+
+
+def chat_templates(folder: Path) -> dict[str, str]:
+    """File name -> template of each chat template that lies in a file of its own, as transformers saves them.
+
+    Raises:
+        TokenizerError: One is not UTF-8.
+    """
+    found = {}
+    for path in sorted(path for pattern in TEMPLATES for path in folder.glob(pattern) if path.is_file()):
+        try:
+            found[path.relative_to(folder).as_posix()] = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise TokenizerError(f"{path} is not UTF-8: {error.reason} at byte {error.start}", "get the file again") from None
+    return found
 
 
 def to_tokenizer(spec: Mapping[str, Any], where: str = "tokenizer.json", merges_only: bool = False) -> Tokenizer:
@@ -114,14 +132,6 @@ def to_tokenizer(spec: Mapping[str, Any], where: str = "tokenizer.json", merges_
     return tokenizer
 
 
-def vocabulary_of(spec: Mapping[str, Any]) -> dict[str, int]:
-    """Token -> id of the whole vocabulary, added tokens included."""
-    entries = spec["model"]["vocab"]
-    tokens = {entry[0]: index for index, entry in enumerate(entries)} if isinstance(entries, list) else dict(entries)
-    tokens.update((added["content"], added["id"]) for added in spec["added_tokens"])
-    return tokens
-
-
 def config_for(roles: Mapping[str, str], specials: tuple[Special, ...], base: Base | None) -> dict[str, Any]:
     """The `tokenizer_config.json` of a tokenizer of ours.
 
@@ -131,7 +141,7 @@ def config_for(roles: Mapping[str, str], specials: tuple[Special, ...], base: Ba
     """
     config: dict[str, Any] = {name: base.config[name] for name in CARRIED if base and name in base.config}
     config.update(roles)
-    others = [special.content for special in specials if special.content not in roles.values()]
+    others = [special.content for special in specials if special.special and special.content not in roles.values()]
     if others:
         config["additional_special_tokens"] = others
     config.update(
@@ -143,14 +153,12 @@ def config_for(roles: Mapping[str, str], specials: tuple[Special, ...], base: Ba
 
 
 def tokenizer_files(tokenizer: Tokenizer, config: Mapping[str, Any], base: Base | None) -> dict[str, bytes]:
-    """The folder's files: tokenizer.json, tokenizer_config.json and the base's chat template."""
+    """The folder's files: tokenizer.json, tokenizer_config.json and the base's chat templates."""
     files = {
         "tokenizer.json": tokenizer.to_str(pretty=True).encode() + b"\n",
         "tokenizer_config.json": json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n",
     }
-    if base and base.chat_template is not None:
-        files["chat_template.jinja"] = base.chat_template.encode()
-    return files
+    return files | {name: template.encode() for name, template in (base.templates if base else {}).items()}
 
 
 def with_bos(roles: Mapping[str, str], where: str) -> dict[str, str]:
@@ -165,28 +173,6 @@ def with_bos(roles: Mapping[str, str], where: str) -> dict[str, str]:
         if f"{substitute}_token" in roles:
             return {"bos_token": roles[f"{substitute}_token"], **roles}
     raise TokenizerError(f"the tokenizer of {where} names neither a BOS nor an EOS token", "set bos_token in its tokenizer_config.json")
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    return jsonl.read_object(path, "get the file again", error=TokenizerError) if path.is_file() else None
-
-
-def _roles(folder: Path, config: Mapping[str, Any], tokenizer: Tokenizer) -> dict[str, str]:
-    """Roles from tokenizer_config.json, else special_tokens_map.json, else the ids in the model's own configuration."""
-    named = _read_json(folder / "special_tokens_map.json") or {}
-    numbered = (_read_json(folder / "generation_config.json") or {}, _read_json(folder / "config.json") or {})
-    found = {}
-    for role in ROLES:
-        value = config.get(role) or named.get(role)
-        content = value.get("content") if isinstance(value, dict) else value
-        for ids in numbered:
-            index = ids.get(f"{role}_id")
-            index = index[0] if isinstance(index, list) and index else index
-            if not content and type(index) is int and 0 <= index < 2**32:
-                content = tokenizer.id_to_token(index)
-        if isinstance(content, str) and content and tokenizer.token_to_id(content) is not None:
-            found[role] = content
-    return found
 
 
 def _mark_special(tokenizer: Tokenizer, roles: Mapping[str, str]) -> None:

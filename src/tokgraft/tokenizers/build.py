@@ -13,11 +13,12 @@ from tokgraft.errors import ConfigError, DataError, TokenizerError
 from tokgraft.logs import log
 from tokgraft.tokenizers import metrics, texts
 from tokgraft.tokenizers.audit import CHALLENGES, audit, old_ids
-from tokgraft.tokenizers.base import Base, load_base, to_tokenizer, vocabulary_of
+from tokgraft.tokenizers.base import Base, load_base, to_tokenizer
 from tokgraft.tokenizers.morphemes import PACKAGES
 from tokgraft.tokenizers.padding import padded
 from tokgraft.tokenizers.scripts import check_script
 from tokgraft.tokenizers.trainers import TRAINERS
+from tokgraft.vocab import vocabulary_of
 
 ENGLISH = "eng_Latn"
 MOST_AUDITED = 50_000_000  # bytes of training text that go through the round trip, beside all of dev and test
@@ -66,6 +67,7 @@ def build_tokenizer(
         other = {"english": texts.paragraphs(Path(english), "train", recipe.max_train_bytes)} if trainer.english and english else {}
         files = trainer.train(train, recipe, old, **other)
         for name, content in (padded(files, recipe.pad_to) if recipe.pad_to else files).items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
         held_out = [*texts.paragraphs(corpus, "dev"), *texts.paragraphs(corpus, "test")]
         checked = [*held_out, *texts.paragraphs(corpus, "train", min(recipe.max_train_bytes, MOST_AUDITED))]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import ConfigError, TokenizerError
-from tokgraft.tokenizers.base import Base, Special, config_for, set_affixes, tokenizer_files, with_bos
+from tokgraft.logs import log
+from tokgraft.tokenizers.base import Base, Special, config_for, set_affixes, to_tokenizer, tokenizer_files, with_bos
+from tokgraft.tokenizers.templates import written
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer, pre_tokenizers
@@ -61,11 +64,14 @@ def refuse(recipe: TokenizerRecipe, names: Sequence[str]) -> None:
 
 
 def specials_of(base: Base | None, unk: bool = False) -> tuple[dict[str, str], tuple[Special, ...]]:
-    """Roles and special tokens: the base's, or `<s>`, `</s>`, `<pad>`; with `unk` there is an unknown token."""
+    """Roles and special tokens: the base's, or `<s>`, `</s>`, `<pad>`; with `unk` there is an unknown token.
+
+    Of the base's other added tokens those are among them that its chat templates write.
+    """
     if base is None:
         roles, specials = dict(OWN_ROLES), tuple(Special(content) for content in OWN_ROLES.values())
     else:
-        roles, specials = with_bos(base.roles, str(base.folder)), base.specials
+        roles, specials = with_bos(base.roles, str(base.folder)), (*base.specials, *written(base))
     if unk and "unk_token" not in roles:
         roles["unk_token"] = UNK
         if UNK not in {special.content for special in specials}:
@@ -78,7 +84,8 @@ def added(specials: Sequence[Special]) -> list[AddedToken]:
     from tokenizers import AddedToken
 
     return [
-        AddedToken(s.content, lstrip=s.lstrip, rstrip=s.rstrip, single_word=s.single_word, normalized=False, special=True) for s in specials
+        AddedToken(s.content, lstrip=s.lstrip, rstrip=s.rstrip, single_word=s.single_word, normalized=False, special=s.special)
+        for s in specials
     ]
 
 
@@ -93,7 +100,18 @@ def finish(tokenizer: Tokenizer, roles: dict[str, str], specials: tuple[Special,
     """Mark the special tokens, put BOS and EOS where the base puts them, and write the files."""
     tokenizer.add_special_tokens(added(specials))
     set_affixes(tokenizer, *((base.prefix, base.suffix) if base else ((), ())))
+    if shown := [special.content for special in specials if not special.special]:
+        log.info("kept for the base's chat template: %s", ", ".join(shown))
+        tokenizer = _shown(tokenizer, shown)
     return tokenizer_files(tokenizer, config_for(roles, specials, base), base)
+
+
+def _shown(tokenizer: Tokenizer, contents: Sequence[str]) -> Tokenizer:
+    """The tokenizer in which these added tokens are not special; trainers and `add_special_tokens` make every token special."""
+    spec = json.loads(tokenizer.to_str())
+    for token in spec["added_tokens"]:
+        token["special"] = token["special"] and token["content"] not in contents
+    return to_tokenizer(spec)
 
 
 def alphabet(texts: Sequence[str], coverage: float) -> list[str]:
@@ -160,7 +178,5 @@ def with_byte_pieces(learned: dict[str, int], specials: Sequence[Special]) -> di
 
 def bpe_parts(tokenizer: Tokenizer) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Vocabulary and merges of a BPE tokenizer."""
-    import json
-
     model: dict[str, Any] = json.loads(tokenizer.to_str())["model"]
     return dict(model["vocab"]), [(left, right) for left, right in model["merges"]]

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from tokgraft.logs import Heartbeat, log
 from tokgraft.tokenizers import pieces as unigram
-from tokgraft.tokenizers.base import Base, to_tokenizer, vocabulary_of
+from tokgraft.tokenizers.base import Base, to_tokenizer
 from tokgraft.tokenizers.continued import Merges, continue_merges
-from tokgraft.vocab import BYTE_TOKEN, Layout
+from tokgraft.vocab import BYTE_TOKEN, Layout, vocabulary_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -76,9 +76,41 @@ def grow(spec: Spec, kind: Layout, texts: Sequence[str], growth: Growth) -> tupl
 
 
 def folded(spec: Spec) -> Spec:
-    """A copy whose model vocabulary holds the added tokens at their ids (a token outside it would be renumbered on loading)."""
-    vocabulary = dict(sorted(vocabulary_of(spec).items(), key=lambda item: item[1]))
+    """A copy whose model vocabulary holds every token at its id (one outside it would be renumbered on loading).
+
+    Ids without a token get one that no text has where the vocabulary is a list (Unigram).
+    """
+    tokens, vocabulary = vocabulary_of(spec), spec["model"]["vocab"]
+    if isinstance(vocabulary, dict):
+        vocabulary = dict(sorted(tokens.items(), key=lambda item: item[1]))
+    else:
+        names = {number: token for token, number in tokens.items()}
+        behind = range(len(vocabulary), max(names) + 1)
+        vocabulary = [*vocabulary, *([names.get(number, f"\ufdd0{number}"), 0.0] for number in behind)]
     return {**spec, "model": {**spec["model"], "vocab": vocabulary}}
+
+
+def with_added_tokens(spec: Spec, names: Sequence[str], special: bool) -> Tokenizer:
+    """The tokenizer with added tokens whose ids follow the highest one.
+
+    The library would number them from the count of the tokens on: in a vocabulary whose ids have holes these ids are taken.
+    """
+    from tokenizers import AddedToken
+
+    tokens = vocabulary_of(spec)
+    if (first := max(tokens.values()) + 1) > len(tokens):
+        spec = folded(spec)
+        vocabulary = spec["model"]["vocab"]
+        more = {name: number for number, name in enumerate(names, first)}
+        grown = {**vocabulary, **more} if isinstance(vocabulary, dict) else [*vocabulary, *([name, 0.0] for name in more)]
+        spec = {**spec, "model": {**spec["model"], "vocab": grown}}
+    tokenizer = to_tokenizer(spec)
+    entries = [AddedToken(name, normalized=False, special=special) for name in names]
+    if special:
+        tokenizer.add_special_tokens(entries)
+    else:
+        tokenizer.add_tokens(entries)
+    return tokenizer
 
 
 def merge_pairs(spec: Spec) -> list[list[str]]:
@@ -225,11 +257,7 @@ def _grow_unigram(spec: Spec, kind: Layout, texts: Sequence[str], growth: Growth
             break
         size *= 2
     new = unigram.most_probable(new, growth.new_tokens)[: growth.new_tokens]
-    highest = max(vocabulary_of(spec).values())
-    if highest >= len(old):  # added tokens stand behind the vocabulary: they move into it, so that ids stay
-        outside = {token["id"]: token["content"] for token in spec["added_tokens"]}
-        old += [(outside.get(number, f"\ufdd0{number}"), 0.0) for number in range(len(old), highest + 1)]
-    model = {**spec["model"], "vocab": [[piece, score] for piece, score in [*old, *new]]}
+    model = {**spec["model"], "vocab": [*folded(spec)["model"]["vocab"], *(list(piece) for piece in new)]}
     return {**spec, "model": model}, [piece for piece, _ in new]
 
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Literal
 
-from tokgraft.tokenizers.base import to_tokenizer, vocabulary_of
+from tokgraft.tokenizers.growing import with_added_tokens
+from tokgraft.vocab import vocabulary_of
 
 UNUSED = "<|unused_{}|>"
 
@@ -18,15 +19,12 @@ def round_size(size: int, to: int | Literal["power_of_two"]) -> int:
 
 def padded(files: Mapping[str, bytes], to: int | Literal["power_of_two"]) -> dict[str, bytes]:
     """The files of a tokenizer with as many unused special tokens behind it as a round size needs; other ids stay."""
-    from tokenizers import AddedToken
-
     spec, config = json.loads(files["tokenizer.json"]), json.loads(files["tokenizer_config.json"])
     known = vocabulary_of(spec)
     size = max(known.values()) + 1
     free = (name for name in map(UNUSED.format, range(size + len(known))) if name not in known)
     names = [next(free) for _ in range(round_size(size, to) - size)]
-    tokenizer = to_tokenizer(spec)
-    tokenizer.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in names])
+    tokenizer = with_added_tokens(spec, names, special=True)
     if names:
         config["additional_special_tokens"] = [*config.get("additional_special_tokens", []), *names]
     return {

@@ -21,6 +21,7 @@ from tokgraft.segmenter import Segmenter
 from tokgraft.transplant import _gate
 from tokgraft.transplant._facts import facts, provenance_lines
 from tokgraft.transplant._predicted import most_predicted, warn
+from tokgraft.transplant._specials import tell
 from tokgraft.vocab import Vocabulary
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def run(
     methods.check_support(chain, task.tied)
     moved = [] if chain.first.keeps_tokenizer else _follow(read.model, target_tokenizer, task)
     log.info("%s: %d -> %d tokens, %d of them shared", method, len(source.ids), len(target.ids), len(task.overlap))
+    tell(task)
     rows, flops = _counted(method, task, params or {})
     if not chain.first.keeps_tokenizer and (changed := _changed(task, rows)):
         log.warning("the new vocabulary keeps every token of the base, but %s changes the rows of %d of them: the base's own languages will "

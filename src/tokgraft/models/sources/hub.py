@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from tokgraft.config.model import HubModel
@@ -11,6 +12,7 @@ from tokgraft.models.sources import MODEL_SOURCES, Fetched, Request
 
 # Weights as safetensors only: pickles are not even downloaded.
 PATTERNS = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt"]
+TEMPLATES = "additional_chat_templates/*.jinja"
 
 
 @MODEL_SOURCES.register("hub")
@@ -44,11 +46,9 @@ def snapshot(source: HubModel, cache: Path, code: bool) -> Path:
     patterns = [*PATTERNS, "*.py"] if code else PATTERNS
     what = f"model {source.id} at revision {source.revision[:12]}"
     try:
-        return Path(
-            snapshot_download(
-                source.id, revision=source.revision, allow_patterns=patterns, ignore_patterns=["*/*"], cache_dir=cache / "hub"
-            )
-        )
+        get = partial(snapshot_download, source.id, revision=source.revision, cache_dir=cache / "hub")
+        get(allow_patterns=patterns, ignore_patterns=["*/*"])  # folders hold the model in other forms
+        return Path(get(allow_patterns=[TEMPLATES]))
     except errors.GatedRepoError as error:
         raise DataError(
             f"{what} is only for logged-in users who accepted its terms", "accept them and log in with `hf auth login`"

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import TokenizerError
 from tokgraft.tokenizers.base import Base, to_tokenizer
 from tokgraft.tokenizers.fresh import bpe_parts
-from tokgraft.tokenizers.growing import cutter, folded, merge_pairs
+from tokgraft.tokenizers.growing import cutter, folded, merge_pairs, with_added_tokens
 from tokgraft.tokenizers.trainers import TRAINERS, Files, Trainer, extend
 from tokgraft.vocab import TO_BYTE
 
@@ -49,7 +48,7 @@ def train(texts: Sequence[str], recipe: TokenizerRecipe, base: Base | None) -> F
     new = new[: recipe.new_tokens]
     extend.enough(len(new), recipe)
     if recipe.naive == "added":
-        return extend.files_of(_added(spec, new), base)
+        return extend.files_of(json.loads(with_added_tokens(spec, new, special=False).to_str()), base)
     vocabulary.update((token, number) for number, token in enumerate(new, max(vocabulary.values()) + 1))
     old = merge_pairs(spec)
     present = {tuple(merge) for merge in old}
@@ -94,15 +93,6 @@ def _strings(tokens: Sequence[str], base: Base) -> list[str]:
             continue
         found.append(text.replace(base.kind.marker, " ") if base.kind.scheme == "sentencepiece" else text)
     return list(dict.fromkeys(found))
-
-
-def _added(spec: dict[str, Any], new: Sequence[str]) -> dict[str, Any]:
-    """`add_tokens`, as it is usually called."""
-    from tokenizers import AddedToken
-
-    tokenizer = to_tokenizer(spec)
-    tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in new])
-    return dict(json.loads(tokenizer.to_str()))
 
 
 TRAINERS.add("naive_extend", Trainer(check, train, extends=True, naive=lambda recipe: True))

@@ -19,7 +19,7 @@ def check(recipe: TokenizerRecipe, base: Base | None) -> None:
 def train(texts: Sequence[str], recipe: TokenizerRecipe, base: Base | None) -> Files:
     """The base's tokenizer files as they are; `texts` are not looked at."""
     assert base is not None
-    return {name: (base.folder / name).read_bytes() for name in FILES if (base.folder / name).is_file()}
+    return {name: (base.folder / name).read_bytes() for name in (*FILES, *base.templates) if (base.folder / name).is_file()}
 
 
 TRAINERS.add("original", Trainer(check, train, own=False))
