@@ -31,7 +31,7 @@ def find_roles(folder: Path, spec: Mapping[str, Any]) -> dict[str, str]:
     if not found and (found := _known(_roles_of_class(folder), tokens)):
         log.info("%s names no special tokens; as its tokenizer class has it: %s", folder, _listed(found))
     if assumed := {role: token for role, token in _numbered(folder, spec).items() if role not in found}:
-        log.debug("%s: by the ids in its configuration, %s", folder, _listed(assumed))
+        log.info("%s: by the ids in its configuration, %s", folder, _listed(assumed))
     found |= assumed
     return {role: found[role] for role in ROLES if role in found}
 

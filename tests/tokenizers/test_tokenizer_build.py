@@ -101,15 +101,17 @@ CHAT = (
 OTHER = "{% if messages[0].role != 'system' %}{{ raise_exception('a system message, please') }}{% endif %}[{{ tools | length }}]"
 
 
-@pytest.mark.parametrize("trainer", ["bpe", "sp_bpe", "unigram", "wordpiece", "less_is_better", "byte"])
+@pytest.mark.parametrize(
+    ("trainer", "size"), [("bpe", 640), ("sp_bpe", 640), ("unigram", 512), ("wordpiece", 900), ("less_is_better", 640), ("byte", 264)]
+)
 def test_added_tokens_that_a_template_writes_are_kept(
-    trainer: str, base_folder: Callable[[str], Path], target: Path, tmp_path: Path
+    trainer: str, size: int, base_folder: Callable[[str], Path], target: Path, tmp_path: Path
 ) -> None:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(base_folder("byte_level"))
     tokenizer.add_tokens([AddedToken(name, normalized=False) for name in (OPEN, CLOSE, "<tool_call>", "</tool_call>", "<fim>", "\n\n")])
     tokenizer.chat_template = {"default": CHAT, "tool_use": OTHER}
     tokenizer.save_pretrained(tmp_path / "base")
-    recipe = TokenizerRecipe(trainer=trainer, **({} if trainer == "byte" else {"vocab_size": 900}))
+    recipe = TokenizerRecipe(trainer=trainer, **({} if trainer == "byte" else {"vocab_size": size}))
     out = build_tokenizer(recipe, target, tmp_path / "out", tmp_path / "base")
     made = AutoTokenizer.from_pretrained(out)
     assert made.chat_template == tokenizer.chat_template
@@ -118,7 +120,7 @@ def test_added_tokens_that_a_template_writes_are_kept(
         assert made.convert_ids_to_tokens(number) == name
         assert made.decode([number], skip_special_tokens=True) == name, "it is not special: decoding shows it"
     assert "<fim>" not in made.get_vocab() and "\n\n" not in made.added_tokens_encoder
-    assert len(made) == (900 if trainer != "byte" else 256 + 4 + 4)
+    assert len(made) == size
     chat = made.apply_chat_template([{"role": "assistant", "content": "ja", "reasoning_content": "nu"}], tokenize=False)
     assert chat.count(OPEN) == 1 and made(chat)["input_ids"].count(made.convert_tokens_to_ids(OPEN)) == 1
 

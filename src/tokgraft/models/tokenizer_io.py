@@ -56,7 +56,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
         check_spec(spec, str(file))
         if not named_roles(folder):
             roles = {f"{role}_token": token for role, token in find_roles(folder, spec).items()}
-    own_code = trust_remote_code and _has_code(folder)
+    own_code = trust_remote_code and has_code(folder)
     kind = PreTrainedTokenizerFast if file.is_file() and not own_code else AutoTokenizer
     try:
         with quiet():
@@ -73,7 +73,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     return tokenizer
 
 
-def _has_code(folder: Path) -> bool:
+def has_code(folder: Path) -> bool:
     """Whether a folder brings a tokenizer class of its own."""
     return any(reference != CODE for reference in _references((read_json(folder / CONFIG) or {}).get("auto_map")))
 

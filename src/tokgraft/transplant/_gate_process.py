@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tokgraft.models.ids import listed
+from tokgraft.models.tokenizer_io import has_code
 
 HI, HELLO = {"role": "user", "content": "Hi!"}, {"role": "assistant", "content": "Hello."}
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -69,8 +70,9 @@ def _tokenizer(expected: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     plain = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
     plain.no_padding()
     plain.no_truncation()
+    trust = expected["trust_remote_code"] and has_code(Path(folder))
     try:
-        loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=expected["trust_remote_code"])
+        loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust)
     except Exception as error:
         raise Failure("tokenizer", f"AutoTokenizer cannot load what was written: {_line(error)}", "please report it") from error
     chats = sorted(set(_rendered(loaded, notes)))
