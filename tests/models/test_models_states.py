@@ -21,7 +21,9 @@ DOCUMENTS = [np.arange(2, 2 + size, dtype=np.int32) % 90 for size in (5, 2, 300,
 def rows(count: int = 90, seed: int = 1, tied: bool = True) -> Any:
     generator = np.random.default_rng(seed)
     table = generator.standard_normal((count, 24), dtype=np.float32)
-    return SimpleNamespace(input=table, output=None if tied else generator.standard_normal((count, 24), dtype=np.float32), bias=None)
+    return SimpleNamespace(
+        input=table, output=None if tied else generator.standard_normal((count, 24), dtype=np.float32), bias=None, columns=None
+    )
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -54,7 +56,9 @@ def test_states_are_kept_until_the_input_rows_change() -> None:
     reader, given = BodyStates(load), rows()
     first = reader(given, DOCUMENTS)
     seen = len(passes)
-    assert np.array_equal(reader(SimpleNamespace(input=given.input.copy(), output=given.input, bias=None), DOCUMENTS[::-1])[-4:], first[:4])
+    assert np.array_equal(
+        reader(SimpleNamespace(input=given.input.copy(), output=given.input, bias=None, columns=None), DOCUMENTS[::-1])[-4:], first[:4]
+    )
     assert len(passes) == seen, "other output rows change no state"
     reader(given, [*DOCUMENTS, DOCUMENTS[0][:3]])
     assert len(passes) == seen + 1, "only the new document is read"
@@ -69,7 +73,7 @@ def test_scaled_logits_are_part_of_the_states_and_others_are_refused() -> None:
     ).eval()
     assert logit_scale(granite) == pytest.approx(1 / 8, rel=1e-4)
     document = np.array([1, 5, 9], dtype=np.int32)
-    given = SimpleNamespace(input=rows().input, output=None, bias=None)
+    given = SimpleNamespace(input=rows().input, output=None, bias=None, columns=None)
     found = BodyStates(lambda: granite)(given, [document])
     with torch.no_grad():
         assert np.allclose(found @ given.input.T, granite(input_ids=torch.tensor([[1, 5]])).logits[0].numpy(), atol=1e-4)

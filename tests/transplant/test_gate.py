@@ -56,8 +56,8 @@ def test_what_was_compared_is_written_down(tmp_path: Path, permuted: tuple[Path,
 def test_a_row_in_a_wrong_place_stops_the_transplant(tmp_path: Path, permuted: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = permuted
 
-    def wrong(model: Any, inputs: Any, outputs: Any, bias: Any) -> None:
-        put(model, np.roll(inputs, 1, axis=0), outputs, bias)
+    def wrong(model: Any, inputs: Any, *others: Any) -> None:
+        put(model, np.roll(inputs, 1, axis=0), *others)
 
     put = _run._put
     monkeypatch.setattr(_run, "_put", wrong)

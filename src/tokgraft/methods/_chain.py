@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -118,7 +118,7 @@ def apply(chain: str, task: Transplant, params: Mapping[str, Any]) -> Rows:
     for part in parsed.parts:
         if missing := sorted(part.requires - set(task.resources)):
             raise ConfigError(f"{part.name} requires the resource {missing[0]}", f"make it with: tokgraft resource --name {missing[0]} ...")
-    rows = parsed.first.function("build")(task, resolved[parsed.first.name])
+    rows = _built(parsed.first, task, resolved[parsed.first.name])
     _check_rows(parsed.first.name, task, rows, task.tied)
     if not parsed.first.keeps_tokenizer:
         rows = stand_in(task, rows)
@@ -128,6 +128,22 @@ def apply(chain: str, task: Transplant, params: Mapping[str, Any]) -> Rows:
         rows = part.function("refine")(task, rows, resolved[part.name])
         _check_rows(part.name, task, rows, tied and not (part.unties and rows.output is not None))
     return rows
+
+
+def _built(first: Registered, task: Transplant, params: Params) -> Rows:
+    """The rows of an initialiser. Columns of further tables are made with the bias of the head, of the same source tokens by the same weights."""
+    build = first.function("build")
+    if task.columns is None:
+        return build(task, params)
+    parts = [*([] if task.bias is None else [task.bias[:, None]]), task.columns]
+    rows = build(replace(task, bias=np.concatenate(parts, axis=1)), params)
+    made = rows.bias
+    if made is None or made.shape != (len(task.target), sum(part.shape[1] for part in parts)):
+        raise UnsupportedError(
+            f"{first.name} makes no rows for the tables that this model has beside input and output table", "choose another method (mean)"
+        )
+    bias = None if task.bias is None else np.ascontiguousarray(made[:, 0])
+    return replace(rows, bias=bias, columns=np.ascontiguousarray(made[:, len(parts) - 1 :]))
 
 
 def check_support(chain: Chain, tied: bool) -> None:
@@ -147,6 +163,8 @@ def _check_tables(task: Transplant) -> None:
     given: list[tuple[str, Any, int]] = [(f"{name} table", table, 2) for name, table in tables(task)]
     if task.bias is not None:
         given.append(("bias", task.bias, 1))
+    if task.columns is not None:
+        given.append(("further tables", task.columns, 2))
     size = len(task.source)
     for label, array, dimensions in given:
         if array.ndim != dimensions or len(array) != size or array.dtype != np.float32:
@@ -171,6 +189,7 @@ def _check_rows(name: str, task: Transplant, rows: Rows, tied: bool) -> None:
         ("input rows", rows.input, (size, task.E.shape[1])),
         ("output rows", rows.output, None if tied else (size, task.U.shape[1])),
         ("bias", rows.bias, None if task.bias is None else (size,)),
+        ("rows of further tables", rows.columns, None if task.columns is None else (size, task.columns.shape[1])),
     ]
     for label, array, shape in expected:
         if (array is None) != (shape is None) or (array is not None and (array.shape != shape or array.dtype != np.float32)):

@@ -90,7 +90,10 @@ class Transplant:
         target: The new vocabulary.
         E: Input table of the base, (len(source), d), float32; rows of ids without a token are included, padding behind them is not.
         U: Output table, (len(source), d_out); the same object as `E` when the model is tied.
-        bias: Bias of the head, (len(source),), or None.
+        bias: Bias of the head, (len(source),), or None. `build` of a method is given (len(source), k), where the model has `columns`: what
+            makes the bias of a token makes them as well.
+        columns: Numbers of each token in tables beside input and output table (Gemma 3n's embeddings of each layer, a second part of a head),
+            (len(source), k), float32; None for most models.
         segmenter: Cuts the bytes of a target token into source ids.
         resources: What the method requires, loaded, by name.
         seed: Seed; draw through `rng`, never from it directly.
@@ -110,6 +113,7 @@ class Transplant:
     load_model: Callable[[], Any] | None = None
     load_target_segmenter: Callable[[], Segmenter] | None = None
     states: States | None = None
+    columns: Floats | None = None
 
     @property
     def tied(self) -> bool:
@@ -168,6 +172,7 @@ class Rows:
         bias: New bias of the head, (len(target),), or None when it has none.
         provenance: For every target id, also those without a token.
         stats: What the method wants to tell about its work; JSON values.
+        columns: New rows of `Transplant.columns`, (len(target), k), or None; the chain sets them.
     """
 
     input: Floats
@@ -175,6 +180,7 @@ class Rows:
     bias: Floats | None
     provenance: tuple[Provenance, ...]
     stats: Mapping[str, Any] = field(default_factory=dict)
+    columns: Floats | None = None
 
 
 @dataclass(frozen=True)

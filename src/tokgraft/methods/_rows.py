@@ -135,19 +135,19 @@ def draw_normal(new: Floats, table: Floats, live: npt.NDArray[np.int64], ids: It
 
 
 def head_bias(task: Transplant, matches: Matches, pieces: Mapping[int, Sequence[int]]) -> Floats | None:
-    """Bias of the head: copied for matches, mean over pieces otherwise, mean of all where there are none. (|Vt|,) or None."""
+    """Bias of the head: copied for matches, mean over pieces otherwise, mean of all where there are none. As `task.bias`, or None."""
     return bias_by(task, matches, lambda new, column: combine_mean(new, column, pieces))
 
 
 def bias_by(task: Transplant, matches: Matches, fill: Callable[[Floats, Floats], None]) -> Floats | None:
-    """Bias of the head by what makes the rows: `fill(new, old)` sets values of new columns (n, 1); copied for matches. (|Vt|,) or None."""
+    """Bias of the head by what makes the rows: `fill(new, old)` sets values of new columns (n, k); copied for matches. As `task.bias`, or None."""
     if task.bias is None:
         return None
-    column = task.bias[:, None]
-    new = start(column, task.live, len(task.target))
-    fill(new, column)
-    copy_matches(new, column, matches)
-    return new[:, 0]
+    columns = task.bias.reshape(len(task.bias), -1)
+    new = start(columns, task.live, len(task.target))
+    fill(new, columns)
+    copy_matches(new, columns, matches)
+    return new.reshape(len(new), *task.bias.shape[1:])
 
 
 def drawn_rows(task: Transplant, name: str, matches: Matches, draw: Draw, stats: Mapping[str, Any] | None = None) -> Rows:

@@ -39,7 +39,8 @@ def build(task: Transplant, params: CW2V) -> Rows:
         copy_matches(rows[name], table, matches)
     bias = head_bias(task, matches, {})
     if bias is not None and task.bias is not None:
-        bias[ids] = mixed("input" if task.tied else "output", task.bias[:, None])[:, 0]
+        columns = mixed("input" if task.tied else "output", task.bias.reshape(len(task.bias), -1))
+        bias[ids] = columns.reshape(-1, *bias.shape[1:])
     made = {number: Provenance("trained" if seen else "fallback") for number, seen in zip(ids, found["seen"].tolist())}
     stats = {"mixtures": len(ids), "groups": len(found["input"].sizes), "unseen": len(ids) - int(found["seen"].sum())}
     return Rows(rows["input"], rows.get("output"), bias, provenance(task, matches, made), stats)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from tokgraft.errors import ModelError, UnavailableError
+from tokgraft.errors import ModelError, UnavailableError, UnsupportedError
 from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, given, method
 from tokgraft.methods._ridge import TESTED, Affine, fit
 from tokgraft.methods._rows import copy_matches, head_bias, provenance, start, tables
@@ -110,6 +110,7 @@ class Reader:
         Only sequences of equal length share a forward pass: no padding, and what is in a batch does not depend on ids of the target.
 
         Raises:
+            UnsupportedError: A layer of the model holds more than one state of a token (Gemma 3n).
             ModelError: A state is not finite.
         """
         import torch
@@ -124,6 +125,10 @@ class Reader:
                 batch = groups[length][begin : begin + step]
                 with torch.inference_mode():
                     found, place = self._read(batch), -1 - len(self.after)
+                    if found[self.layer].ndim != 3:
+                        raise UnsupportedError(
+                            f"the layers of {type(self.body).__name__} hold several states of each token", "choose another method"
+                        )
                     early, late = (found[layer][:, place].float().cpu().numpy() for layer in (self.layer, -1))
                 if not (np.isfinite(early).all() and np.isfinite(late).all()):
                     raise ModelError("the base model gives hidden states that are not finite", "check its weights")

@@ -65,7 +65,9 @@ class BodyStates:
             self._model = self._load()
             self._scale = logit_scale(self._model)
         biased = getattr(self._model.get_output_embeddings(), "bias", None) is not None
-        set_embedding_tables(self._model, rows.input, None if is_tied(self._model) else rows.output, rows.bias if biased else None)
+        set_embedding_tables(
+            self._model, rows.input, None if is_tied(self._model) else rows.output, rows.bias if biased else None, rows.columns
+        )
 
     @torch.no_grad()
     def _read(self, documents: list[npt.NDArray[np.int32]]) -> list[Floats]:

@@ -258,11 +258,12 @@ def _resize(model: Any, rows: int) -> None:
     """Give a model tables of another size; the new rows are copies of old ones, in turn."""
     import numpy as np
 
-    from tokgraft.models.tables import embedding_tables, head_bias, set_embedding_tables
+    from tokgraft.models.tables import embedding_tables, further_columns, head_bias, set_embedding_tables
 
     E, U = embedding_tables(model)
-    bias, take = head_bias(model), np.arange(rows) % len(E)
-    set_embedding_tables(model, E[take], None if U is None else U[take], None if bias is None else bias[take])
+    take = np.arange(rows) % len(E)
+    others = (U, head_bias(model), further_columns(model))
+    set_embedding_tables(model, E[take], *(None if table is None else table[take] for table in others))
 
 
 def _context(model: Any) -> int:

@@ -41,6 +41,7 @@ class _Base:
     model: PreTrainedModel
     tables: tuple[Floats, Floats]
     bias: Floats | None
+    columns: Floats | None
 
 
 def run(
@@ -101,7 +102,7 @@ def run(
     task = Transplant(
         source, target, *read.tables, bias=read.bias, segmenter=Segmenter(source_tokenizer, source), resources=loaded, seed=seed,
         load_model=lambda: _load(base, trust_remote_code), load_target_segmenter=lambda: Segmenter(target_tokenizer, target),
-        states=_states(lambda: _load(base, trust_remote_code)),
+        states=_states(lambda: _load(base, trust_remote_code)), columns=read.columns,
     )  # fmt: skip
     methods.check_support(chain, task.tied)
     moved = [] if chain.first.keeps_tokenizer else _follow(read.model, target_tokenizer, task)
@@ -234,16 +235,20 @@ def _load(base: Path, trust: bool) -> PreTrainedModel:
 def _read(base: Path, tokenizer: PreTrainedTokenizerFast, size: int, trust: bool) -> _Base:
     """The model and its tables, without the padding behind the last token."""
     from tokgraft.models.io import check_model, embedding_tables, head_bias
+    from tokgraft.models.tables import further_columns
 
     model = _load(base, trust)
     check_model(model, tokenizer)
     inputs, outputs = embedding_tables(model)
-    bias = head_bias(model)
+    bias, columns = head_bias(model), further_columns(model)
     if inputs.shape[0] > size:
         log.info("%d padded rows behind the last token are left out", inputs.shape[0] - size)
     source = np.ascontiguousarray(inputs[:size])
     return _Base(
-        model, (source, source if outputs is None else np.ascontiguousarray(outputs[:size])), None if bias is None else bias[:size].copy()
+        model,
+        (source, source if outputs is None else np.ascontiguousarray(outputs[:size])),
+        None if bias is None else bias[:size].copy(),
+        None if columns is None else columns[:size],
     )
 
 
@@ -265,18 +270,19 @@ def _states(load: Callable[[], PreTrainedModel]) -> States:
 def _replace(model: PreTrainedModel, rows: Rows, multiple: int | None) -> None:
     extra = -len(rows.input) % multiple if multiple else 0
     bias = rows.bias if rows.bias is None else np.concatenate([rows.bias, np.full(extra, MASKED, dtype=np.float32)])
-    _put(model, _padded(rows.input, extra), None if rows.output is None else _padded(rows.output, extra), bias)
+    output, columns = (None if table is None else _padded(table, extra) for table in (rows.output, rows.columns))
+    _put(model, _padded(rows.input, extra), output, bias, columns)
 
 
-def _put(model: PreTrainedModel, inputs: Floats, outputs: Floats | None, bias: Floats | None) -> None:
+def _put(model: PreTrainedModel, inputs: Floats, outputs: Floats | None, bias: Floats | None, columns: Floats | None) -> None:
     """Replace the tables; a tied model that gets an output table is untied."""
     from tokgraft.models.io import is_tied, set_embedding_tables, untie
 
     if outputs is not None and is_tied(model):
         log.info("the head gets a table of its own: the model is no longer tied")
-        set_embedding_tables(model, inputs, None, bias)
+        set_embedding_tables(model, inputs, None, bias, columns)
         untie(model)
-    set_embedding_tables(model, inputs, outputs, bias)
+    set_embedding_tables(model, inputs, outputs, bias, columns)
 
 
 def _padded(table: Floats, extra: int) -> Floats:
@@ -288,6 +294,7 @@ def _padded(table: Floats, extra: int) -> Floats:
 def _keep(model: PreTrainedModel, rows: Rows, changed: bool) -> None:
     """The base's own tokenizer: the model stays as it is, padding included; only a refiner changes rows."""
     from tokgraft.models.io import embedding_tables, head_bias
+    from tokgraft.models.tables import further_columns
 
     if not changed:
         return
@@ -300,7 +307,7 @@ def _keep(model: PreTrainedModel, rows: Rows, changed: bool) -> None:
         outputs[: len(rows.output)] = rows.output
     if bias is not None and rows.bias is not None:
         bias[: len(rows.bias)] = rows.bias
-    _put(model, inputs, outputs, bias)
+    _put(model, inputs, outputs, bias, further_columns(model))
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, base: Path, dtype: Dtype | None) -> None:

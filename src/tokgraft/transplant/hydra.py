@@ -61,6 +61,7 @@ def export(adapted: Path, base: Path, out: Path) -> Path:
     import torch
 
     from tokgraft.models.io import embedding_tables, head_bias, load_model, load_tokenizer, save_model
+    from tokgraft.models.tables import further_columns
     from tokgraft.models.weights import stored_dtype
     from tokgraft.vocab import Vocabulary
 
@@ -76,6 +77,8 @@ def export(adapted: Path, base: Path, out: Path) -> Path:
         )
     if head_bias(model) is not None or model.config.is_encoder_decoder or "CausalLM" not in type(model).__name__:
         raise ModelError(f"{type(model).__name__}: only causal language models without a bias on the head are supported", "choose another")
+    if further_columns(model) is not None:
+        raise ModelError(f"{type(model).__name__} has tables beside input and output table: a hydra of it cannot be made", "choose another")
     table = torch.cat([torch.from_numpy(inputs), torch.from_numpy(rows)])
     head = torch.nn.Parameter(torch.from_numpy(inputs if outputs is None else outputs))
     _untie(model, table, head)
