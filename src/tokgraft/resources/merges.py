@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def build(inputs: Inputs, params: Merges, folder: Path) -> Mapping[str, Any]:
     from tokgraft.models.io import load_tokenizer
 
     tokenizer = load_tokenizer(Path(str(inputs.tokenizer)))
-    layout = Layout.read(tokenizer)
+    layout = Layout.of(json.loads(tokenizer.backend_tokenizer.to_str()))  # `Layout.read` leaves the merges out
     if layout.model["type"] != "BPE":
         raise UnsupportedError(
             f"{inputs.tokenizer} is a {layout.model['type']} tokenizer, which has no merge rules",
