@@ -57,8 +57,8 @@ class Segmenter:
         self._bytes = self._byte_ids()
         self._tokenizer = _neutral(tokenizer.backend_tokenizer, self._layout)
         self._whole = self._layout.scheme == "byte_level" and self._tokenizer.normalizer is None
-        self._lengths = np.zeros(1 + max(self.vocabulary.ids, default=0), dtype=np.int64)
-        self._lengths[list(self.vocabulary.text_ids)] = [len(self.vocabulary[number].text) for number in self.vocabulary.text_ids]
+        lengths = [0 if token is None or token.kind == "special" else len(token.text) for token in self.vocabulary.tokens]
+        self._lengths = np.array(lengths, dtype=np.int64)
 
     @cached_property
     def _raw(self) -> Any:
@@ -154,8 +154,11 @@ class Segmenter:
         return ids
 
     def _byte_ids(self) -> dict[int, int]:
-        tokens = self.vocabulary
-        return {tokens[number].text[0]: number for number in reversed(tokens.text_ids) if tokens[number].kind == "byte"}
+        found: dict[int, int] = {}
+        for number, token in enumerate(self.vocabulary.tokens):
+            if token is not None and token.kind == "byte":
+                found.setdefault(token.text[0], number)
+        return found
 
 
 def _neutral(backend: Any, layout: Layout) -> Any:
@@ -202,14 +205,14 @@ def _sharing(backend: Any, layout: Layout) -> Any:
     """
     from tokenizers import AddedToken, Tokenizer
 
-    inside = [surface for surface in _specials(layout) if surface in layout.in_model]
+    inside = [surface for surface in _specials(layout) if backend.model.token_to_id(surface) is not None]
     merges = layout.model["type"] == "BPE" and not layout.model.get("ignore_merges") and all(len(surface) > 1 for surface in inside)
     if inside and not merges and layout.scheme != "wordpiece":
         return None
     made, added = Tokenizer(backend.model), sorted(backend.get_added_tokens_decoder().items())
     if any(not token.special for _, token in added):
         # Those outside the model are numbered by the library, one after the other: special ones keep their places under other names.
-        outside = ((number, token) for number, token in added if not (token.special and token.content in layout.in_model))
+        outside = ((number, token) for number, token in added if not (token.special and token.content in layout.inside))
         made.add_tokens([AddedToken(f"{HIDDEN}{number}", special=False) if token.special else token for number, token in outside])
     if any(made.token_to_id(token.content) != number for number, token in added if not token.special):
         return None

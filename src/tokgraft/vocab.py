@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any, Literal
@@ -47,6 +47,9 @@ def _byte_alphabet() -> dict[int, str]:
 
 TO_CHARACTER = _byte_alphabet()
 TO_BYTE = {character: byte for byte, character in TO_CHARACTER.items()}
+NO_BYTE = "\uffff"
+TO_LATIN = str.maketrans({chr(code): NO_BYTE for code in range(256)} | {character: chr(byte) for character, byte in TO_BYTE.items()})
+"""Byte-level characters -> the characters whose Latin-1 codes are their bytes; Latin-1 characters that stand for none -> `NO_BYTE`."""
 
 
 GAPS = 2**16
@@ -256,7 +259,9 @@ def overlap(source: Vocabulary, target: Vocabulary) -> dict[int, Match]:
     """
     by_text = _ids_by_text(source)
     special = {source[number].text: number for number in source.special_ids}
-    strings = {source[number].text: number for number in source.text_ids if source[number].added} | special
+    strings = {
+        token.text: number for number, token in enumerate(source.tokens) if token and token.added and token.kind != "special"
+    } | special
     found: dict[int, Match] = {}
     for number, token in enumerate(target.tokens):
         if token is None:
@@ -307,8 +312,8 @@ def _ids_by_text(vocabulary: Vocabulary) -> dict[bytes, int | list[int]]:
         for text, number in zip(texts, vocabulary.text_ids):
             if isinstance(ids := found[text], list):
                 ids.append(number)
-    for number in vocabulary.text_ids:
-        if (token := vocabulary[number]).free:
+    for number, token in enumerate(vocabulary.tokens):
+        if token is not None and token.free:
             there = found.get(text := token.text.removeprefix(b" "), [])
             found[text] = sorted({number, *(there if isinstance(there, list) else [there])})
     return found
@@ -384,8 +389,9 @@ class Layout:
         scheme: As in `Vocabulary`.
         marker: "▁" (or what stands for it) or the continuation prefix "##" (WordPiece, also on bytes); empty otherwise.
         byte_fallback: Whether `<0xHH>` tokens stand for bytes.
-        model: The model's section of tokenizer.json; of a tokenizer that is not Unigram `read` leaves the merges out.
+        model: The model's section of tokenizer.json; of a tokenizer that is not Unigram `read` leaves vocabulary and merges out.
         added: The added tokens (id, content, special, ...).
+        inside: The added tokens that the model itself knows, too.
     """
 
     scheme: str
@@ -393,6 +399,7 @@ class Layout:
     byte_fallback: bool
     model: dict[str, Any]
     added: list[dict[str, Any]]
+    inside: frozenset[str]
 
     @classmethod
     def read(cls, tokenizer: Any) -> Layout:
@@ -407,12 +414,11 @@ class Layout:
         if (kind := type(backend.model).__name__) == "Unigram":
             return cls.of(json.loads(backend.to_str()))
         # Not by way of the whole file: the merges of a large vocabulary take a second to write and to parse.
-        model = {name: getattr(backend.model, name, None) for name in MODEL_FACTS}
-        return cls.of({
-            **{name: part_of(getattr(backend, name)) for name in ("normalizer", "pre_tokenizer", "decoder")},
-            "model": {"type": kind, **model, "vocab": backend.get_vocab(with_added_tokens=False)},
-            "added_tokens": [{"id": number, **token_facts(token)} for number, token in sorted(backend.get_added_tokens_decoder().items())],
-        })  # fmt: skip
+        added = [{"id": number, **token_facts(token)} for number, token in sorted(backend.get_added_tokens_decoder().items())]
+        parts: dict[str, Any] = {name: part_of(getattr(backend, name)) for name in ("normalizer", "pre_tokenizer", "decoder")}
+        model = {"type": kind, **{name: getattr(backend.model, name, None) for name in MODEL_FACTS}}
+        inside = (entry["content"] for entry in added if backend.model.token_to_id(entry["content"]) is not None)
+        return cls._of({**parts, "model": model, "added_tokens": added}, frozenset(inside))
 
     @classmethod
     def of(cls, spec: dict[str, Any]) -> Layout:
@@ -421,6 +427,12 @@ class Layout:
         Raises:
             TokenizerError: It marks the ends of words by a suffix.
         """
+        vocab = spec["model"]["vocab"]
+        known = vocab if isinstance(vocab, dict) else {piece for piece, _ in vocab}
+        return cls._of(spec, frozenset(entry["content"] for entry in spec["added_tokens"] if entry["content"] in known))
+
+    @classmethod
+    def _of(cls, spec: dict[str, Any], inside: frozenset[str]) -> Layout:
         model = spec["model"]
         if model.get("end_of_word_suffix"):
             raise TokenizerError(
@@ -429,18 +441,14 @@ class Layout:
             )
         scheme, marker = _scheme(spec)
         decoders = {part["type"] for part in components(spec.get("decoder"))}
-        return cls(scheme, marker, bool(model.get("byte_fallback")) or "ByteFallback" in decoders, model, spec["added_tokens"])
+        fallback = bool(model.get("byte_fallback")) or "ByteFallback" in decoders
+        return cls(scheme, marker, fallback, model, spec["added_tokens"], inside)
 
     @cached_property
-    def in_model(self) -> Collection[str]:
-        """Strings that the model itself knows; other tokens were added and are literal text."""
-        vocab = self.model["vocab"]
-        return vocab.keys() if isinstance(vocab, dict) else {piece for piece, _ in vocab}
-
-    @cached_property
-    def literal(self) -> Collection[str]:
-        """Strings of the model that are literal text all the same: added tokens of a byte-level vocabulary are found before the model runs."""
-        return {entry["content"] for entry in self.added} if self.scheme == "byte_level" else ()
+    def literal(self) -> frozenset[str]:
+        """Tokens that stand for their own string: added ones that the model does not know, and all added ones of a byte-level vocabulary."""
+        added = frozenset(entry["content"] for entry in self.added)
+        return added if self.scheme == "byte_level" else added - self.inside
 
     @property
     def unk(self) -> str | None:
@@ -451,16 +459,16 @@ class Layout:
 
     def canonical(self, surface: str) -> tuple[bytes, Kind]:
         """What a vocabulary string stands for, special tokens aside."""
-        if surface not in self.in_model or surface in self.literal:
+        if surface in self.literal:
             return surface.encode(), "normal"
         if self.scheme == "byte_level":
             if self.marker and len(surface) > len(self.marker):
                 surface = surface.removeprefix(self.marker)
             try:
-                return bytes(TO_BYTE[character] for character in surface), "normal"
-            except KeyError:
+                return surface.translate(TO_LATIN).encode("latin-1"), "normal"
+            except UnicodeEncodeError:
                 return surface.encode(), "normal"
-        if self.byte_fallback and (found := BYTE_TOKEN.match(surface)):
+        if self.byte_fallback and surface.startswith("<0x") and (found := BYTE_TOKEN.match(surface)):
             return bytes([int(found[1], 16)]), "byte"
         if self.scheme == "sentencepiece":
             return surface.replace(self.marker, " ").encode(), "normal"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +50,19 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     if not folder.is_dir():
         raise TokenizerError(f"tokenizer folder {folder} does not exist", "give a folder that holds a tokenizer.json")
     file = folder / "tokenizer.json"
-    roles: dict[str, str] = {}
+    own_code = trust_remote_code and has_code(folder)
+    known: dict[str, Any] = {}
     if file.is_file():
         spec = jsonl.read_object(file, "get the file again", error=TokenizerError)
         check_spec(spec, str(file))
         if not named_roles(folder):
-            roles = {f"{role}_token": token for role, token in find_roles(folder, spec).items()}
-    own_code = trust_remote_code and has_code(folder)
+            known = {f"{role}_token": token for role, token in find_roles(folder, spec).items()}
+        if not own_code:
+            known |= _added_tokens(folder, spec)
     kind = PreTrainedTokenizerFast if file.is_file() and not own_code else AutoTokenizer
     try:
         with quiet():
-            tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=own_code, **roles)
+            tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=own_code, **known)
     except Exception as error:  # the loaders raise anything from KeyError to a bare Exception of the Rust side
         raise TokenizerError(
             f"{folder}: the tokenizer cannot be read ({first_line(error)})", "give a folder with a tokenizer.json"
@@ -71,6 +73,21 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
         )
     check_ids(tokenizer.get_vocab(), str(folder))
     return tokenizer
+
+
+def _added_tokens(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The added tokens of a parsed tokenizer.json as transformers wants to be told them, so that it does not parse the file for them again.
+
+    Nothing where other files of the folder name some, which it would not read then.
+    """
+    if any((folder / name).is_file() for name in ("special_tokens_map.json", "added_tokens.json")):
+        return {}
+    if "added_tokens_decoder" in (read_json(folder / CONFIG) or {"added_tokens_decoder": {}}):
+        return {}
+    added = spec.get("added_tokens")
+    if not isinstance(added, list) or not all(isinstance(token, dict) and {"id", "content"} <= token.keys() for token in added):
+        return {}  # the library says what is wrong
+    return {"added_tokens_decoder": {token["id"]: {key: token[key] for key in token if key != "id"} for token in added}}
 
 
 def has_code(folder: Path) -> bool:
