@@ -98,7 +98,7 @@ def full(store: Store) -> Checkout:
     """A clone with everything; tests undo their edits."""
     checkout = store.clone()
     done = store.pull(checkout)
-    assert len(done["fetched"]) == 27 and not done["damaged"] and not done["untrusted"]
+    assert len(done["fetched"]) == 28 and not done["damaged"] and not done["untrusted"]
     return checkout
 
 
@@ -145,7 +145,7 @@ def test_after_the_pull_of_a_stage_only_mlflow_is_to_be_filled(store: Store, sta
     clone = store.clone()
     done = store.pull(clone, f"STAGE={stage}", f"CONFIG={SMOKE[1]}")
     found = kinds(done["fetched"])
-    assert set(found) <= {stage, "scores", "tokenizers", layout.EXPERIMENTS}
+    assert set(found) <= {stage, "scores", "tokenizers", "speed", layout.EXPERIMENTS}
     assert found[stage] == {"corpora": 2, "models": 10, "scores": 8}[stage]
     assert clone.listed() == PUBLISH
     if stage == "models":  # an edit below what was pulled: that, and not the models
@@ -164,8 +164,8 @@ def test_a_clone_that_is_changed_and_not_pulled_sees_the_change_of_what_is_absen
 
 def test_the_table_is_rebuilt_from_pulled_scores_without_a_model(store: Store) -> None:
     clone = store.clone()
-    done = store.pull(clone, "ONLY=1", "STAGE=scores tokenizers lists")
-    assert len(done["fetched"]) == 8 + 3 + 2
+    done = store.pull(clone, "ONLY=1", "STAGE=scores tokenizers speed lists")
+    assert len(done["fetched"]) == 8 + 3 + 1 + 2
     assert clone.listed(TABLE) == Counter(report_build=1)
     clone.smoke(TABLE)
     assert not list((clone.root / "results").glob("models/**/manifest.json"))
@@ -213,7 +213,7 @@ def test_a_far_store_gives_back_one_cell_and_all(far: Store) -> None:
     clone = far.clone()
     assert len(far.pull(clone, "ONLY=1", "METHOD=focus")["fetched"]) == 4
     done = far.pull(clone)
-    assert len(done["fetched"]) == 23 and len(done["here"]) == 4
+    assert len(done["fetched"]) == 24 and len(done["here"]) == 4
     assert clone.listed() == PUBLISH
     edit(clone, "src/tokgraft/methods/focus.py", '"""', '"""Edited. ')
     assert clone.listed() == Counter(transplant_apply=1, train_continue=1, score_model=2) + TABLES
@@ -237,7 +237,7 @@ def test_a_damaged_object_in_the_store_and_one_that_is_lost(finished: Checkout, 
     clone = store.clone()
     text = make(clone, "pull", check=False)
     done = result(text)
-    assert list(done["damaged"]) == [model] and done["missing"] == [score] and len(done["fetched"]) == 25
+    assert list(done["damaged"]) == [model] and done["missing"] == [score] and len(done["fetched"]) == 26
     assert "damaged in the store" in text and "pull again" in text and objects[0].name in text and not (clone.root / model).exists()
     # The damaged model is absent, not stale: a score is missing, so both are made again, and what hangs on them; nothing else is.
     assert clone.listed() == Counter(train_continue=1, score_model=1) + TABLES

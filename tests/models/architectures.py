@@ -133,8 +133,8 @@ def _build(kind: Kind, rows: int, ids: dict[str, int]) -> Any:
     torch.manual_seed(0)
     model = cls(config)
     for parameter in model.parameters():
-        if parameter.shape == (rows,):
-            torch.nn.init.normal_(parameter)  # a bias of the head that matters
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.5)  # a bias or a scale that starts at zero hides what it stands before
     return model.eval()
 
 

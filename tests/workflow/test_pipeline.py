@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -285,3 +286,19 @@ def test_the_readme_commands_run_as_printed(finished: Project, tmp_path: Path) -
     done = finished.run(sys.executable, "-c", python + "\nprint(model.config.vocab_size == len(tokenizer) == 2048)")
     assert done.stdout.split()[-1] == "True"
     assert (tmp_path / "scores/scores.json").is_file()
+
+
+def test_the_lines_for_a_published_model_run_as_printed(finished: Project, tmp_path: Path) -> None:
+    """The first section of docs/models.md, on a folder as others publish it, with corpora that are there already."""
+    text = (ROOT / "docs/models.md").read_text().split("<!-- published:begin -->")[1].split("<!-- published:end -->")[0]
+    shutil.copytree(finished.root / "results/models" / BASE / "base", tmp_path / "my-model")
+    for name in ("manifest.json", "run.json"):
+        (tmp_path / "my-model" / name).unlink()
+    for short, slug in (("eng", "eng_Latn"), ("kor", "deu_Latn")):
+        shutil.copytree(finished.root / "results/corpora" / AT.language(slug), tmp_path / "texts" / short)
+    lines = [line for line in text.split("```")[1].splitlines()[1:] if not line.startswith("tokgraft corpus ")]
+    shell = "\n".join(lines).replace("bpe8k", "bpe2k").replace("lapt-1gb", "smoke")
+    config = f"ln -s {finished.root}/config config\n"
+    finished.run("bash", "-euc", f"cd {tmp_path}\n{config}{shell}")
+    assert len(lines) == 6 and (tmp_path / "scores/scores.json").is_file()
+    assert json.loads((tmp_path / "transplanted/transplant.json").read_text())["gate"]["columns"] > 100
