@@ -72,7 +72,7 @@ def further_columns(model: PreTrainedModel) -> Floats | None:
                 f"{type(model).__name__} has a table of whole numbers for its tokens ({part.name}), which no method can make",
                 "take a base without it",
             )
-        columns = _copy(part.tensor.movedim(part.axis, 0).flatten(1))
+        columns = _copy(part.tensor.movedim(part.axis, 0).reshape(part.tensor.shape[part.axis], -1))
         found.append(np.concatenate([columns, np.repeat(columns[:1], rows - len(columns), axis=0)]))
     return np.concatenate(found, axis=1) if found else None
 
