@@ -11,7 +11,7 @@ import numpy as np
 from tokgraft.errors import ConfigError, ModelError, UnsupportedError
 from tokgraft.methods._contract import METHODS, REFINERS, Params, Registered, Rows, Transplant
 from tokgraft.methods._rows import finite, tables
-from tokgraft.methods._standins import stand_in
+from tokgraft.methods._standins import ending, stand_in
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def apply(chain: str, task: Transplant, params: Mapping[str, Any]) -> Rows:
     rows = _built(parsed.first, task, resolved[parsed.first.name])
     _check_rows(parsed.first.name, task, rows, task.tied)
     if not parsed.first.keeps_tokenizer:
-        rows = stand_in(task, rows)
+        rows = stand_in(task, ending(task, rows))
     for part in parsed.refiners:
         # Once untied, always untied: a later part may not merge two tables that differ.
         tied = rows.output is None

@@ -1,4 +1,4 @@
-"""Special tokens that stand in for each other: several of the target for one of the source.
+"""Special tokens that stand in for each other: several of the target for one of the source, or one for several.
 
 Of a source with `<|endoftext|>` alone, `<s>`, `</s>` and `<pad>` of the target all get the row. As input that is what they need. As output
 rows three equal ones would have equal logits, and the lowest id would win: the model would write `<s>` where it ended a text. So
@@ -17,6 +17,32 @@ from tokgraft.vocab import shared_sources
 
 SHARE = 0.25  # of the mean row, in a table that is input and output at once
 BELOW = 20.0  # nats that the bias of a tied head is lowered by
+
+
+def ending(task: Transplant, rows: Rows) -> Rows:
+    """The rows with an end token that is predicted where the base ends a text.
+
+    A target with one token for all roles (`<|endoftext|>`) is read like the base's begin token (`tokgraft.vocab.overlap`), whose output row is
+    never the most likely: the model would not stop. So it is predicted like the base's end token; in a table that is input and output at
+    once, it is the end token altogether. A token that the base has under the same string stays what it is.
+    """
+    end, number = task.source.roles.get("eos"), task.target.roles.get("eos")
+    match = None if number is None else task.overlap.get(number)
+    if end is None or number is None or match is None or match.source == end:
+        return rows
+    if match.level != "role" or task.source[match.source].text == task.target[number].text:
+        return rows
+    inputs, output, bias, made = rows.input, rows.output, rows.bias, list(rows.provenance)
+    if output is not None:
+        output = output.copy()
+        output[number] = task.U[end]
+    else:
+        inputs = inputs.copy()
+        inputs[number], made[number] = task.E[end], Provenance("role", (end,))
+    if bias is not None and task.bias is not None:
+        bias = bias.copy()
+        bias[number] = task.bias[end]
+    return replace(rows, input=inputs, output=output, bias=bias, provenance=tuple(made))
 
 
 def stand_in(task: Transplant, rows: Rows) -> Rows:
