@@ -130,6 +130,11 @@ class Matrix:
         _, entry, _ = self._entry(method)
         return {} if entry is None else entry.resources
 
+    def overrides(self, method: str) -> dict[str, str]:
+        """Rows of single tokens that a method of the experiment gets set: token -> how."""
+        _, entry, _ = self._entry(method)
+        return {} if entry is None else entry.overrides
+
     @cached_property
     def models(self) -> dict[str, BaseModelConfig]:
         """Configuration of each base model used."""

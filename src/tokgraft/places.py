@@ -52,8 +52,9 @@ class Places:
     def _method(self, name: str) -> str:
         chain, params = self.matrix.method(name)
         changed = {role: found for role, found in self._resources_of(name).items() if found != role}
-        plain = chain == name and not params and not changed
-        return layout.keyed(name, None if plain else [chain, params, changed])
+        overrides = self.matrix.overrides(name)
+        plain = chain == name and not params and not changed and not overrides
+        return layout.keyed(name, None if plain else [chain, params, changed, *([overrides] if overrides else [])])
 
     def _resources_of(self, method: str) -> dict[str, str]:
         """Resource that a method requires -> name in the path of the one that it gets."""

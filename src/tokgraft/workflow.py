@@ -244,6 +244,11 @@ class Workflow:
         """Parameters of the method."""
         return canonical_json(self.matrix.method(Slugs(wildcards).method)[1])
 
+    def method_overrides(self, wildcards: Any) -> str:
+        """Rows of single tokens that the method gets set, as flags."""
+        given = self.matrix.overrides(Slugs(wildcards).method)
+        return shlex.join(f"--override={token}={how}" for token, how in sorted(given.items()))
+
     def recipe_settings(self, wildcards: Any) -> str:
         """The training recipe."""
         return canonical_json(self.matrix.recipes[wildcards.recipe].canonical())

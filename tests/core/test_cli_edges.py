@@ -24,8 +24,8 @@ from tokgraft.models.io import save_model
 ROOT = Path(__file__).parents[2]
 FOLDERS = (arguments.folder, arguments.model)
 OWN = {
-    arguments.address, arguments.maybe_named_folder, arguments.device, arguments.file, arguments.folder, arguments.model, arguments.named_folder, arguments.place, arguments.setting,
-    arguments.settings, arguments.text, arguments.duration,
+    arguments.address, arguments.maybe_named_folder, arguments.device, arguments.file, arguments.folder, arguments.model, arguments.named_folder, arguments.override, arguments.place, arguments.rows,
+    arguments.setting, arguments.settings, arguments.text, arguments.duration,
 }  # fmt: skip
 
 
@@ -141,6 +141,18 @@ def test_settings(words: tuple[str, ...], action: Any, value: str, here: Path, c
 @pytest.mark.parametrize(("words", "action"), of(arguments.setting))
 def test_single_settings(words: tuple[str, ...], action: Any, value: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refused(capsys, *given(words, action, value))
+
+
+@pytest.mark.parametrize("value", ["", "x", "=zero", "x=", "x=nil", "x=like", "x=like:", "x=text:", "x=zero:1", "x=Zero"])
+@pytest.mark.parametrize(("words", "action"), of(arguments.override))
+def test_overrides(words: tuple[str, ...], action: Any, value: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "TOKEN=HOW" in refused(capsys, *given(words, action, value))
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "bases", "1.5", str(10**30)])
+@pytest.mark.parametrize(("words", "action"), of(arguments.rows))
+def test_numbers_of_rows(words: tuple[str, ...], action: Any, value: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "whole number" in refused(capsys, *given(words, action, value))
 
 
 @pytest.mark.parametrize("value", ["", "x", "x=", "=config", "x=missing", "x=file", "x=empty"])
@@ -316,6 +328,11 @@ def test_a_model_of_the_hub_is_not_a_folder(here: Path, capsys: pytest.CaptureFi
         "transplant --model base --tokenizer new --method multivariate --set eps=2 --set eps.x=1 --out out",
         "transplant --model base --tokenizer new --method focus --resource token_vectors=corpus --out out",
         "transplant --model base --tokenizer new --method mean --resource token_vectr=corpus --out out",
+        "transplant --model base --tokenizer new --method mean --override nowhere=zero --out out",
+        "transplant --model base --tokenizer new --method mean --override </s>=zero --override </s>=like:<|end|> --out out",
+        "transplant --model base --tokenizer new --method mean --rows 9 --out out",
+        "transplant --model base --tokenizer new --method mean --rows 9000 --pad-to-multiple 8 --out out",
+        "transplant --model base --method none --rows 9000 --out out",
         "train --model corpus --corpus corpus --recipe smoke --out out",
         "train --model base --corpus base --recipe smoke --out out",
         "train --model base --corpus corpus --recipe smok --out out",
@@ -348,7 +365,8 @@ def test_python_calls_refuse_the_same(subjects: Path) -> None:
     from tokgraft.training.run import train
 
     call: dict[str, Any] = {"model": "base", "tokenizer": "new", "method": "mean", "out": "out"}
-    for wrong in ({"seed": -1}, {"seed": 2**40}, {"pad_to_multiple": -8}, {"pad_to_multiple": 0}, {"seed": 1.5}, {"tokenizer": None}):
+    for wrong in ({"seed": -1}, {"seed": 2**40}, {"pad_to_multiple": -8}, {"pad_to_multiple": 0}, {"rows": 0}, {"rows": "all"},
+                  {"rows": 9000, "pad_to_multiple": 8}, {"overrides": {"</s>": "nil"}}, {"overrides": {"": "zero"}}, {"seed": 1.5}, {"tokenizer": None}):
         with pytest.raises(ConfigError):
             tokgraft.transplant(**{**call, **wrong})
     recipe = TrainingRecipe.load("smoke", ROOT / "config")

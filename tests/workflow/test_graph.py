@@ -222,6 +222,28 @@ def test_a_wrong_variant_of_a_resource_stops_before_the_graph(project: Project, 
     assert done.returncode != 0 and message in done.stdout + done.stderr
 
 
+def test_overrides_of_rows_are_in_the_path_and_on_the_command_line(project: Project) -> None:
+    grid = {**GRID, "methods": ["mean", "mean-end", "mean-end+prior", "mean-zero"], "recipes": ["init"]}
+    ends = {"</s>": "like:<|end|>", "--a b=": "text:it's {done}"}
+    named = {"mean-end": {"method": "mean", "overrides": ends}, "mean-zero": {"method": "mean", "overrides": {"</s>": "zero"}}}
+    assert plan(project, grid, methods=named)["transplant_apply"] == 4
+    listed = project.snakemake("--dry-run", "--printshellcmds", "--configfile", "config/experiments/trial.yaml").stdout
+    at = Places(load_matrix(str(project.root / "config/experiments/trial.yaml"))).method
+    expected = {"mean": [], "mean-zero": ["</s>=zero"], "mean-end": ["--a b==text:it's {done}", "</s>=like:<|end|>"]}
+    expected["mean-end+prior"] = expected["mean-end"]
+    for name, given in expected.items():
+        (command,) = [line for line in listed.splitlines() if "tokgraft transplant" in line and f"/{at(name)}/" in line]
+        words = shlex.split(command)
+        assert [word.removeprefix("--override=") for word in words if word.startswith("--override")] == given
+    assert len({at(name).partition("~")[2] for name in expected}) == 4 and at("mean") == "mean"
+
+
+def test_an_override_that_cannot_be_read_stops_before_the_graph(project: Project) -> None:
+    project.write("config/experiments/trial.yaml", config_of(GRID, methods={"mean": {"overrides": {"</s>": "like"}}}))
+    done = project.snakemake("--dry-run", "--configfile", "config/experiments/trial.yaml", check=False)
+    assert done.returncode != 0 and "methods.mean.overrides: the override of '</s>' is 'like'" in done.stdout + done.stderr
+
+
 def test_an_experiment_is_one_file(project: Project) -> None:
     assert plan(project, {**GRID, "methods": ["mean"]})["train_continue"] == 1
 

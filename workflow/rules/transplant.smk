@@ -25,9 +25,10 @@ rule transplant_apply:
         flags=W.flags("transplant"),
         chain=W.method_chain,
         settings=W.method_settings,
+        overrides=W.method_overrides,
         out=subpath(output[0], parent=True),
     message:
         "Transplanting {wildcards.tokenizer} ({wildcards.language}) into {wildcards.model} by {wildcards.method}, seed {wildcards.seed}"
     shell:
-        "tokgraft transplant {params.flags} --method {params.chain:q} --settings {params.settings:q}"
+        "tokgraft transplant {params.flags} --method {params.chain:q} --settings {params.settings:q} {params.overrides}"
         " --seed {wildcards.seed} --or-skip --out {params.out:q} > {log:q} 2>&1"

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tokgraft.config.bounds import BYTES, ITEMS, MULTIPLES, SEEDS, SIZE, THREADS, Range
+from tokgraft.config import overrides
+from tokgraft.config.bounds import BYTES, ITEMS, MULTIPLES, ROWS, SEEDS, SIZE, THREADS, Range
 from tokgraft.errors import ConfigError, hint, near_matches
 from tokgraft.masking import masked
 
@@ -208,6 +209,19 @@ def setting(text: str) -> tuple[list[str], Any]:
     return names, value
 
 
+def override(text: str) -> tuple[str, str]:
+    """TOKEN=HOW: a token of the new vocabulary and how its row is made."""
+    try:
+        return overrides.split(text)
+    except ConfigError as error:
+        raise _wrong(error.what, error.do) from None
+
+
+def rows(text: str) -> int | str:
+    """A number of rows, or "base"."""
+    return text if text == "base" else Whole(ROWS)(text)
+
+
 def parameters(settings: dict[str, Any], sets: Iterable[tuple[list[str], Any]]) -> dict[str, Any]:
     """Parameters from `--settings`, overridden by each `--set`.
 
@@ -240,16 +254,16 @@ def text(value: str) -> str:
 
 
 class Pairs(argparse.Action):
-    """Collect NAME=DIR of a repeated flag in a dictionary; a name that comes twice is refused."""
+    """Collect NAME=VALUE of a repeated flag in a dictionary; a name that comes twice is refused."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
     ) -> None:
         """Add one pair."""
-        found: dict[str, Path] = dict(getattr(namespace, self.dest) or {})
+        found: dict[str, Any] = dict(getattr(namespace, self.dest) or {})
         name, given = values
         if name in found:
-            raise argparse.ArgumentError(self, f"{name} is given twice\n  -> give one folder for each name")
+            raise argparse.ArgumentError(self, f"{name} is given twice\n  -> give {self.metavar} once for each name")
         setattr(namespace, self.dest, found | {name: given})
 
 

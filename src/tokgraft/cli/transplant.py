@@ -14,6 +14,8 @@ EXAMPLES = """  tokgraft transplant --model BASE --tokenizer TOKENIZER --method 
   tokgraft transplant --model BASE --tokenizer TOKENIZER --method multivariate --set eps=1e-9 --seed 1 --out ADAPTED
   tokgraft transplant --model BASE --tokenizer TOKENIZER --method focus --resource token_vectors=VECTORS --out ADAPTED
   tokgraft transplant --model BASE --tokenizer TOKENIZER --method omp --resource donor=DONOR --corpus CORPUS --out ADAPTED
+  tokgraft transplant --model BASE --tokenizer TOKENIZER --method focus --resource token_vectors=VECTORS --out ADAPTED \\
+      --override '<think>=like:<|im_start|>' --override '</think>=text: end of thought' --override '<pad>=zero'
   tokgraft list methods
 """
 
@@ -53,6 +55,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=arguments.seed, default=0, help="seed of everything random (default: 0)")
     parser.add_argument(
+        "--override",
+        type=arguments.override,
+        action=arguments.Pairs,
+        default={},
+        metavar="TOKEN=HOW",
+        dest="overrides",
+        help="row of one token, set last: like:TOKEN (copied from the base's), zero, or text:SOME TEXT (mean of the base's rows); repeatable",
+    )
+    rows = parser.add_mutually_exclusive_group()
+    rows.add_argument(
+        "--rows", type=arguments.rows, metavar="N|base", help="number of rows, padded ones included; base: as many as the base has"
+    )
+    rows.add_argument(
         "--pad-to-multiple", type=arguments.multiple, metavar="N", help="round the rows up to a multiple of N (default: no padded rows)"
     )
     parser.add_argument("--dtype", choices=get_args(Dtype), help="floating type of the written weights (default: the base's)")
@@ -73,9 +88,10 @@ def run(args: argparse.Namespace) -> int:
     from tokgraft import logs, transplant
 
     params = arguments.parameters(args.settings, args.sets)
-    logs.opening({"method": args.method, "params": params, "resources": args.resource, "seed": args.seed})
+    logs.opening({"method": args.method, "params": params, "resources": args.resource, "seed": args.seed, "overrides": args.overrides})
     transplant.run(
         model=args.model, tokenizer=args.tokenizer, method=args.method, out=args.out, params=params, resources=args.resource, seed=args.seed,
-        pad_to_multiple=args.pad_to_multiple, dtype=args.dtype, trust_remote_code=args.trust_remote_code, corpus=args.corpus,
+        pad_to_multiple=args.pad_to_multiple, rows=args.rows, overrides=args.overrides, dtype=args.dtype,
+        trust_remote_code=args.trust_remote_code, corpus=args.corpus,
     )  # fmt: skip
     return 0

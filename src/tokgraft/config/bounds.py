@@ -44,6 +44,7 @@ class Range(NamedTuple):
 SEEDS: Final = Range(0, SEED)
 THREADS: Final = Range(1, 4096)
 MULTIPLES: Final = Range(1, 2**16)  # of padded rows
+ROWS: Final = Range(1, TOKENS)  # of a table
 
 
 def checked(value: Any, place: str = "", depth: int = 0) -> Any:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from tokgraft.config import bounds
+from tokgraft.config import bounds, overrides
 from tokgraft.config.base import ConfigFile, Slug, Strict
 from tokgraft.config.evaluation import TokenizerEvaluation
 from tokgraft.config.language import Splits
+from tokgraft.errors import ConfigError
 
 PLAIN = "plain"
+
+
+def _overrides(given: dict[str, str]) -> dict[str, str]:
+    try:
+        overrides.parse_all(given)
+    except ConfigError as error:
+        raise ValueError(f"{error.what} ({error.do})") from None
+    return given
 
 
 class Grid(Strict):
@@ -43,6 +52,11 @@ class MethodSettings(Strict):
     resources: dict[str, str] = Field(
         default_factory=dict,
         description="Resource that the method requires -> entry under `resources` that it gets instead of the plain one.",
+    )
+    overrides: Annotated[dict[str, str], AfterValidator(_overrides)] = Field(
+        default_factory=dict,
+        description="Rows that are set after the method has made all: token of the new vocabulary -> like:TOKEN (a copy of the base's token), "
+        "zero, or text:SOME TEXT (the mean of the base's tokens of a text).",
     )
 
 

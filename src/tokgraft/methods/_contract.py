@@ -24,7 +24,7 @@ from tokgraft.segmenter import Segmenter
 from tokgraft.vocab import Match, Vocabulary, overlap
 
 Floats = npt.NDArray[np.float32]
-How = Literal["copied", "role", "stand_in", "combined", "mapped", "trained", "fallback", "random"]
+How = Literal["copied", "role", "stand_in", "combined", "mapped", "trained", "fallback", "random", "override"]
 
 
 class Params(ConfigFile):
@@ -40,7 +40,7 @@ class Provenance:
     Attributes:
         how: "copied" (the same token of the source), "role" (special token by role or string), "stand_in" (special token whose source token
             is another's, too: as "role", but it cannot be predicted), "combined" (from source rows), "mapped" (through another model's
-            space), "trained", "fallback" (the mean of the source rows, for want of anything better), "random".
+            space), "trained", "fallback" (the mean of the source rows, for want of anything better), "random", "override" (as the user said).
         sources: Source ids it is made from, where it is made from few.
     """
 

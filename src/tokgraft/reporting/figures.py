@@ -40,7 +40,7 @@ BASELINE: dict[str, Any] = {"color": MUTED, "lw": 1.4, "ls": (0, (1, 1))}
 # What rows come from -> its colour, in the order of the bars.
 PROVENANCE = {
     "copied": CONTROL_COLOUR[0], "combined": SERIES[0][0], "mapped": SERIES[2][0], "trained": SERIES[3][0], "fallback": SERIES[1][0],
-    "random": SERIES[4][0],
+    "random": SERIES[4][0], "override": SERIES[6][0],
 }  # fmt: skip
 BASELINE_WORDS = "every token equally likely: log2 of the vocabulary x tokens per byte"
 Look = dict[str, tuple[str, str]]

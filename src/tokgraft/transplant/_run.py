@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from tokgraft import artifacts, methods, resources
-from tokgraft.config.bounds import MULTIPLES, SEEDS, Dtype
+from tokgraft.config.bounds import SEEDS, Dtype
+from tokgraft.config.overrides import parse_all
 from tokgraft.errors import ConfigError, ModelError, TokenizerError
 from tokgraft.logs import log, processor_seconds
 from tokgraft.methods import Floats, Rows, States, Transplant
 from tokgraft.methods._rows import made
 from tokgraft.segmenter import Segmenter
-from tokgraft.transplant import _gate
+from tokgraft.transplant import _gate, _padding
 from tokgraft.transplant._facts import facts, provenance_lines
+from tokgraft.transplant._overrides import choose, override
 from tokgraft.transplant._predicted import most_predicted, warn
 from tokgraft.transplant._specials import tell
 from tokgraft.vocab import Vocabulary
@@ -33,7 +35,6 @@ PROVENANCE = "provenance.jsonl"
 FACTS = "transplant.json"
 TIMING = "timing.json"
 LIBRARIES = ("numpy", "tokenizers", "torch", "transformers")
-MASKED = -1e4  # bias of a padded row: small enough never to be chosen, finite in every float type
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class _Base:
 def run(
     *, model: str | Path, tokenizer: str | Path | None = None, method: str = "mean", out: str | Path,
     params: Mapping[str, Any] | None = None, resources: Mapping[str, str | Path] | None = None, seed: int = 0,
-    pad_to_multiple: int | None = None, dtype: Dtype | None = None, trust_remote_code: bool = False, corpus: str | Path | None = None,
+    pad_to_multiple: int | None = None, rows: _padding.Wanted = None, overrides: Mapping[str, str] | None = None,
+    dtype: Dtype | None = None, trust_remote_code: bool = False, corpus: str | Path | None = None,
 ) -> Path:  # fmt: skip
     """Transplant a tokenizer into a model and write a complete model folder.
 
@@ -61,6 +63,10 @@ def run(
         seed: Seed of everything random.
         pad_to_multiple: Round the number of rows up to a multiple of this. A plain model folder cannot keep padded rows out of the
             softmax (only a head with a bias can), so leave it off unless what loads the model masks them.
+        rows: Number of rows, at least as many as the vocabulary has ids; "base": the base's, padded rows included. Not with `pad_to_multiple`.
+        overrides: Rows that are set after the method has made all: token of the new vocabulary -> "like:TOKEN" (a copy of the base's rows and
+            bias of this token), "zero" (a zero input row, and an output row that is never the most likely) or "text:SOME TEXT" (the mean of
+            the base's rows of the text's tokens). A token is named by its string in the vocabulary, or by the text that it stands for.
         dtype: Floating type of the written weights: "float32", "bfloat16" or "float16". None: the base's, and weights of its body that are
             stored in a wider one stay so. Rows are always made in float32 and rounded once.
         trust_remote_code: Run Python code that the model folder brings.
@@ -71,7 +77,7 @@ def run(
         The folder.
 
     Raises:
-        ConfigError: The method, a parameter or a resource is wrong or missing.
+        ConfigError: The method, a parameter, a resource, an override or the number of rows is wrong or missing.
         TokenizerError: A tokenizer cannot be used.
         ModelError: The model is damaged, does not fit its tokenizer, or cannot be treated by the method.
         DataError: The corpus has no dev pages.
@@ -82,8 +88,8 @@ def run(
     resolved = methods.validate(method, params or {})
     given = {name: Path(folder) for name, folder in (resources or {}).items()}
     SEEDS.check(seed, "seed")
-    if pad_to_multiple is not None:
-        MULTIPLES.check(pad_to_multiple, "pad_to_multiple")
+    _padding.check(rows, pad_to_multiple, chain.first.keeps_tokenizer)
+    wanted = parse_all(overrides or {})
     if dtype not in (None, *get_args(Dtype)):
         raise ConfigError(f"dtype is {dtype!r}", f"give one of {', '.join(get_args(Dtype))}, or leave it out")
     if tokenizer is None and not chain.first.keeps_tokenizer:
@@ -105,15 +111,18 @@ def run(
         states=_states(lambda: _load(base, trust_remote_code)), columns=read.columns,
     )  # fmt: skip
     methods.check_support(chain, task.tied)
+    size = _padding.total(rows, pad_to_multiple, len(target), read.model.get_input_embeddings().weight.shape[0])
+    chosen = choose(wanted, task, any(part.unties for part in chain.parts))
     moved = [] if chain.first.keeps_tokenizer else _follow(read.model, target_tokenizer, task)
     log.info("%s: %d -> %d tokens, %d of them shared", method, len(source.ids), len(target.ids), len(task.overlap))
     tell(task)
-    rows, flops = _counted(method, task, params or {})
-    if not chain.first.keeps_tokenizer and (changed := _changed(task, rows)):
+    made_rows, flops = _counted(method, task, params or {})
+    if not chain.first.keeps_tokenizer and (changed := _changed(task, made_rows)):
         log.warning("the new vocabulary keeps every token of the base, but %s changes the rows of %d of them: the base's own languages will "
                     "suffer. Without refiners, methods that copy the overlap leave them as they are", method, changed)  # fmt: skip
+    new_rows = override(made_rows, task, chosen)
     built = time.monotonic()
-    known, old_sizes = _gate.probe(read.model, task, rows, seed), _gate.vocabulary_sizes(read.model)
+    known, old_sizes = _gate.probe(read.model, task, new_rows, seed), _gate.vocabulary_sizes(read.model)
     settings = {
         "method": method,
         "params": resolved,
@@ -121,18 +130,22 @@ def run(
         "seed": seed,
         "pad_to_multiple": pad_to_multiple,
         **({} if dtype is None else {"dtype": dtype}),
+        **({} if rows is None else {"rows": rows}),
+        **({"overrides": dict(overrides)} if overrides else {}),
     }
     with artifacts.create(out, "model", settings, begun, LIBRARIES) as folder:
         if chain.first.keeps_tokenizer:
-            _keep(read.model, rows, changed=len(chain.parts) > 1)
+            _keep(read.model, new_rows, changed=new_rows is not made_rows or len(chain.parts) > 1)
         else:
-            _replace(read.model, rows, pad_to_multiple)
+            _replace(read.model, new_rows, size)
         _save(read.model, target_tokenizer, folder, base, dtype)
-        _write(folder / PROVENANCE, "".join(provenance_lines(target, rows)))
-        told = facts(method, task, rows, read.model.get_input_embeddings().weight.shape[0])
+        _write(folder / PROVENANCE, "".join(provenance_lines(target, new_rows)))
+        told = facts(method, task, new_rows, read.model.get_input_embeddings().weight.shape[0])
         told["ids"] = {entry.where: entry.facts() for entry in moved if entry.old is not None or entry.new is not None}
+        if chosen.sources:
+            told["overrides"] = chosen.facts(target)
         if corpus is not None:
-            predicted = most_predicted(read.model, target_tokenizer, Path(corpus), made(rows).tolist())
+            predicted = most_predicted(read.model, target_tokenizer, Path(corpus), made(new_rows).tolist())
             warn(predicted, method)
             told["most_predicted"] = [one.facts() for one in predicted]
         wrote = time.monotonic()
@@ -267,11 +280,11 @@ def _states(load: Callable[[], PreTrainedModel]) -> States:
     return BodyStates(load)
 
 
-def _replace(model: PreTrainedModel, rows: Rows, multiple: int | None) -> None:
-    extra = -len(rows.input) % multiple if multiple else 0
-    bias = rows.bias if rows.bias is None else np.concatenate([rows.bias, np.full(extra, MASKED, dtype=np.float32)])
-    output, columns = (None if table is None else _padded(table, extra) for table in (rows.output, rows.columns))
-    _put(model, _padded(rows.input, extra), output, bias, columns)
+def _replace(model: PreTrainedModel, rows: Rows, size: int) -> None:
+    masked = np.full(size - len(rows.input), _padding.MASKED, dtype=np.float32)
+    bias = rows.bias if rows.bias is None else np.concatenate([rows.bias, masked])
+    output, columns = (None if table is None else _padding.padded(table, size) for table in (rows.output, rows.columns))
+    _put(model, _padding.padded(rows.input, size), output, bias, columns)
 
 
 def _put(model: PreTrainedModel, inputs: Floats, outputs: Floats | None, bias: Floats | None, columns: Floats | None) -> None:
@@ -285,14 +298,8 @@ def _put(model: PreTrainedModel, inputs: Floats, outputs: Floats | None, bias: F
     set_embedding_tables(model, inputs, outputs, bias, columns)
 
 
-def _padded(table: Floats, extra: int) -> Floats:
-    # The mean and not zeros: a zero row of the head has logit 0, which beats the real tokens of many models.
-    filling = np.tile(table.mean(axis=0, dtype=np.float64).astype(np.float32), (extra, 1))
-    return np.concatenate([table, filling]) if extra else table
-
-
 def _keep(model: PreTrainedModel, rows: Rows, changed: bool) -> None:
-    """The base's own tokenizer: the model stays as it is, padding included; only a refiner changes rows."""
+    """The base's own tokenizer: the model stays as it is, padding included; only a refiner or an override changes rows."""
     from tokgraft.models.io import embedding_tables, head_bias
     from tokgraft.models.tables import further_columns
 
@@ -307,7 +314,9 @@ def _keep(model: PreTrainedModel, rows: Rows, changed: bool) -> None:
         outputs[: len(rows.output)] = rows.output
     if bias is not None and rows.bias is not None:
         bias[: len(rows.bias)] = rows.bias
-    _put(model, inputs, outputs, bias, further_columns(model))
+    if (columns := further_columns(model)) is not None and rows.columns is not None:
+        columns[: len(rows.columns)] = rows.columns
+    _put(model, inputs, outputs, bias, columns)
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, base: Path, dtype: Dtype | None) -> None:
