@@ -24,6 +24,7 @@ COMMANDS = {
     "list",
     "doctor",
     "hydra",
+    "sibling",
 }
 
 

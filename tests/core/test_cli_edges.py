@@ -146,7 +146,7 @@ def test_single_settings(words: tuple[str, ...], action: Any, value: str, here: 
 @pytest.mark.parametrize("value", ["", "x", "=zero", "x=", "x=nil", "x=like", "x=like:", "x=text:", "x=zero:1", "x=Zero"])
 @pytest.mark.parametrize(("words", "action"), of(arguments.override))
 def test_overrides(words: tuple[str, ...], action: Any, value: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "TOKEN=HOW" in refused(capsys, *given(words, action, value))
+    assert "how: like:TOKEN, zero or text:SOME TEXT" in refused(capsys, *given(words, action, value))
 
 
 @pytest.mark.parametrize("value", ["", "0", "-1", "bases", "1.5", str(10**30)])
@@ -344,6 +344,8 @@ def test_a_model_of_the_hub_is_not_a_folder(here: Path, capsys: pytest.CaptureFi
         'score --model base --corpus corpus --settings {"../../x":{"builder":"bits_per_byte"}} --out out',
         'score --model base --corpus corpus --settings {"x":3} --out out',
         "hydra --adapted corpus --base base --out out",
+        "sibling --adapted corpus --base base --sibling base --out out",
+        "sibling --adapted base --base base --sibling base --difference ad --out out",
         "report --cells config/schema.json --out out",
         "report --cells file --out out",
         "publish --cells file --uri sqlite:///mlflow.db",
@@ -365,8 +367,19 @@ def test_python_calls_refuse_the_same(subjects: Path) -> None:
     from tokgraft.training.run import train
 
     call: dict[str, Any] = {"model": "base", "tokenizer": "new", "method": "mean", "out": "out"}
-    for wrong in ({"seed": -1}, {"seed": 2**40}, {"pad_to_multiple": -8}, {"pad_to_multiple": 0}, {"rows": 0}, {"rows": "all"},
-                  {"rows": 9000, "pad_to_multiple": 8}, {"overrides": {"</s>": "nil"}}, {"overrides": {"": "zero"}}, {"seed": 1.5}, {"tokenizer": None}):
+    for wrong in (
+        {"seed": -1},
+        {"seed": 2**40},
+        {"pad_to_multiple": -8},
+        {"pad_to_multiple": 0},
+        {"rows": 0},
+        {"rows": "all"},
+        {"rows": 9000, "pad_to_multiple": 8},
+        {"overrides": {"</s>": "nil"}},
+        {"overrides": {"": "zero"}},
+        {"seed": 1.5},
+        {"tokenizer": None},
+    ):
         with pytest.raises(ConfigError):
             tokgraft.transplant(**{**call, **wrong})
     recipe = TrainingRecipe.load("smoke", ROOT / "config")

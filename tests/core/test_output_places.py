@@ -222,6 +222,7 @@ STAGES = {
     "train": ["--model", "none", "--corpus", "none", "--recipe", "smoke"],
     "score": ["--model", "none", "--corpus", "none", "--tasks", "bpb"],
     "hydra": ["--adapted", "none", "--base", "none"],
+    "sibling": ["--adapted", "none", "--base", "none", "--sibling", "none"],
 }
 
 

@@ -81,7 +81,8 @@ def test_what_is_written_down(tmp_path: Path) -> None:
     sources = [[], list(Segmenter(tokenizer).pieces(TEXT.encode())), [tokenizer.convert_tokens_to_ids("<|tool|>")]]
     lines = [json.loads(line) for line in (out / "provenance.jsonl").read_text().splitlines()]
     assert [line for line in lines if line["how"] == "override"] == [
-        {"id": number, "text": text, "how": "override", "from": made} for number, text, made in zip(range(3), ["<unk>", "<s>", "</s>"], sources)
+        {"id": number, "text": text, "how": "override", "from": made}
+        for number, text, made in zip(range(3), ["<unk>", "<s>", "</s>"], sources)
     ]
     facts = json.loads((out / "transplant.json").read_text())
     assert facts["how"]["override"] == 3 and sum(facts["how"].values()) == len(lines)
@@ -157,7 +158,17 @@ def test_a_flag_is_read_as_it_was_written(token: str, how: str) -> None:
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call = folders(tmp_path)
-    common = ["transplant", "--model", str(call["model"]), "--tokenizer", str(call["tokenizer"]), "--method", "mean", "--out", str(call["out"])]
+    common = [
+        "transplant",
+        "--model",
+        str(call["model"]),
+        "--tokenizer",
+        str(call["tokenizer"]),
+        "--method",
+        "mean",
+        "--out",
+        str(call["out"]),
+    ]
     assert main([*common, "--override", "</s>=like:<|tool|>", "--override=<unk>=zero", "--override", f"<s>=text:{TEXT}"]) == 0
     settings = artifacts.read(call["out"])["settings"]
     assert settings["overrides"] == {"</s>": "like:<|tool|>", "<unk>": "zero", "<s>": f"text:{TEXT}"}

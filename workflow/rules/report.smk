@@ -20,7 +20,7 @@ rule report_cells:
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         code=W.code("cells"),
-        settings=W.config,
+        settings=lambda wildcards: W.config,  # Snakemake would read braces in a plain text as wildcards
     message:
         "Listing the cells of the experiment"
     shell:

@@ -263,7 +263,7 @@ class Pairs(argparse.Action):
         found: dict[str, Any] = dict(getattr(namespace, self.dest) or {})
         name, given = values
         if name in found:
-            raise argparse.ArgumentError(self, f"{name} is given twice\n  -> give {self.metavar} once for each name")
+            raise argparse.ArgumentError(self, f"{name} is given twice\n  -> give each name once")
         setattr(namespace, self.dest, found | {name: given})
 
 

@@ -61,5 +61,5 @@ def split(text: str) -> tuple[str, str]:
         ConfigError: It is written in another way.
     """
     if (found := _FLAG.fullmatch(text)) is None:
-        raise ConfigError(f"{text[:60]!r} is not of the form TOKEN=HOW", f"HOW is {FORMS}")
+        raise ConfigError(f"{text[:60]!r} is no token and how its row is made, with = between", f"how: {FORMS}")
     return found[1], found[2]
