@@ -18,6 +18,8 @@ from tokgraft.errors import ModelError, UnsupportedError
 from tokgraft.methods import METHODS
 from tokgraft.models.io import embedding_tables, head_bias, load_model, save_model
 from tokgraft.models.tables import further_columns, set_embedding_tables
+from tokgraft.segmenter import Segmenter
+from tokgraft.transplant import sibling
 from tokgraft.transplant.hydra import export
 
 SIZES = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2}
@@ -180,3 +182,37 @@ def test_a_hydra_of_such_a_model_is_refused(tmp_path):
     folder, _, _ = base(tmp_path / "base", "gemma3n_text")
     with pytest.raises(ModelError, match="has tables beside input and output table"):
         export(folder, folder, tmp_path / "hydra")
+
+
+@pytest.mark.parametrize("method", ["mean", "none"])
+def test_an_override_sets_the_row_in_every_table(tmp_path, method):
+    folder, model, tokenizer = base(tmp_path / "base", "gemma3n_text")
+    old, (before, _) = further_columns(model), embedding_tables(model)
+    given = {"<|tool|>": "like:<|begin|>", "<|pad|>": "text:the end of the table"}
+    pieces = Segmenter(tokenizer).pieces(b"the end of the table")
+    tool, begin, pad = tokenizer.convert_tokens_to_ids(["<|tool|>", "<|begin|>", "<|pad|>"])
+    out = tokgraft.transplant(model=folder, tokenizer=folder, method=method, out=tmp_path / "out", overrides=given)
+    adapted = load_model(out)
+    new, (after, _) = further_columns(adapted), embedding_tables(adapted)
+    for source, made in ((old, new), (before, after)):
+        expected = source.copy()
+        expected[tool], expected[pad] = source[begin], source[pieces].astype(np.float64).mean(axis=0)
+        assert np.allclose(made, expected, atol=1e-6) and np.array_equal(made[tool], source[begin])
+
+
+@pytest.mark.parametrize("difference", ["drop", "add"])
+def test_a_sibling_gets_all_tables_of_an_adapted_base(tmp_path, difference):
+    folder, model, tokenizer = base(tmp_path / "base", "gemma3n_text")
+    toys.permuted(tokenizer)[0].save_pretrained(tmp_path / "new")
+    adapted = tokgraft.transplant(model=folder, tokenizer=tmp_path / "new", method="mean", out=tmp_path / "adapted")
+    other, (rows, _), columns = model_of("gemma3n_text", len(tokenizer), seed=1), embedding_tables(model), further_columns(model)
+    drift = 0.01 * np.random.default_rng(0).standard_normal(columns.shape).astype(np.float32)
+    set_embedding_tables(other, rows, None, None, columns + drift)
+    save_model(other, tokenizer, tmp_path / "sibling")
+    out = load_model(sibling.apply(adapted, folder, tmp_path / "sibling", tmp_path / "out", difference=difference))
+    tables, shuffled = load_model(adapted), toys.permuted(tokenizer)[1]
+    expected = further_columns(tables) + (drift[shuffled] if difference == "add" else 0)
+    assert np.allclose(further_columns(out), expected, atol=1e-6)
+    set_embedding_tables(other, embedding_tables(tables)[0], None, None, further_columns(out))
+    ids = torch.tensor([[40, 300, 200, 77, 5]])
+    assert torch.equal(out(input_ids=ids).logits, other(input_ids=ids).logits)

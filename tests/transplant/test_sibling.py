@@ -246,7 +246,7 @@ def test_a_vocabulary_without_a_stop_token_of_the_sibling_is_refused(tmp_path: P
 
 def test_the_gate_looks_at_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     three, put = family(tmp_path), sibling._put
-    monkeypatch.setattr(sibling, "_put", lambda model, inputs, outputs, bias: put(model, np.roll(inputs, 1, axis=0), outputs, bias))
+    monkeypatch.setattr(sibling, "_put", lambda model, inputs, *others: put(model, np.roll(inputs, 1, axis=0), *others))
     with pytest.raises(ModelError, match="does not compute what its base computes"):
         three.apply()
     assert not three.out.exists()

@@ -46,6 +46,7 @@ class _Parts:
         input: Input table, (rows, d).
         output: Output table, (rows, d_out); `input` itself where the model is tied.
         bias: Bias of the head, (rows,), or None.
+        columns: What the model has for each token beside these, (rows, k), or None.
         shapes: Name of every other tensor -> its shape.
         hashes: Name of every other tensor -> hash of its values.
     """
@@ -53,6 +54,7 @@ class _Parts:
     input: Floats
     output: Floats
     bias: Floats | None
+    columns: Floats | None
     shapes: Mapping[str, tuple[int, ...]]
     hashes: Mapping[str, str]
 
@@ -125,7 +127,7 @@ def apply(
     task = Transplant(source, target, own.input[:size], own.output[:size], bias=None if own.bias is None else own.bias[:size])
     known, old_sizes = _gate.probe(model, task, rows), _gate.vocabulary_sizes(model)
     with artifacts.create(out, "model", {"difference": difference, "near": NEAR}, begun, LIBRARIES) as folder:
-        _put(model, rows.input, rows.output, rows.bias)
+        _put(model, rows.input, rows.output, rows.bias, rows.columns)
         _save(model, tokenizer, folder, folders["sibling"], None)
         shutil.copyfile(folders["adapted"] / PROVENANCE, folder / PROVENANCE)
         ids = {entry.where: entry.facts() for entry in moved if entry.old is not None or entry.new is not None}
@@ -202,14 +204,14 @@ def _read(folder: Path, tokenizer: PreTrainedTokenizerFast, trust: bool) -> _Par
 
 def _parts(model: PreTrainedModel) -> _Parts:
     from tokgraft.models.io import embedding_tables, head_bias
-    from tokgraft.models.tables import vocabulary_tensors
+    from tokgraft.models.tables import further_columns, vocabulary_tensors
 
     inputs, outputs = embedding_tables(model)
     tables = {tensor.data_ptr() for tensor in vocabulary_tensors(model)}
     body = {name: tensor for name, tensor in model.state_dict().items() if tensor.data_ptr() not in tables}
     shapes = {name: tuple(tensor.shape) for name, tensor in body.items()}
     hashes = {name: hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest() for name, tensor in body.items()}
-    return _Parts(inputs, inputs if outputs is None else outputs, head_bias(model), shapes, hashes)
+    return _Parts(inputs, inputs if outputs is None else outputs, head_bias(model), further_columns(model), shapes, hashes)
 
 
 def _check_models(new: _Parts, before: _Parts, own: _Parts) -> None:
@@ -225,8 +227,8 @@ def _check_models(new: _Parts, before: _Parts, own: _Parts) -> None:
 
 def _sizes(parts: _Parts) -> dict[str, tuple[int, ...]]:
     """Sizes of all parts but the number of rows."""
-    bias = {} if parts.bias is None else {"bias": ()}
-    return {"input row": parts.input.shape[1:], "output row": parts.output.shape[1:], **bias, **parts.shapes}
+    further = {name: part.shape[1:] for name, part in (("bias", parts.bias), ("further tables", parts.columns)) if part is not None}
+    return {"input row": parts.input.shape[1:], "output row": parts.output.shape[1:], **further, **parts.shapes}
 
 
 def _distances(before: _Parts, own: _Parts, source: Vocabulary) -> dict[str, Any]:
@@ -235,8 +237,13 @@ def _distances(before: _Parts, own: _Parts, source: Vocabulary) -> dict[str, Any
     In lengths of a usual (the median) row of the base: rows that the base never trained are short, and any change of them is large beside them.
     """
     live, found = np.array(source.ids, dtype=np.int64), {}
-    for name in ("input",) if before.tied and own.tied else ("input", "output"):
-        old, new = getattr(before, name)[live], getattr(own, name)[live]
+    pairs = {"input": (before.input, own.input), "output": (before.output, own.output), "further": (before.columns, own.columns)}
+    if before.tied and own.tied:
+        pairs.pop("output")
+    for name, (left, right) in pairs.items():
+        if left is None or right is None:
+            continue
+        old, new = left[live], right[live]
         usual = float(np.median(np.linalg.norm(old, axis=1))) or 1.0
         apart = np.linalg.norm(new - old, axis=1) / usual
         order = np.argsort(-apart, kind="stable")
@@ -271,15 +278,16 @@ def _rows(new: _Parts, before: _Parts, own: _Parts, difference: Difference, adap
     """The rows that the sibling gets, padded ones included; it stays tied where both it and the adapted model are."""
     tied = new.tied and own.tied
     inputs, outputs = new.input.copy(), None if tied else new.output.copy()
-    bias = None if new.bias is None else new.bias.copy()
+    bias, columns = (None if part is None else part.copy() for part in (new.bias, new.columns))
     if difference == "add":
         ids, sources = _copied(adapted)
-        inputs[ids] += own.input[sources] - before.input[sources]
-        if outputs is not None:
-            outputs[ids] += own.output[sources] - before.output[sources]
-        if bias is not None and own.bias is not None and before.bias is not None:
-            bias[ids] += own.bias[sources] - before.bias[sources]
-    return Rows(inputs, outputs, bias, ())
+        for made, left, right in (
+            (inputs, before.input, own.input), (outputs, before.output, own.output), (bias, before.bias, own.bias),
+            (columns, before.columns, own.columns),
+        ):  # fmt: skip
+            if made is not None and left is not None and right is not None:
+                made[ids] += right[sources] - left[sources]
+    return Rows(inputs, outputs, bias, (), columns=columns)
 
 
 def _copied(adapted: Path) -> tuple[list[int], list[int]]:
