@@ -252,3 +252,19 @@ def test_a_special_token_without_a_row_does_not_stop_a_transplant(kept, tmp_path
     spoken([*OTHER[0], *(["<image_soft_token>"] if kept else [])], OTHER[1]).save_pretrained(tmp_path / "new")
     out = tokgraft.transplant(model=tmp_path / "base", tokenizer=tmp_path / "new", method="mean", out=tmp_path / "out")
     assert len(load_tokenizer(out)) == load_model(out).config.vocab_size == len(old) + (1 if kept else 0)
+
+
+def test_a_model_that_reads_images_goes_through_the_whole_stage(tmp_path):
+    old = spoken([*GEMMA[0][:3], *IMAGES], GEMMA[1])
+    torch.manual_seed(0)
+    model = reading_images(old)
+    model.save_pretrained(tmp_path / "base")
+    old.save_pretrained(tmp_path / "base")
+    new = spoken([*reversed(IMAGES), "<eos>", "<pad>", "<bos>"], GEMMA[1], ("th", "er"))
+    new.save_pretrained(tmp_path / "new")
+    out = tokgraft.transplant(model=tmp_path / "base", tokenizer=tmp_path / "new", method="mean", out=tmp_path / "out")
+    again = load_model(out)
+    now = new.get_vocab()
+    assert type(again).__name__ == "Gemma3ForConditionalGeneration"
+    assert again.config.image_token_id == now["<image>"] and again.generation_config.eos_token_id == [now["<eos>"], now[TURN]]
+    assert "vision" in " ".join(dict(again.named_parameters()))
