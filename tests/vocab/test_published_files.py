@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -75,3 +76,24 @@ def test_a_foreign_tokenizer_of_a_qwen2_model_is_what_autotokenizer_gives(name: 
     for text in TEXTS:
         assert auto(text)["input_ids"] == found(text)["input_ids"]
         assert auto.decode(found(text)["input_ids"]) == found.decode(found(text)["input_ids"])
+
+
+def test_punctuation_and_chinese_characters_of_bert(place: Path) -> None:
+    from tokgraft.resources.sentence_embedder import SentenceEmbedder, encoder_folder
+
+    with ExitStack() as stack:
+        bert = load_tokenizer(encoder_folder(SentenceEmbedder(), stack))
+    vocabulary = Vocabulary.from_tokenizer(bert)
+    qwen, other = tokenizer("qwen3", place)
+    pieces = {".": ".", ",": ",", " .": ".", "(": "(", "的": "的", "er": "##er", " der": "der"}
+    found, cut = overlap(vocabulary, other), Segmenter(bert, vocabulary)
+    for text, piece in pieces.items():
+        (number,) = qwen.encode(text)
+        assert vocabulary[found[number].source].surface == piece
+        assert [vocabulary[part].surface for part in cut.pieces(text.encode())] == [piece]
+    back = overlap(other, vocabulary)
+    ids = bert.get_vocab()
+    assert {piece: other[back[ids[piece]].source].shown for piece in (".", "(", "的", "##er", "der")} == {
+        ".": ".", "(": "(", "的": "的", "##er": "er", "der": " der",
+    }  # fmt: skip
+    assert all(number == match.source for number, match in overlap(vocabulary, vocabulary).items())
