@@ -22,7 +22,7 @@ from tokgraft import methods, resources
 from tokgraft.errors import ConfigError, ModelError, TokgraftError
 from tokgraft.methods import METHODS, REFINERS, Rows, Transplant
 from tokgraft.transplant._facts import facts
-from tokgraft.vocab import Token, Vocabulary
+from tokgraft.vocab import Token, Vocabulary, shared_sources
 
 CHANGING = [name for name in METHODS.names() if not METHODS.get(name).keeps_tokenizer]
 CHAINS = CHANGING + [f"mean+{name}" for name in REFINERS.names()]
@@ -136,8 +136,9 @@ def test_tokens_that_stand_twice(chain: str) -> None:
     twice = Counter(given.source[number].text for number in given.source.text_ids)
     assert any(count > 1 for count in twice.values())
     if METHODS.get(chain.split("+")[0]).copies_overlap and chain in METHODS.names():
+        standing_in = shared_sources(given.overlap, given.source, given.target)  # see test_stand_ins.py
         for number, match in given.overlap.items():
-            assert np.array_equal(rows.input[number], given.E[match.source])
+            assert number in standing_in or np.array_equal(rows.input[number], given.E[match.source])
             same = [other for other in given.target.text_ids if given.target[other].text == given.target[number].text]
             assert given.target[number].kind == "special" or len({rows.input[other].tobytes() for other in same}) == 1
 
