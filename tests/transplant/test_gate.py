@@ -37,7 +37,7 @@ def permuted(tmp_path: Path) -> tuple[Path, Path]:
 def expected(folder: Path, **more: Any) -> _gate.Expected:
     texts = ["Größe ändern!", "<|tool|>Hi"]
     return _gate.Expected(**{
-        "folder": str(folder), "trust_remote_code": False, "masked": False, "texts": texts, "old_sizes": [], "base_added": [], **more,
+        "folder": str(folder), "trust_remote_code": False, "texts": texts, "old_sizes": [], "base_added": [], **more,
     })  # fmt: skip
 
 

@@ -93,7 +93,7 @@ class _Part(NamedTuple):
     @property
     def constant(self) -> bool:
         """Whether it says the same of every token (a buffer that is not in use, a bias of zeros), and may stay so."""
-        return bool((self.tensor == self.tensor.flatten()[0]).all())
+        return not self.tensor.numel() or bool((self.tensor == self.tensor.flatten()[0]).all())
 
 
 def _further(model: PreTrainedModel) -> list[_Part]:

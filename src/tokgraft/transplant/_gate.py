@@ -45,7 +45,6 @@ class Expected:
     Attributes:
         folder: The folder.
         trust_remote_code: Whether its own code may run.
-        masked: Whether it is a masked language model.
         texts: Texts that must be encoded as tokenizer.json says.
         old_sizes: Sizes of the old vocabulary, which no parameter may have.
         base_added: Strings that are one token in the base: a chat template that writes one should find it in the new vocabulary.
@@ -58,7 +57,6 @@ class Expected:
 
     folder: str
     trust_remote_code: bool
-    masked: bool
     texts: list[str]
     old_sizes: list[int]
     base_added: list[str]
@@ -139,11 +137,6 @@ def texts(corpus: Path | None, target: Vocabulary) -> list[str]:
 def added(tokenizer: PreTrainedTokenizerFast) -> list[str]:
     """Strings that were added to a tokenizer behind its model: control tokens, of which chat templates are made."""
     return [token.content for token in tokenizer.added_tokens_decoder.values()]
-
-
-def is_masked(model: PreTrainedModel) -> bool:
-    """Whether it is a masked language model."""
-    return type(model).__name__.endswith("ForMaskedLM")
 
 
 def vocabulary_sizes(model: PreTrainedModel) -> list[int]:

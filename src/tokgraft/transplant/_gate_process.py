@@ -116,16 +116,17 @@ def _rendered(tokenizer: Any, notes: list[str]) -> Iterator[str]:
 def _model(expected: dict[str, Any]) -> dict[str, Any]:
     """Load the model, look at its sizes, and compare its logits with the base's."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
     from tokenizers import Tokenizer
+    from tokgraft.models.kinds import kind_of
 
     folder = expected["folder"]
-    kind = AutoModelForMaskedLM if expected["masked"] else AutoModelForCausalLM
+    common = {"local_files_only": True, "trust_remote_code": expected["trust_remote_code"]}
+    config = AutoConfig.from_pretrained(folder, **common)
+    kind = AutoModelForMaskedLM if kind_of(Path(folder), config) == "masked" else AutoModelForCausalLM
     try:
-        model, report = kind.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, trust_remote_code=expected["trust_remote_code"], output_loading_info=True
-        )
+        model, report = kind.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **common)
     except Exception as error:
         raise Failure("model", f"{kind.__name__} cannot load what was written: {_line(error)}", "please report it") from error
     for name in ("missing_keys", "unexpected_keys", "mismatched_keys"):

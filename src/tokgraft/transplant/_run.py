@@ -151,7 +151,7 @@ def run(
         wrote = time.monotonic()
         told["gate"] = _gate.check(
             _gate.Expected(
-                folder=str(folder), trust_remote_code=trust_remote_code, masked=_gate.is_masked(read.model), old_sizes=old_sizes,
+                folder=str(folder), trust_remote_code=trust_remote_code, old_sizes=old_sizes,
                 texts=_gate.texts(None if corpus is None else Path(corpus), target), base_added=_gate.added(source_tokenizer),
                 token_ids={where: entry["new"] for where, entry in told["ids"].items()},
                 tolerance=_gate.EXACT if dtype in (None, "float32") else _gate.ROUNDED,
