@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tokgraft.config import overrides
 from tokgraft.config.bounds import BYTES, ITEMS, MULTIPLES, ROWS, SEEDS, SIZE, THREADS, Range
 from tokgraft.errors import ConfigError, hint, near_matches
 from tokgraft.masking import masked
@@ -211,6 +210,8 @@ def setting(text: str) -> tuple[list[str], Any]:
 
 def override(text: str) -> tuple[str, str]:
     """TOKEN=HOW: a token of the new vocabulary and how its row is made."""
+    from tokgraft.config import overrides  # only this flag needs it: other stages do not run again when it changes
+
     try:
         return overrides.split(text)
     except ConfigError as error:

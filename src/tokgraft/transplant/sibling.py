@@ -133,7 +133,7 @@ def apply(
         ids = {entry.where: entry.facts() for entry in moved if entry.old is not None or entry.new is not None}
         gate = _gate.check(
             _gate.Expected(
-                folder=str(folder), trust_remote_code=trust_remote_code, masked=_gate.is_masked(model), old_sizes=old_sizes,
+                folder=str(folder), trust_remote_code=trust_remote_code, old_sizes=old_sizes,
                 texts=_gate.texts(None, target), base_added=_gate.added(old_tokens), token_ids={where: entry["new"] for where, entry in ids.items()},
             ),
             known,
