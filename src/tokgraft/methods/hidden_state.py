@@ -70,10 +70,8 @@ class Reader:
     def __init__(self, task: Transplant, params: HiddenState) -> None:
         import torch
 
-        from tokgraft.models.kinds import predicts_next
-
         segmenter, model = given(task.segmenter, "segmenter"), given(task.load_model, "load_model")()
-        masked = not predicts_next(model)
+        masked = type(model).__name__.endswith("ForMaskedLM")
         roles = task.source.roles
         begin = next((roles[role] for role in ("bos", "cls", "eos") if role in roles), None)
         self.before: Ids = (*(() if begin is None else (begin,)), *segmenter.pieces(params.context.encode()))

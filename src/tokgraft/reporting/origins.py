@@ -16,7 +16,8 @@ from tokgraft.reporting.evidence import Group, transplant_facts
 if TYPE_CHECKING:
     from tokgraft.reporting.summary import Summary  # which reads tables, and these read shares from here
 
-COPIED, FALLBACK, RANDOM = ("copied", "role"), ("fallback",), ("random",)
+# A stand-in is read like the special token of the base whose input row it has.
+COPIED, FALLBACK, RANDOM = ("copied", "role", "stand_in"), ("fallback",), ("random",)
 SHOWN = 0.005  # a share below this is not worth a sentence
 
 

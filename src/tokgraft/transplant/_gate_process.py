@@ -7,26 +7,14 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from tokgraft.models.ids import listed
+from tokgraft.tokenizers.templates import CHATS, SETTINGS, TOOL
 from tokgraft.models.tokenizer_io import has_code
 
-HI, HELLO = {"role": "user", "content": "Hi!"}, {"role": "assistant", "content": "Hello."}
-SYSTEM = {"role": "system", "content": "Be brief."}
-TOOL = {
-    "type": "function",
-    "function": {"name": "add", "description": "Adds.", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}},
-}
-CALL = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}]}
-CHATS: tuple[tuple[list[dict[str, Any]], list[dict[str, Any]] | None], ...] = (
-    ([HI], None),
-    ([HI, HELLO, HI], None),
-    ([SYSTEM, HI, HELLO, HI], None),
-    ([HI], [TOOL]),
-    ([HI, CALL, {"role": "tool", "name": "add", "content": "2"}], [TOOL]),
-)
 SIZE = "vocab_size"  # how a key of a config begins when it is the size of the text's vocabulary, or of a part of it
 
 
@@ -103,13 +91,13 @@ def _rendered(tokenizer: Any, notes: list[str]) -> Iterator[str]:
         return
     for name in templates if isinstance(templates, dict) else [None]:
         failed: list[str] = []
-        for chat, tools in CHATS:
-            for prompt in (False, True):
-                try:
-                    yield tokenizer.apply_chat_template(chat, tools=tools, chat_template=name, tokenize=False, add_generation_prompt=prompt)
-                except Exception as error:  # templates refuse what their model was not trained on, each with an error of its own
-                    failed.append(_line(error))
-        if len(failed) == 2 * len(CHATS):
+        for chat, tools, settings in product(CHATS, (None, [TOOL]), SETTINGS):
+            more = {"chat_template": name, "add_generation_prompt": chat[-1]["role"] == "user", **settings}
+            try:
+                yield tokenizer.apply_chat_template(chat, tools=tools, tokenize=False, **more)
+            except Exception as error:  # templates refuse what their model was not trained on, each with an error of its own
+                failed.append(_line(error))
+        if len(failed) == 2 * len(CHATS) * len(SETTINGS):
             notes.append(f"the chat template {name or ''} renders no conversation: {failed[0]}")
 
 
