@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tokgraft.models.ids import listed
-from tokgraft.tokenizers.templates import CHATS, SETTINGS, TOOL
 from tokgraft.models.tokenizer_io import has_code
+from tokgraft.tokenizers.templates import CHATS, SETTINGS, TOOL
 
 SIZE = "vocab_size"  # how a key of a config begins when it is the size of the text's vocabulary, or of a part of it
 
