@@ -31,16 +31,20 @@ save_model(LlamaForCausalLM(LlamaConfig(vocab_size=rows, **shape)), tokenizer, P
 RUN = """
 import sys, tokgraft.transplant, transformers
 tokgraft.transplant.run(model=sys.argv[1], tokenizer=sys.argv[2], method="mean", out=sys.argv[3])
+import time
+print(time.process_time())
 """
 
 
-def seconds(source: Path, code: str, *arguments: object) -> float:
-    """CPU seconds of Python code in a process of its own, and of those that it starts."""
+def seconds(source: Path, code: str, *arguments: object) -> tuple[float, float]:
+    """CPU seconds of Python code in a process of its own with those that it starts (the gate), and the number that it printed at last."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "PYTHONPATH": str(source.resolve()), "OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True, env=environment, cwd="/", capture_output=True)
+    words = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(words, check=True, env=environment, cwd="/", capture_output=True, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    total = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return total, float(done.stdout.split()[-1]) if done.stdout.split() else total
 
 
 def main() -> None:
@@ -53,22 +57,22 @@ def main() -> None:
     given = parser.parse_args()
     versions = {"old": given.old, "new": given.new}
     for source, target in given.pair:
-        found: dict[str, list[float]] = {name: [] for name in versions}
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in versions}
         with tempfile.TemporaryDirectory() as place:
             seconds(given.new, BASE, (given.tokenizers / source).resolve(), f"{place}/base", WIDTH)
             for repeat in range(given.repeats):
                 for name, code in versions.items():
-                    found[name].append(
-                        seconds(code, RUN, f"{place}/base", (given.tokenizers / target).resolve(), f"{place}/{name}{repeat}")
-                    )
-        median = {name: round(statistics.median(times), 2) for name, times in found.items()}
-        imports = {
-            name: round(seconds(code, "import tokgraft.transplant._run, tokgraft.models.io, transformers"), 2)
+                    out = f"{place}/{name}{repeat}"
+                    found[name].append(seconds(code, RUN, f"{place}/base", (given.tokenizers / target).resolve(), out))
+        told: dict[str, object] = {"source": source, "target": target}
+        for place, what in enumerate(("with_gate", "alone")):
+            median = {name: round(statistics.median(times[place] for times in pairs), 2) for name, pairs in found.items()}
+            told[what] = {**median, "share": round(median["new"] / median["old"], 3)}
+        told["imports"] = {
+            name: round(seconds(code, "import tokgraft.transplant._run, tokgraft.models.io, transformers")[0], 2)
             for name, code in versions.items()
         }
-        print(
-            json.dumps({"source": source, "target": target, **median, "share": round(median["new"] / median["old"], 3), "imports": imports})
-        )
+        print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":
