@@ -1,10 +1,10 @@
 # tokgraft: `make help` lists the targets. Everything is installed into .venv; nothing global is touched.
 SHELL  := /bin/bash
-PYTHON ?= python3
+PYTHON := python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := 0.9.9
-TORCH  ?= cpu
+TORCH  := cpu
 # What is given as `make target NAME=value`. Set here to nothing, so that the environment, which may have a LANGUAGE or a MODEL, chooses nothing.
 CONFIG :=
 STAGE :=
@@ -31,9 +31,9 @@ export MLFLOW_DISABLE_TELEMETRY := true
 TORCH_PIN := $(if $(filter cuda,$(TORCH)),torch===2.13.0,torch==2.13.0)
 
 # Targets go before these: --configfile takes every word that follows.
-FLAGS := $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
+FLAGS := $(if $(CONFIG),--configfile '$(CONFIG)') $(ARGS)
 # Where the tables of the experiment lie: its name decides, not the target that runs it.
-WHERE := tokgraft list results $(if $(CONFIG),--settings $(CONFIG))
+WHERE := tokgraft list results $(if $(CONFIG),--settings '$(CONFIG)')
 
 .PHONY: help setup demo run report snakemake-report push pull remote ui test test-fast test-integration parity bench checks format lock schema clean
 
@@ -58,12 +58,12 @@ $(VENV)/.ready: envs/lock.txt pyproject.toml
 	@touch $@
 
 demo: setup  ## The default experiment, end to end: two languages, two base models (no GPU, no hub needed)
-	@$(BIN)/tokgraft doctor --brief $(if $(CONFIG),--settings $(CONFIG))
+	@$(BIN)/tokgraft doctor --brief $(if $(CONFIG),--settings '$(CONFIG)')
 	snakemake $(FLAGS)
 	@echo; $(WHERE)
 
 run: setup  ## Another experiment: make run CONFIG=config/experiments/smoke.yaml [ARGS="--cores 8"]
-	@$(BIN)/tokgraft doctor --brief $(if $(CONFIG),--settings $(CONFIG))
+	@$(BIN)/tokgraft doctor --brief $(if $(CONFIG),--settings '$(CONFIG)')
 	snakemake $(FLAGS)
 	@echo; $(WHERE)
 
@@ -83,8 +83,8 @@ pull: setup  ## Fetch stored artifacts, verified: make pull [STAGE=.. LANGUAGE=.
 
 remote: setup  ## Name the team's store: make remote URL=/shared/folder | s3://bucket/folder [ENDPOINT=https://...] | ssh://host/folder
 	@test -n "$(URL)" || { echo "Which store? make remote URL=/shared/folder, URL=s3://bucket/folder or URL=ssh://host/folder"; exit 1; }
-	dvc remote add --quiet --force --default store $(URL)
-	$(if $(ENDPOINT),dvc remote modify --quiet store endpointurl $(ENDPOINT))
+	dvc remote add --quiet --force --default store '$(URL)'
+	$(if $(ENDPOINT),dvc remote modify --quiet store endpointurl '$(ENDPOINT)')
 	@echo "The store is $(URL). For the team: git add .dvc/config && git commit. Credentials go to .dvc/config.local or the environment."
 
 ui: setup  ## Compare the runs in the MLflow UI: prints (and opens) a table of bits per byte for each model and language

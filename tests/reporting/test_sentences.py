@@ -169,6 +169,7 @@ def test_against_the_original(told, reference, words):
     assert all((place.where in unknown) == (place.place[0] not in compared) for place in told.places)
     if unknown:
         assert "the original was not scored" in unknown or "no transplant was scored" in unknown
+        assert ("no transplant was scored after training" in unknown) == ("no transplant was scored" in unknown and not zero_shot)
     if not rows:
         assert not text
         return
@@ -284,7 +285,7 @@ def test_keep_the_original_where_it_wins_and_what_is_offered(told):
             assert "No model is recommended" in advice.sentence and not advice.folder and "pages" in advice.sentence
         elif "worse" in claims.values() or claims.get("untouched", claims.get("none")) != "better":
             assert advice.sentence.startswith("Keep the original") and "/original/none/" in advice.folder and "pages" in advice.sentence
-            kept.append(place.where)
+            kept.append((place.where, partly))
             given = re.search(r"needs ([0-9.]+) \[", advice.sentence)
             stage = "trained" if "trained on the same bytes" in advice.sentence else "init"
             assert given and float(given[1]) == pytest.approx(
@@ -301,7 +302,7 @@ def test_keep_the_original_where_it_wins_and_what_is_offered(told):
                 )
                 assert (f"was not compared with {words}" in advice.sentence) == (reference not in claims)
     said = " ".join(one for one in told.headline if one.startswith("Keep"))
-    assert all(where in said for where in kept) and bool(said) == bool(kept)
+    assert all(where in said and partly in said for where, partly in kept) and bool(said) == bool(kept)
 
 
 def stands(told, place, text) -> None:
@@ -395,6 +396,11 @@ def test_tokens(told):
     assert text.count(f"{expected:.0%} fewer") == len(known) and all(place.language in text for place in known)
     unknown = told.unknown("How many tokens the new vocabulary needs")
     assert all((f"({place.model}, bpe8k)" in unknown) == (place not in known) for place in told.places)
+    said = [one for one in told.headline if one.startswith("How many tokens the new vocabulary needs")]
+    for place in (place for place in told.places if place not in known):
+        (reason,) = (one.rpartition(": ")[2] for one in said if f"({place.model}, bpe8k)" in one)
+        original = place.control and place.control.bits
+        assert reason == ("no transplant was scored." if original else "the original was not scored.")
 
 
 def test_every_function_that_makes_a_sentence_is_known_here():

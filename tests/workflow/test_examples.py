@@ -69,7 +69,7 @@ def test_make_names_the_results_of_the_experiment_that_ran(target: str) -> None:
         text=True, check=True,
     )  # fmt: skip
     last = done.stdout.rstrip().splitlines()[-1]
-    assert "list results --settings config/experiments/smoke.yaml" in last and "experiments/demo" not in done.stdout
+    assert "list results --settings 'config/experiments/smoke.yaml'" in last and "experiments/demo" not in done.stdout
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
@@ -81,9 +81,13 @@ def test_make_chooses_nothing_that_was_not_typed(target: str, command: str) -> N
     for environment in ({}, dict.fromkeys(names, "unwanted")):
         done = subprocess.run(words, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
         assert command in [" ".join(line.split()) for line in done.stdout.replace("\\\n", " ").splitlines()]
-    typed = [*words, "LANGUAGE=deu_Latn", "CONFIG=mine.yaml", "REMOTE=store"]
+    typed = [*words, "LANGUAGE=deu_Latn", "CONFIG=my file.yaml", "REMOTE=store"]
     shown = subprocess.run(typed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    wanted = {"pull": ("--language deu_Latn", "--configfile mine.yaml"), "push": ("--remote store",), "run": ("--configfile mine.yaml",)}
+    wanted = {
+        "pull": ("--language deu_Latn", "--configfile 'my file.yaml'"),
+        "push": ("--remote store",),
+        "run": ("--configfile 'my file.yaml'",),
+    }
     assert all(words in shown for words in wanted[target])
 
 

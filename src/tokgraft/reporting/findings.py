@@ -83,7 +83,7 @@ def lacking(place: PlaceSummary, reference: str, english: bool = False) -> str:
     if place.control is None or stage not in (place.control.english if english else place.control.bits):
         when = " before training" if reference == "untouched" else f" {stage_name(stage)}" if stage == "trained" else ""
         return f"the original was not scored{on}{when}"
-    return f"no transplant was scored{on}"
+    return f"no transplant was scored{on}" + (f" {stage_name(place.final)}" if place.final == "trained" else "")
 
 
 def unknown(what: str, reasons: Iterable[tuple[str, str]]) -> list[str]:
@@ -285,7 +285,7 @@ def tokens(places: Sequence[PlaceSummary]) -> list[str]:
                 change = new / original - 1
                 seen.setdefault(key, f"{abs(change):.0%} {'fewer' if change < 0 else 'more'} on {where}")
             else:
-                lost.setdefault(key, (where, f"{'no transplant' if original else 'the original'} was scored"))
+                lost.setdefault(key, (where, "no transplant was scored" if original else "the original was not scored"))
     told = [f"Tokens for the same text, new vocabulary against the original: {listed(list(seen.values()))}."] if seen else []
     return [*told, *unknown("How many tokens the new vocabulary needs", (pair for key, pair in lost.items() if key not in seen))]
 

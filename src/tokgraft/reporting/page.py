@@ -312,6 +312,6 @@ def _tokenizer_table(evidence: Evidence) -> list[tuple[list[str], list[Shown]]]:
 
 
 def _models(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[tuple[str, str, str]]:
-    """(where, why, folder) of the model to load in each place: a transplant, or the original where that is not shown to be better."""
+    """(where, why, folder) of the model to load in each place: what the verdict offers."""
     found = [(place.where, verdict(evidence, place)) for place in places]
     return [(where, advice.sentence, advice.folder) for where, advice in found]

@@ -85,7 +85,7 @@ def _worth(place: PlaceSummary, untouched: Comparison | None, alike: Comparison 
 
 def _against(words: str, one: Comparison | None) -> str:
     if one is None:
-        return f"was not compared with {words}, for lack of a score,"
+        return f"was not compared with {words} for lack of a score"
     return {True: f"is better than {words}", False: f"is worse than {words}", None: f"cannot be told apart from {words}"}[one.better]
 
 
@@ -112,17 +112,18 @@ def _scored(place: PlaceSummary) -> str:
 
 def kept(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
     """Where the original should be kept, one sentence for each reason."""
-    beaten: dict[str, list[str]] = {}
+    beaten: dict[tuple[str, str], list[str]] = {}
     for place in places:
         found = verdict(evidence, place)
         if found.sentence.startswith(KEEP):
-            beaten.setdefault(found.original, []).append(place.where)
+            beaten.setdefault((found.original, _scored(place)), []).append(place.where)
     return [
         f"{KEEP} on {listed(where)}: "
         + (
-            f"{words} needs fewer bits per byte than the best transplant there."
+            f"{words} needs fewer bits per byte than the best transplant there"
             if words
-            else f"the best transplant there is not shown to be better than {UNTOUCHED}."
+            else f"the best transplant there is not shown to be better than {UNTOUCHED}"
         )
-        for words, where in sorted(beaten.items())
+        + (f"; {scored}." if scored else ".")
+        for (words, scored), where in sorted(beaten.items())
     ]
