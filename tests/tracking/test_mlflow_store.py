@@ -6,10 +6,12 @@ import os
 import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.parse
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -410,9 +412,9 @@ def test_nothing_is_called_the_best_on_few_pages(store):
     assert "9 pages, and no order is claimed on fewer than 10)" in "\n".join(ui.comparisons(found, "http://127.0.0.1:7"))
 
 
-def test_the_ui_says_what_is_wrong_before_it_starts(project, monkeypatch, capsys):
+def test_the_ui_says_what_is_wrong_before_it_starts(project, empty_store, capsys):
     assert main(["ui"]) == 2 and "there is no tracking store" in capsys.readouterr().err
-    (project / "mlflow.db").touch()
+    shutil.copy(empty_store, project / "mlflow.db")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -502,6 +504,55 @@ def test_a_store_that_is_a_folder_is_said_before_anything_is_locked(project):
     with pytest.raises(TrackingError, match=r"mlflow\.db is no file"):
         publish(load_cells(CELLS))
     assert not Path("mlflow.db.lock").exists()
+
+
+def test_a_store_is_made_in_no_artifact_and_in_no_file_of_the_users(project, capsys):
+    """The database, its lock and mlruns/ would lie in the artifact, or MLflow's tables among the user's own."""
+    score = Path(layout.scores("pocket", "deu_Latn", "bpe8k", "mean", 0, "pocket-demo"))
+    Path("outside").mkdir()
+    Path("outside/inside").symlink_to(project / score)
+    shutil.copytree(score, "copied")
+    Path("empty.txt").touch()
+    with closing(sqlite3.connect("mine.db")) as mine:
+        mine.execute("CREATE TABLE experiments (id INTEGER)")
+        mine.commit()
+
+    def everything() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in sorted(project.rglob("*")) if path.is_file()}
+
+    before = everything()
+    for uri, reason in {
+        f"sqlite:///{layout.base('pocket')}/m.db": "lies inside",
+        f"sqlite:///{project}/{score}/samples/m.db": "lies inside",
+        "sqlite:///outside/inside/m.db": "lies inside",
+        "sqlite:///copied/m.db": "lies inside",
+        "sqlite:///results/m.db": "lies in results/",
+        f"sqlite:///{project}/results/experiments/demo/m.db": "lies in results/",
+        "sqlite:///empty.txt": "is empty",
+        "sqlite:///mine.db": "no tracking store",
+        "sqlite:///file:results/m.db?uri=true": "names no file",
+    }.items():
+        assert main(["publish", "--cells", str(CELLS), "--uri", uri]) == 2, uri
+        assert reason in capsys.readouterr().err, uri
+        assert everything() == before, uri
+    assert main(["ui", "--no-browser", "--uri", "sqlite:///mine.db"]) == 2 and everything() == before
+
+
+def test_what_a_killed_publisher_has_begun_to_make_becomes_a_store(project):
+    Path("mlflow.db").touch()
+    Path("mlflow.db.lock").touch()
+    assert len(publish(load_cells(CELLS)).created) == 3
+
+
+def test_with_a_lock_beside_it_a_database_of_the_users_still_gets_no_table(project):
+    with closing(sqlite3.connect("mine.db")) as mine:
+        mine.execute("CREATE TABLE experiments (id INTEGER)")
+        mine.commit()
+    Path("mine.db.lock").touch()
+    before = Path("mine.db").read_bytes()
+    with pytest.raises(TrackingError, match="no tracking store"):
+        publish(load_cells(CELLS), "sqlite:///mine.db")
+    assert Path("mine.db").read_bytes() == before
 
 
 @pytest.mark.parametrize("kind", ["model", "scores", "speed"])

@@ -44,7 +44,7 @@ from tokgraft.artifacts._manifest import (
     read,
     verify,
 )
-from tokgraft.artifacts._place import check_files, check_place, check_scratch, forced, move_aside, write_files
+from tokgraft.artifacts._place import check_files, check_place, check_scratch, forced, move_aside, refuse_inside_artifact, write_files
 from tokgraft.artifacts._writing import refused_by_disk
 from tokgraft.errors import ArtifactError, TokgraftError, remedy
 from tokgraft.logs import log, peak_memory, processor_seconds
@@ -54,7 +54,7 @@ from tokgraft.processor import processor
 __all__ = [
     "MANIFEST", "RUN", "SCHEMA", "SKIPPED", "VOLATILE", "Begun", "begin", "canonical_json", "check_files", "check_place", "check_scratch", "create",
     "demand_whole", "expect", "file_sha256", "find", "fingerprint", "forced", "in_order", "is_artifact", "move_aside", "outdated", "read",
-    "refused_by_disk", "skip", "skipped", "verify", "write_files",
+    "refuse_inside_artifact", "refused_by_disk", "skip", "skipped", "verify", "write_files",
 ]  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def check_scratch(folder: Path, flag: str, reads: Mapping[str, Path]) -> None:
     for role, path in reads.items():
         if Path(os.path.realpath(path)) in (where, *where.parents):
             raise ArtifactError(f"{flag} {folder} lies inside the {role} ({path})", "choose another folder")
-    _refuse_inside_artifact(where / "scratch", flag, folder)
+    refuse_inside_artifact(where / "scratch", flag, folder)
     _probe(folder / "scratch")
 
 
@@ -158,10 +158,20 @@ def _refuse_impossible(out: Path, reads: Mapping[str, Path]) -> None:
             raise ArtifactError(
                 f"--out {out} lies inside an input (the {role}, {path}), which would be read with it the next time", "choose another place"
             )
-    _refuse_inside_artifact(where, "--out", out)
+    refuse_inside_artifact(where, "--out", out)
 
 
-def _refuse_inside_artifact(where: Path, flag: str, given: Path) -> None:
+def refuse_inside_artifact(where: Path, flag: str, given: Path) -> None:
+    """See that a place (all links resolved) lies in no artifact.
+
+    Args:
+        where: The place.
+        flag: What the user gave it as, for the message.
+        given: The place as the user gave it.
+
+    Raises:
+        ArtifactError: It lies inside an artifact.
+    """
     for above in where.parents:
         if is_artifact(above) and (ours := listed(above)):
             raise ArtifactError(f"{flag} {given} lies inside {above}, a {ours[0]}, which it would damage", "choose another place")

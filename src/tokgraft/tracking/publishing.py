@@ -21,7 +21,7 @@ from tokgraft.logs import Heartbeat, log
 from tokgraft.masking import masked
 from tokgraft.tracking import links, register
 from tokgraft.tracking.lock import alone
-from tokgraft.tracking.mlflow_store import LIVE, PENDING, Run, Store, connect, default_uri, file_of, named_errors
+from tokgraft.tracking.mlflow_store import LIVE, PENDING, Run, Store, connect, default_uri, demand_store, file_of, lock_of, named_errors
 from tokgraft.tracking.record import fingerprint, headline, read_scores, record, strange, why_not
 from tokgraft.tracking.views import View, equal
 
@@ -95,10 +95,12 @@ def publish(cells: CellList, uri: str | None = None, which: register.Which | Non
         TrackingError: The store cannot be reached or written. Nothing is lost: the artifacts hold everything.
         LockError: Another publisher holds a SQLite store for too long.
     """
-    _refuse_strange(cells)
     uri = uri or default_uri()
     file = file_of(uri)
-    with alone(file.with_name(f"{file.name}.lock")) if file else nullcontext(), named_errors(uri):
+    _refuse_strange(cells)
+    with alone(lock_of(file)) if file else nullcontext(), named_errors(uri):
+        if file and file.exists():
+            demand_store(file)  # another publisher may have made it meanwhile
         store = connect(uri, cells.experiment)
         done = Published(masked(uri), cells.experiment)
         Publisher(store, cells, done, shared=file is None).work()
