@@ -209,6 +209,39 @@ def test_a_damaged_artifact_here_is_replaced(checkout, clone):
     assert (root / ONE).with_name(".init.damaged").is_dir()
 
 
+def test_what_is_damaged_in_the_cache_alone_is_fetched_again(checkout, clone, caplog):
+    """An edit of a hard link is an edit of the object in the cache; the store is whole."""
+    push(load_cells(CELLS))
+    root = clone(checkout)
+    pull(everything())
+    file = root / ONE / "scores.json"
+    assert file.stat().st_nlink > 1, "the cache links its files"
+    file.chmod(0o644)
+    with file.open("a") as handle:
+        handle.write(" ")
+    caplog.clear()
+    got = pull(everything())
+    assert got.well and got.fetched == [ONE] and artifacts.verify(root / ONE) == []
+    assert "delete these in the remote" not in caplog.text and "in the store" not in caplog.text
+    assert "damaged in the cache here" in caplog.text
+
+
+@pytest.mark.parametrize("store", ["damaged", "gone"])
+def test_what_is_damaged_in_the_cache_and_not_whole_in_the_store_says_which_is_which(checkout, clone, store):
+    push(load_cells(CELLS))
+    root = clone(checkout)
+    pull(everything())
+    digest = call("md5sum", f"{ONE}/scores.json", cwd=root).split()[0]
+    for place in (root / ".dvc/cache/files/md5", checkout / ".dvc-store/files/md5"):
+        (place / digest[:2] / digest[2:]).chmod(0o644)
+        (place / digest[:2] / digest[2:]).write_text("{}")
+    if store == "gone":
+        (checkout / ".dvc-store/files/md5" / digest[:2] / digest[2:]).unlink()
+    shutil.rmtree(root / ONE)
+    got = pull(everything())
+    assert not got.well and (list(got.damaged), got.missing) == (([ONE], []) if store == "damaged" else ([], [ONE]))
+
+
 def remake(folder: str, **facts: object) -> None:
     """Another version of an artifact, whole in itself."""
     old = artifacts.read(Path(folder))

@@ -199,10 +199,13 @@ def _listed(repo: Any, oid: str, path: str) -> list[str]:
 def _download(repo: Any, source: Any, oids: set[str], jobs: int | None, done: Fetched) -> dict[str, str]:
     """Get objects into the cache, those that are not there; object -> flaw (MISSING or DAMAGED) of those that are not there or not whole.
 
-    An object that was damaged in the cache itself is thrown away like one that came damaged: the next pull gets it anew.
+    An object that was damaged in the cache (a file in `results/` that shares its bytes was edited) is thrown away first and fetched like
+    one that is not there, so what is DAMAGED came so.
     """
     cache = repo.cache.local
     places = {oid: Path(cache.oid_to_path(oid)) for oid in sorted(oids)}
+    if spoiled := _drop_altered(places):
+        log.warning("damaged in the cache here, fetched again: %s", ", ".join(map(in_store, spoiled)))
     absent = [oid for oid, place in places.items() if not place.is_file()]
     reasons: list[str] = []
     if absent:
@@ -211,12 +214,16 @@ def _download(repo: Any, source: Any, oids: set[str], jobs: int | None, done: Fe
         log.info("fetched %d files", came)
     done.reason = done.reason or next(iter(reasons), "")
     flaws = {oid: MISSING for oid, place in places.items() if not place.is_file()}
-    for oid, place in places.items():
-        if oid not in flaws and _md5(place) != oid.removesuffix(".dir"):
-            place.chmod(0o644)
-            place.unlink()
-            flaws[oid] = DAMAGED
-    return flaws
+    return flaws | dict.fromkeys(_drop_altered({oid: places[oid] for oid in absent}), DAMAGED)
+
+
+def _drop_altered(places: Mapping[str, Path]) -> list[str]:
+    """Throw away the objects whose content is not what their name says; their names. Objects that are not there are passed over."""
+    altered = [oid for oid, place in places.items() if place.is_file() and _md5(place) != oid.removesuffix(".dir")]
+    for oid in altered:
+        places[oid].chmod(0o644)
+        places[oid].unlink()
+    return altered
 
 
 @contextmanager
