@@ -101,6 +101,16 @@ def test_files_that_differ_from_run_to_run_are_compared_too(tree: Path, capsys: 
     assert lines(tree, capsys)[0] == f"{tree}/tables/{name}: missing"
 
 
+@pytest.mark.parametrize("name", sorted(artifacts.VOLATILE["model"]))
+def test_a_volatile_name_that_the_run_did_not_record_is_not_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    with artifacts.create(tmp_path / "a", "model", {}) as out:
+        (out / "model.safetensors").write_text("hello")
+    (tmp_path / "a" / name).write_text("mine")
+    assert lines(tmp_path / "a", capsys) == [f"{tmp_path}/a/{name}: not in the manifest", "1 artifacts, 1 problems"]
+    (tmp_path / "a/run.json").unlink()
+    assert lines(tmp_path / "a", capsys, 0)[-1] == "1 artifacts, 0 problems", "without the record it may have been one of the run"
+
+
 def test_weights_deleted_beside_a_manifest(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tree / "models/base/model.safetensors").unlink()
     assert lines(tree, capsys)[0] == f"{tree}/models/base/model.safetensors: missing"

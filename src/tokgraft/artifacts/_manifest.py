@@ -275,7 +275,7 @@ def verify(folder: Path, only: Collection[str] | None = None) -> list[str]:
         return [error.what]
     except OSError as error:
         return [f"{error.filename or folder}: cannot be read ({error.strerror})"]
-    volatile = VOLATILE.get(manifest["kind"], frozenset())
+    volatile = _volatile(manifest["kind"], kept)
     problems = _altered(folder, _some(manifest["files"], only), MANIFEST)
     problems.extend(
         f"{folder / name}{'/' if name.endswith('/') else ''}: not in the manifest"
@@ -287,6 +287,12 @@ def verify(folder: Path, only: Collection[str] | None = None) -> list[str]:
         if kept.get("manifest") != file_sha256(folder / MANIFEST):
             problems.append(f"{folder / MANIFEST}: edited since {RUN} was written with it")
     return problems
+
+
+def _volatile(kind: str, kept: Mapping[str, Any]) -> set[str]:
+    """Volatile files that are part of an artifact: those that its record names; without a record, every name of its kind."""
+    of_kind = VOLATILE.get(kind, frozenset())
+    return set(of_kind.intersection(kept.get("volatile") or ()) if kept else of_kind)
 
 
 def _some(files: Mapping[str, Any], only: Collection[str] | None) -> Mapping[str, Any]:
@@ -350,18 +356,39 @@ def listed(folder: Path) -> tuple[str, set[str]] | None:
 
     None when neither says.
     """
+    kept = _own_record(folder)
     try:
         manifest = read(folder)
-        return manifest["kind"], {*manifest["files"], *VOLATILE.get(manifest["kind"], ())}
+        return manifest["kind"], {*manifest["files"], *_volatile(manifest["kind"], kept)}
     except ArtifactError:
-        pass
+        return (kept["kind"], {*kept["files"], *_volatile(kept["kind"], kept)}) if kept else None
+
+
+def foreign(folder: Path) -> list[str]:
+    """What lies in a folder and is not part of the artifact that it may be: names as `contents` gives them, and manifest.json and run.json
+    where they are not ours (notes of the user, or a link).
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
+    ours, names = listed(folder), contents(folder)
+    own = {MANIFEST: ours is not None, RUN: bool(_own_record(folder))}
+    names += [name for name, is_ours in own.items() if not is_ours and _is_entry(Path(folder) / name)]
+    return [name for name in names if ours is None or name not in ours[1]]
+
+
+def _is_entry(path: Path) -> bool:
+    """Whether there is a file or link; what a folder holds has names of its own."""
+    return os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path))
+
+
+def _own_record(folder: Path) -> dict[str, Any]:
+    """`record` where run.json is a file of ours; empty when it is missing, damaged, a link, or somebody else's."""
     try:
-        kept = record(folder)
+        kept = {} if os.path.islink(Path(folder) / RUN) else record(folder)
     except ArtifactError:
-        return None
-    if not isinstance(kept.get("kind"), str) or not isinstance(kept.get("files"), list):
-        return None
-    return kept["kind"], {*kept["files"], *VOLATILE.get(kept["kind"], ())}
+        return {}
+    return kept if isinstance(kept.get("kind"), str) and isinstance(kept.get("files"), list) else {}
 
 
 def in_order(names: Iterable[str]) -> str:

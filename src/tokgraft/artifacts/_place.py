@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from tokgraft.artifacts._manifest import MANIFEST, SKIPPED, contents, in_order, is_artifact, listed
+from tokgraft.artifacts._manifest import SKIPPED, foreign, in_order, is_artifact, listed
 from tokgraft.errors import ArtifactError, remedy
 from tokgraft.logs import log
 
@@ -115,15 +115,14 @@ def obstacle(out: Path, kind: str) -> str | None:
     if os.path.islink(out) or not os.path.isdir(out):
         return "it is not a folder"
     try:
-        names = contents(out)
+        names = foreign(out)
     except OSError as error:
         return f"{error.filename} cannot be read ({error.strerror})"
     ours = listed(out)
     if ours is None:
-        names += [MANIFEST] if is_artifact(out) else []
         return f"no manifest.json or run.json says what it is, and it holds {in_order(names)}" if names else None
-    if foreign := [name for name in names if name not in ours[1]]:
-        return f"it is a {ours[0]} that also holds {in_order(foreign)}"
+    if names:
+        return f"it is a {ours[0]} that also holds {in_order(names)}"
     if SKIPPED not in {ours[0], kind} and ours[0] != kind:
         return f"it is a {ours[0]}, not a {kind}"
     return None
