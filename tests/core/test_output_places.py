@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -96,7 +98,76 @@ def test_what_snakemake_and_dvc_leave_is_not_foreign(tmp_path: Path) -> None:
     (folder / "notes.md").write_text("mine")
     refused(folder, "it is a model that also holds notes.md")
     (folder / "run.json").write_text("[]")
-    refused(folder, "no manifest.json or run.json says what it is, and it holds data.txt, notes.md")
+    refused(folder, "no manifest.json or run.json says what it is, and it holds data.txt, notes.md, run.json")
+
+
+NOTES = ['{"my": "notes"}', "[]", "no JSON", "{", '{"record": {"mine": 1}}']
+
+
+@pytest.mark.parametrize("content", NOTES)
+def test_a_run_json_of_the_user_stays(tmp_path: Path, content: str) -> None:
+    """In a folder that is no artifact, and beside the manifest of a copy that came without its own."""
+    (tmp_path / "alone").mkdir()
+    (make(tmp_path / "a") / "run.json").unlink()
+    for name, match in (
+        ("alone", "no manifest.json or run.json says what it is, and it holds run.json"),
+        ("a", "a model that also holds run.json"),
+    ):
+        (tmp_path / name / "run.json").write_text(content)
+        refused(tmp_path / name, match)
+        with artifacts.forced(True):
+            make(tmp_path / name)
+        assert (tmp_path / f"{name}.old/run.json").read_text() == content
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "run.json"])
+@pytest.mark.parametrize("target", ["nowhere", ".", "other/run.json"])
+def test_a_link_that_is_called_as_a_file_of_ours_stays(tmp_path: Path, name: str, target: str) -> None:
+    make(tmp_path / "other")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / name).symlink_to(tmp_path / target)
+    refused(tmp_path / "a", f"and it holds {name}")
+    assert (tmp_path / "a" / name).is_symlink()
+
+
+@pytest.mark.parametrize("name", sorted(artifacts.VOLATILE["model"]))
+def test_a_file_of_the_user_that_is_called_as_a_volatile_one_stays(tmp_path: Path, name: str) -> None:
+    """Whether the manifest is there, or Snakemake has deleted it; what the run itself has recorded is replaced."""
+    folder = make(tmp_path / "a")
+    (folder / name).write_text("mine")
+    refused(folder, f"it is a model that also holds {name}")
+    (folder / "manifest.json").unlink()
+    refused(folder, f"it is a model that also holds {name}")
+    assert (folder / name).read_text() == "mine"
+    with artifacts.create(tmp_path / "b", "model", {}) as out:
+        (out / "data.txt").write_text("hello")
+        (out / name).write_text("12 s")
+    make(tmp_path / "b")
+    assert not (tmp_path / "b" / name).exists()
+
+
+def cell_list(path: Path) -> dict[str, str]:
+    """Write the cells of an experiment that has one cell; role -> folder that it names."""
+    roles = ("base", "corpus", "english", "tokenizer", "evaluation", "init", "trained", "score_init", "score_trained", "speed")
+    folders = {role: f"products/{role}/a" for role in roles}
+    slugs = dict.fromkeys(("model", "language", "tokenizer", "method", "recipe"), "x")
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"experiment": "x", "cells": [{**slugs, "seed": 0, "paths": folders}]}))
+    return folders
+
+
+def test_a_report_takes_the_place_of_nothing_that_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folders = cell_list(Path("experiments/x/cells.json"))
+    for role, folder in folders.items():
+        make(Path(folder), kind="tables" if role == "speed" else "model")
+    before = everything(tmp_path)
+    for out in ("experiments", "experiments/x", *folders.values(), *(str(Path(folder).parent) for folder in folders.values())):
+        assert main(["report", "--cells", "experiments/x/cells.json", "--out", out, "--force"]) == 2
+        assert re.search(r"would replace an input|holds an input", capsys.readouterr().err), out
+        assert everything(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", [".gitignore", "sub/.gitignore", "empty/", "deep/empty/", ".snakemake_timestamp"])

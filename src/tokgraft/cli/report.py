@@ -44,5 +44,5 @@ def run(args: argparse.Namespace) -> int:
         return 1 if problems else 0
     from tokgraft.reporting.build import build_report
 
-    build_report(cells, args.out)
+    build_report(cells, args.out, args.cells)
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tokgraft import artifacts
-from tokgraft.cells import CellList, walk
+from tokgraft.cells import CellList
 from tokgraft.config.layout import RANKING
 from tokgraft.logs import log
 from tokgraft.reporting import figures, measured, page, predictors, ranking, speeds, tables, text
@@ -18,17 +18,19 @@ from tokgraft.reporting.summary import PlaceSummary, summarise
 OF_A_RUN = ("command", "python")  # what is known of an artifact that differs from run to run
 
 
-def build_report(cells: CellList, out: Path) -> None:
+def build_report(cells: CellList, out: Path, source: Path | None = None) -> None:
     """Write the tables artifact: CSV files, figures, report.html, ranking.txt, provenance.json and runs.json.
 
     Args:
         cells: The cells of the experiment.
         out: Folder of the artifact.
+        source: File that the cells were read from; `out` may not hold it.
 
     Raises:
+        ArtifactError: As `artifacts.check_place`: `out` overlaps the file of the cells, or a folder that they name.
         DataError: Scores of one place were made on different documents, or a file is damaged.
     """
-    artifacts.check_place(out, "tables", {f"scores {cell.key} {stage}": cell.score_folder(stage) for cell, stage in walk(cells)})
+    artifacts.check_place(out, "tables", _reads(cells, source))
     evidence = gather(cells)
     found = comparisons(evidence)
     places, ranked = summarise(evidence, found), ranking.rankings(evidence)
@@ -55,6 +57,12 @@ def build_report(cells: CellList, out: Path) -> None:
         _page(evidence, places, ranked, correlated, folder, out)
         (folder / RANKING).write_text(text.text(cells, ranked), encoding="utf-8")
         _provenance(evidence, made, seconds, folder)
+
+
+def _reads(cells: CellList, source: Path | None) -> dict[str, Path]:
+    """Role -> the file of the cells, and every folder that they name."""
+    named = {f"{role} {cell.key}": folder for cell in cells.cells for role, folder in cell.paths if folder is not None}
+    return named | ({} if source is None else {"cells": source})
 
 
 def _page(
