@@ -281,6 +281,27 @@ def test_a_reader_that_goes_away_is_no_error(argv: list[str]) -> None:
     assert done.returncode == 141 and done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("argv", "unbuffered"),
+    [(["list", "schema"], ""), (["list", "languages"], ""), (["list", "languages"], "1"), (["--help"], ""), (["list", "--help"], "")],
+)
+def test_output_that_cannot_be_written_is_a_line(argv: list[str], unbuffered: str) -> None:
+    """More than the buffer holds, and less; `> /dev/full` is a full disk."""
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tokgraft", *argv],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            env=environment,
+        )
+    command = "tokgraft list" if argv[-1] != "--help" else "tokgraft"
+    assert (done.returncode, done.stderr) == (2, f"{command}: error: cannot write the output: No space left on device\n")
+
+
 @pytest.fixture
 def subjects(here: Path) -> Path:
     """A base model, another tokenizer and a corpus, all small."""

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parser.parse_args(argv)
     except SystemExit as end:  # --help, or a flag that is wrong
-        return int(end.code or 0)
+        return _ended(int(end.code or 0), parser.prog)
     if args.command is None:
         parser.print_help(sys.stderr)
         return 2
@@ -60,8 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with artifacts.forced(getattr(args, "force", False)):
             status = skipping.run(args)
-        sys.stdout.flush()
-        return status
+        return _ended(status, f"{parser.prog} {args.command}")
     except TokgraftError as error:
         print(masked(f"tokgraft {args.command}: error: {error}"), file=sys.stderr)
         return 2
@@ -71,9 +70,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             return 141
+        if isinstance(error, OSError) and error.filename is None and (refused := _ended(0, f"{parser.prog} {args.command}", "\n")):
+            return refused
         # A defect: with its traceback, but without a password that an argument or a message of a library may hold.
         print(masked(traceback.format_exc()), file=sys.stderr)
         return 1
+
+
+def _ended(status: int, command: str, last: str = "") -> int:
+    """The exit status once the output is written out: 2, with a line, where the system refuses it (a full disk); 141 where nobody reads it.
+
+    What was refused stays in the buffer and goes nowhere then, or the interpreter would try it again at its end. Where there is no buffer
+    (PYTHONUNBUFFERED), only writing something more, `last`, shows after the fact that an error came from the output.
+    """
+    try:
+        sys.stdout.write(last)
+        sys.stdout.flush()
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return 141
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"{command}: error: cannot write the output: {error.strerror}", file=sys.stderr)
+        return 2
+    return status
 
 
 def _nobody_reads() -> bool:
