@@ -67,6 +67,24 @@ def test_training_that_makes_it_worse(own_project):
     assert [one for one in problems() if "training raises bits per byte" in one and "focus" in one]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{layout.speed('pocket', 'deu_Latn', 'bpe8k')}/speed.json",
+        f"{layout.tokenizer('pocket', 'deu_Latn', 'bpe8k')}/metrics.json",
+        f"{layout.corpus('deu_Latn')}/card.json",
+        f"{layout.corpus(layout.ENGLISH)}/card.json",
+    ],
+)
+def test_what_the_report_would_refuse_to_read(own_project, path, capsys):
+    file = Path(path)
+    file.write_text(file.read_text() + " ")
+    (found,) = problems()
+    assert path in found
+    assert main(["report", "--cells", str(CELLS), "--check"]) == 1
+    assert "1 problems" in capsys.readouterr().out, "each is named once, however many cells share it"
+
+
 def test_scores_of_another_model(own_project):
     trained = Path(layout.adapted(*FOCUS, "pocket-demo"))
     remake(trained, "model", lambda temporary: (temporary / "model.safetensors").write_text("other"))

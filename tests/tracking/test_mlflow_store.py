@@ -615,6 +615,33 @@ def test_an_altered_artifact_is_not_published(store):
         assert not [run for run in runs() if run.data.tags["method"] == "mean"]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [layout.speed("pocket", "deu_Latn", "bpe8k") + "/speed.json", layout.corpus("deu_Latn") + "/card.json", layout.tokenizer("pocket", "deu_Latn", "bpe8k") + "/metrics.json"],
+)  # fmt: skip
+def test_what_publishing_refuses_the_check_names_and_no_store_is_made(project, path, capsys):
+    file = Path(path)
+    file.write_text(file.read_text() + " ")
+    assert main(["report", "--cells", str(CELLS), "--check"]) == 1
+    said = capsys.readouterr()
+    assert path in said.err and " 0 problems" not in said.out
+    with pytest.raises(ArtifactError, match="nothing is published"):
+        publish(load_cells(CELLS))
+    assert sorted(one.name for one in project.iterdir()) == ["results"]
+
+
+@pytest.mark.parametrize("which", ["best", "all"])
+def test_an_altered_model_is_not_registered(project, which, capsys):
+    """Of those that would be: with `best` another method's model may be whatever it is."""
+    place = ("pocket", "deu_Latn", "bpe8k")
+    altered = Path(layout.adapted(*place, "mean" if which == "best" else "random", 0, "pocket-demo"), "model.safetensors")
+    altered.write_text(altered.read_text()[:-1] + "!")
+    assert main(["publish", "--cells", str(CELLS), "--register", which]) == 2
+    said = capsys.readouterr().err
+    assert "the model to be registered for pocket/deu_Latn/bpe8k/" in said and f"{altered}: content altered" in said
+    assert sorted(one.name for one in project.iterdir()) == ["results"]
+
+
 def test_only_the_tracking_modules_know_the_stores():
     """Jobs stay free of both: no other module imports mlflow or dvc."""
     package = Path(tokgraft.__file__).parent

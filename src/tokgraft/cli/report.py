@@ -36,8 +36,11 @@ def run(args: argparse.Namespace) -> int:
     logs.opening({"experiment": cells.experiment, "cells": len(cells.cells)})
     if args.check:
         from tokgraft.reporting.checks import check_products
+        from tokgraft.tracking.record import unpublishable
 
         problems = check_products(cells)
+        # What the report has said of a cell in other words need not be said again.
+        problems += [one for one in unpublishable(cells) if not any(one.partition(": ")[2] in known for known in problems)]
         for problem in problems:
             print(problem, file=sys.stderr)
         print(f"{len(cells.cells)} cells checked, {len(problems)} problems")

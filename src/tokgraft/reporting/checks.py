@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from tokgraft import artifacts
-from tokgraft.cells import STAGES, CellList, bits_task, missing, read_json, read_jsonl, stale, walk
+from tokgraft.cells import STAGES, CellList, RunCell, bits_task, cell_speed, missing, read_facts, read_json, read_jsonl, stale, walk
 from tokgraft.config.layout import CONTROL
-from tokgraft.reporting.evidence import Evidence, Outcome, gather
+from tokgraft.errors import TokgraftError
+from tokgraft.reporting.evidence import Evidence, Outcome, gather, tokenizer_facts
 
 # Chance: how far random rows may be from it: standard errors, and what items give away by their form (their baselines, or this share).
 CHANCE_ERRORS, CHANCE_SHARE = 4.0, 0.05
@@ -22,12 +23,12 @@ FLAT_SHARE = 0.75
 def check_products(cells: CellList) -> list[str]:
     """Every product that does not make sense, in one line each; empty: all is well.
 
-    Checked: all cells present (or skipped with a reason), every score and curve finite, everything made from what is there now, `none`
+    Checked: all cells present (or skipped with a reason), every file that the report reads unaltered, every score and curve finite, everything made from what is there now, `none`
     before training has the weights of the base, `random` before training is near chance and no better than guessing, training lowers bits
     per byte, and no two methods gave identical samples.
     """
     evidence = gather(cells)
-    checks = (_present, _finite, _current, _control_is_base, _random_is_chance, _training_helps, _no_twins)
+    checks = (_present, _readable, _finite, _current, _control_is_base, _random_is_chance, _training_helps, _no_twins)
     return [problem for check in checks for problem in check(evidence)]
 
 
@@ -44,6 +45,26 @@ def _present(evidence: Evidence) -> Iterator[str]:
     for cell, stage in walk(evidence.cells):
         if cell.reason is None and (problem := missing(cell.records(stage))):
             yield f"{cell.key} ({stage}): {problem}"
+
+
+def _readable(evidence: Evidence) -> Iterator[str]:
+    """What the report would refuse to read beside the scores, each artifact once however many cells share it."""
+    cells = [cell for cell in evidence.cells.cells if cell.reason is None]
+    readers: list[Callable[[RunCell], object]] = [
+        cell_speed,
+        tokenizer_facts,
+        lambda cell: read_facts(cell.paths.corpus, "card.json", "corpus"),
+        lambda cell: read_facts(cell.paths.english, "card.json", "english"),
+        lambda cell: cell.paths.evaluation and read_facts(cell.paths.evaluation, "evaluation.json", "evaluation"),
+    ]
+    found: dict[str, None] = {}
+    for read in readers:
+        for cell in cells:
+            try:
+                read(cell)
+            except TokgraftError as error:
+                found[error.what] = None
+    yield from found
 
 
 def _finite(evidence: Evidence) -> Iterator[str]:

@@ -22,7 +22,7 @@ from tokgraft.masking import masked
 from tokgraft.tracking import links, register
 from tokgraft.tracking.lock import alone
 from tokgraft.tracking.mlflow_store import LIVE, PENDING, Run, Store, connect, default_uri, demand_store, file_of, lock_of, named_errors
-from tokgraft.tracking.record import fingerprint, headline, read_scores, record, strange, why_not
+from tokgraft.tracking.record import fingerprint, headline, read_scores, record, unpublishable, why_not
 from tokgraft.tracking.views import View, equal
 
 PATIENCE = 20.0  # seconds in which another publisher must finish something, before its work is taken over
@@ -91,13 +91,16 @@ def publish(cells: CellList, uri: str | None = None, which: register.Which | Non
         which: Models to put into the registry; None: none.
 
     Raises:
-        ArtifactError: Scores, a speed, ... of a cell are not its own, or were made from what has been made again since. Nothing is written.
+        ArtifactError: Scores, a speed, ... of a cell are not its own, were made from what has been made again since, or are altered.
+            Or a model to be registered is altered. Nothing is written.
         TrackingError: The store cannot be reached or written. Nothing is lost: the artifacts hold everything.
         LockError: Another publisher holds a SQLite store for too long.
     """
     uri = uri or default_uri()
     file = file_of(uri)
     _refuse_strange(cells)
+    if which:
+        register.demand_whole_models(cells.model_copy(update={"cells": [cell for cell in cells.cells if why_not(cell) is None]}), which)
     with alone(lock_of(file)) if file else nullcontext(), named_errors(uri):
         if file and file.exists():
             demand_store(file)  # another publisher may have made it meanwhile
@@ -121,8 +124,8 @@ def publish(cells: CellList, uri: str | None = None, which: register.Which | Non
 
 
 def _refuse_strange(cells: CellList) -> None:
-    """Raise where what would be shown of a cell is not of this cell, or no longer."""
-    found = [f"{cell.key}: {problem}" for cell in cells.cells if why_not(cell) is None and (problem := strange(cell))]
+    """Raise where what would be shown of a cell is not of this cell, no longer, or altered."""
+    found = list(unpublishable(cells))
     if found:
         more = f" (and {len(found) - 1} more cells)" if len(found) > 1 else ""
         raise ArtifactError(

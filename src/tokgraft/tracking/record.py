@@ -29,6 +29,7 @@ from tokgraft.cells import (
     read_score,
     stale,
 )
+from tokgraft.errors import TokgraftError
 from tokgraft.scoring.speed import FILE
 from tokgraft.tracking.views import PARAMETERS
 
@@ -128,6 +129,20 @@ def fingerprint(cell: RunCell) -> str:
 def strange(cell: RunCell) -> str | None:
     """Which artifact of a cell is not its own, or no longer; None when all are."""
     return stale(cell, *of_stage(cell.final), *of_stage("init"), *_roles(cell, ("tokenizer", "evaluation", "speed")))
+
+
+def unpublishable(cells: CellList) -> Iterator[str]:
+    """Why publishing would be refused, a sentence for each problem: a finished cell whose artifacts are not its own, or are altered."""
+    for cell in cells.cells:
+        if why_not(cell) is not None:
+            continue
+        if problem := strange(cell):
+            yield f"{cell.key}: {problem}"
+            continue
+        try:
+            record(cells, cell)
+        except TokgraftError as error:
+            yield f"{cell.key}: {error.what}"
 
 
 def record(cells: CellList, cell: RunCell) -> Record:

@@ -6,10 +6,11 @@ are, and the tags say which folder and manifest that is. A model that is there a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tokgraft import artifacts
 from tokgraft.cells import CellList, RunCell, identity, read_score
 from tokgraft.config.layout import CONTROL
 from tokgraft.intervals import FEWEST
@@ -41,6 +42,39 @@ def name_of(experiment: str, language: str) -> str:
     return f"{experiment}-{language}"
 
 
+def demand_whole_models(cells: CellList, which: Which) -> None:
+    """Hash the models that would be registered, those that are here; to be called before anything is written.
+
+    Args:
+        cells: The cells whose scores are here.
+        which: As for `register`.
+
+    Raises:
+        ArtifactError: A file of one is missing, altered or not listed.
+    """
+    for ranking in _rankings(cells.cells).values():
+        for cell in _chosen(ranking, which):
+            artifacts.demand_whole(cell.model_folder(cell.final), f"model to be registered for {cell.key}")
+
+
+def _rankings(cells: Iterable[RunCell]) -> dict[str, list[RunCell]]:
+    """Language -> its cells without the control, which has no new vocabulary; the fewest bits per byte first."""
+    found: dict[str, list[RunCell]] = {}
+    for cell in cells:
+        if cell.method != CONTROL:
+            found.setdefault(cell.language, []).append(cell)
+    return {language: sorted(one, key=lambda cell: (_bits(cell), cell.key)) for language, one in found.items()}
+
+
+def _firsts(ranking: list[RunCell]) -> dict[str, RunCell]:
+    """Base model -> its best cell."""
+    return {model: next(cell for cell in ranking if cell.model == model) for model in dict.fromkeys(cell.model for cell in ranking)}
+
+
+def _chosen(ranking: list[RunCell], which: Which) -> list[RunCell]:
+    return ranking if which == "all" else list(_firsts(ranking).values())
+
+
 def register(store: Store, cells: CellList, runs: Mapping[str, str], which: Which) -> dict[str, Registered]:
     """Register trained models.
 
@@ -54,17 +88,12 @@ def register(store: Store, cells: CellList, runs: Mapping[str, str], which: Whic
         Name of the registered model -> what it holds.
     """
     found: dict[str, Registered] = {}
-    scored = [(_bits(cell), cell) for cell in cells.cells if cell.key in runs and cell.method != CONTROL]
-    for language in dict.fromkeys(cell.language for _, cell in scored):
-        ranking = [
-            cell for _, cell in sorted((pair for pair in scored if pair[1].language == language), key=lambda pair: (pair[0], pair[1].key))
-        ]
-        firsts = {model: next(cell for cell in ranking if cell.model == model) for model in dict.fromkeys(cell.model for cell in ranking)}
-        chosen = ranking if which == "all" else list(firsts.values())
+    for language, ranking in _rankings(cell for cell in cells.cells if cell.key in runs).items():
+        firsts = _firsts(ranking)
         name = name_of(cells.experiment, language)
         held = Registered()
         versions = store.versions(name)
-        for cell in chosen:
+        for cell in _chosen(ranking, which):
             held.versions[cell.key] = _version(store, cells, cell, runs[cell.key], name, versions, held)
         store.describe_model(
             name,
