@@ -257,7 +257,7 @@ def overlap(source: Vocabulary, target: Vocabulary) -> dict[int, Match]:
     (`Token.free`) is looked for without the space first. Special tokens match by role, then by string, then by a substitute role
     (`SUBSTITUTES`). Added tokens match by string, also where they are special in one vocabulary only; no other text meets a special token.
     """
-    by_text = _ids_by_text(source)
+    by_text, of_source = _ids_by_text(source), source.tokens
     special = {source[number].text: number for number in source.special_ids}
     strings = {
         token.text: number for number, token in enumerate(source.tokens) if token and token.added and token.kind != "special"
@@ -268,6 +268,8 @@ def overlap(source: Vocabulary, target: Vocabulary) -> dict[int, Match]:
             continue
         if token.kind == "special":
             match = _match_special(token, source, strings if token.added else special)
+        elif not token.free and type(best := by_text.get(token.text)) is int:  # nearly all tokens, so without a call
+            match = Match(best, "exact" if of_source[best].kind == token.kind else "bytes")  # type: ignore[union-attr]
         else:
             match = _match_text(token, source, by_text)
             if match is None and token.added and (same := special.get(token.text)) is not None and source[same].added:
@@ -284,8 +286,8 @@ def shared_sources(matches: Mapping[int, Match], source: Vocabulary, target: Voc
     text where the source token does, else the one with the same string, the best level, the lowest id. The others stand in for it.
     """
     several: dict[int, list[int]] = {}
-    for number, match in matches.items():
-        if target[number].kind == "special":
+    for number in target.special_ids:
+        if (match := matches.get(number)) is not None:
             several.setdefault(match.source, []).append(number)
     found: dict[int, int] = {}
     for origin, numbers in several.items():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
+from json.encoder import encode_basestring
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,10 @@ QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 
 def provenance_lines(target: Vocabulary, rows: Rows) -> Iterator[str]:
     """A JSON line for each id: id, text (null: no token), how, from (source ids)."""
-    for number, made in enumerate(rows.provenance):
-        token = target.tokens[number]
-        line = {"id": number, "text": None if token is None else token.shown, "how": made.how, "from": list(made.sources)}
-        yield json.dumps(line, ensure_ascii=False) + "\n"
+    for number, (token, made) in enumerate(zip(target.tokens, rows.provenance)):
+        text = "null" if token is None else encode_basestring(token.shown)
+        # Written by hand: json.dumps takes five times as long, which is a tenth of a transplant of 150,000 tokens.
+        yield f'{{"id": {number}, "text": {text}, "how": "{made.how}", "from": [{", ".join(map(str, made.sources))}]}}\n'
 
 
 def facts(method: str, task: Transplant, rows: Rows, total: int) -> dict[str, Any]:

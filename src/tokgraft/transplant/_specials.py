@@ -20,7 +20,8 @@ def tell(task: Transplant) -> None:
             "%s of the base is %s here; %s stand in for it: read like it, never predicted in its place",
             origin, task.target[own].shown, _listed(names),
         )  # fmt: skip
-    pairs = ((task.source[match.source], task.target[number]) for number, match in task.overlap.items() if task.target[number].added)
+    added = (number for number, token in enumerate(task.target.tokens) if token is not None and token.added)
+    pairs = ((task.source[task.overlap[number].source], task.target[number]) for number in added if number in task.overlap)
     differ = [new.shown for old, new in pairs if (old.kind == "special") != (new.kind == "special")]
     if differ:
         log.info("%d added tokens are special in one vocabulary only, and keep their rows: %s", len(differ), _listed(differ))
