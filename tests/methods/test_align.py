@@ -55,7 +55,7 @@ def test_counts_are_those_of_a_naive_comparison(tmp_path: Path, old: str, new: s
         for place, (token, count) in enumerate(zip(spans.tokens.tolist(), spans.counts.tolist()))
     }
     assert found == dict(naive(corpus, target, source))
-    assert len(found) > 50
+    assert len(found) > 40
 
 
 def test_mixture_by_hand() -> None:

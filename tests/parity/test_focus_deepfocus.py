@@ -66,7 +66,8 @@ def differs(a: Floats, b: Floats) -> Any:
 def test_same_rows_in_compatibility_mode(monkeypatch: pytest.MonkeyPatch, source: str, target: str, options: dict[str, Any]) -> None:
     old, new = toys.tokenizer(source, 1200), toys.tokenizer(target, 1200, "both")
     _, theirs, ours, _ = both(monkeypatch, old, new, options)
-    kept = [number for number, made in enumerate(ours.provenance) if made.how != "random"]
+    # The package lets a stand-in (a padding token that has the end token's row) be predicted like the token itself; no method here does.
+    kept = [number for number, made in enumerate(ours.provenance) if made.how not in ("random", "stand_in")]
     mixed = [number for number in kept if ours.provenance[number].how == "combined"]
     assert len(mixed) > 100
     assert len(kept) - len(mixed) > 20

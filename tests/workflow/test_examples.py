@@ -65,7 +65,7 @@ def test_files_of_the_docs_are_valid(page: str, kind: type[ConfigFile]) -> None:
 def test_make_names_the_results_of_the_experiment_that_ran(target: str) -> None:
     ready = ["-o", ".venv/.ready"]  # nothing is installed
     done = subprocess.run(
-        ["make", "-n", *ready, target, "CONFIG=config/experiments/smoke.yaml"], cwd=ROOT, env=dict(os.environ), capture_output=True,
+        ["make", "--no-print-directory", "-n", *ready, target, "CONFIG=config/experiments/smoke.yaml"], cwd=ROOT, env=dict(os.environ), capture_output=True,
         text=True, check=True,
     )  # fmt: skip
     last = done.stdout.rstrip().splitlines()[-1]
@@ -77,7 +77,7 @@ def test_make_names_the_results_of_the_experiment_that_ran(target: str) -> None:
 def test_make_chooses_nothing_that_was_not_typed(target: str, command: str) -> None:
     """Neither by a variable of the Makefile's own nor by one of the environment: Debian sets LANGUAGE."""
     names = ("CONFIG", "ARGS", "STAGE", "LANGUAGE", "METHOD", "MODEL", "ONLY", "NEEDED", "TARGET", "EXPERIMENT", "REMOTE")
-    words = ["make", "-n", "-o", ".venv/.ready", target]
+    words = ["make", "--no-print-directory", "-n", "-o", ".venv/.ready", target]
     for environment in ({}, dict.fromkeys(names, "unwanted")):
         done = subprocess.run(words, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
         assert command in [" ".join(line.split()) for line in done.stdout.replace("\\\n", " ").splitlines()]
