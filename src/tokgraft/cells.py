@@ -60,7 +60,7 @@ class RunCell(Strict):
     language: str = Field(description="Slug of the language.")
     tokenizer: str = Field(description="Slug of the tokenizer recipe.")
     method: str = Field(description="Name of the method or chain.")
-    chain: str | None = Field(None, description="Registered chain that the method stands for; null: not known.")
+    chain: str = Field(description="Registered chain that the method stands for: what the record of a transplant names.")
     recipe: str = Field(description="Slug of the training recipe.")
     seed: int = Field(description="Seed of transplant and training.")
     paths: CellPaths = Field(description="Folders of its artifacts.")
@@ -146,7 +146,10 @@ def load_cells(path: Path) -> CellList:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path} is not a cell list: {place}: {first['msg']}", "let the workflow write it (rule report_cells)") from None
+        raise DataError(
+            f"{path} is not a cell list: {place}: {first['msg']}",
+            "make it again: tokgraft list cells, or let the workflow write it (rule report_cells)",
+        ) from None
     keys = [cell.key for cell in cells.cells]
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
@@ -376,14 +379,14 @@ def stale(cell: RunCell, *roles: str) -> str | None:
             if want is not None and known not in (want, ABSENT):
                 place = getattr(cell.paths, other)
                 held = f"{place} holds" if artifacts.is_artifact(place) else "the rest of the cell"
-                return f"{_place(cell, role)} was made from another {name} than {held} ({_AGAIN.get(role, 'make it again')})"
+                return f"{_subject(cell, role)} was made from another {name} than {held} ({_again(cell, role)})"
         for name, found, own in (
             ("language", scores.get("language"), cell.language),
             ("seed", manifest["settings"].get("seed") if role in STAGES else None, cell.seed),
             ("method", manifest["settings"].get("method") if role in STAGES else None, cell.chain),
         ):
             if found is not None and own is not None and found != own:
-                return f"{_place(cell, role)} belongs to another cell: its {name} is {found}, not {own}"
+                return f"{_subject(cell, role)} belongs to another cell: its {name} is {found}, not {own}"
     return None
 
 
@@ -395,16 +398,26 @@ def of_stage(stage: Stage) -> tuple[str, ...]:
     return ("score_init", "init") if stage == "init" else ("score_trained", "trained", "init")
 
 
-def _place(cell: RunCell, role: str) -> Path:
-    folder: Path = getattr(cell.paths, role)
-    return folder
+def _subject(cell: RunCell, role: str) -> str:
+    """What a manifest speaks of: the artifact, or the scores, where a model is not here and is known by what they say of it."""
+    scores = f"score_{role}" if _is_known_by_scores(cell, role) else ""
+    return f"{getattr(cell.paths, scores)} is of a model that" if scores else str(getattr(cell.paths, role))
+
+
+def _again(cell: RunCell, role: str) -> str:
+    return _AGAIN.get(f"score_{role}" if _is_known_by_scores(cell, role) else role, "make it again")
+
+
+def _is_known_by_scores(cell: RunCell, role: str) -> bool:
+    folder: Path | None = getattr(cell.paths, role)
+    return role in STAGES and folder is not None and not artifacts.is_artifact(folder)
 
 
 def _records(cell: RunCell, role: str) -> Path | None:
     """Where the manifest of an artifact lies: of a model that is not here, beside its scores."""
-    folder: Path | None = getattr(cell.paths, role)
-    if role in STAGES and folder is not None and not artifacts.is_artifact(folder):
+    if _is_known_by_scores(cell, role):
         return cell.records("init" if role == "init" else "trained")
+    folder: Path | None = getattr(cell.paths, role)
     return folder
 
 

@@ -152,7 +152,7 @@ def cell_list(path: Path) -> dict[str, str]:
     folders = {role: f"products/{role}/a" for role in roles}
     slugs = dict.fromkeys(("model", "language", "tokenizer", "method", "recipe"), "x")
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"experiment": "x", "cells": [{**slugs, "seed": 0, "paths": folders}]}))
+    path.write_text(json.dumps({"experiment": "x", "cells": [{**slugs, "chain": "mean", "seed": 0, "paths": folders}]}))
     return folders
 
 

@@ -180,6 +180,7 @@ def _cell(root: Path, model: str, language: str, tokenizer: str, method: str, re
         "language": language,
         "tokenizer": tokenizer,
         "method": method,
+        "chain": method,
         "recipe": recipe,
         "seed": seed,
         "paths": paths,

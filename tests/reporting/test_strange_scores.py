@@ -13,6 +13,7 @@ from synthetic_cells import build, write_speed
 
 from tokgraft import artifacts
 from tokgraft.cells import cell_speed, load_cells, stale
+from tokgraft.cli import main
 from tokgraft.config import layout
 from tokgraft.errors import ArtifactError
 from tokgraft.reporting import predictors
@@ -75,13 +76,37 @@ def test_scores_of_another_cell_where_no_model_is_here(own_project, other):
     assert {one.cell.key for one in found} == {KEY} and "trained" in {one.stage for one in found}
 
 
+def test_trained_scores_of_another_cell_are_named_themselves_where_no_model_is_here(own_project):
+    """The folder of the model is not here: nothing is wrong with it."""
+    for kind in ("models", "corpora", "tokenizers", "speed"):
+        shutil.rmtree(Path("results", kind))
+    swapped = Path(layout.scores(*FOCUS, "pocket-demo"))
+    shutil.rmtree(swapped)
+    shutil.copytree(layout.scores(*FOCUS[:3], "mean", 0, "pocket-demo"), swapped)
+    (found,) = [one for one in gather(load_cells(CELLS)).outcomes if one.score is None]
+    assert (found.cell.key, found.stage) == (KEY, "trained")
+    assert f"{swapped} is of a model that was made from another model" in found.reason and "score it again" in found.reason
+    assert layout.adapted(*FOCUS, "pocket-demo") not in found.reason
+
+
+def test_a_list_of_cells_without_chains_is_refused(own_project, capsys):
+    """With it, swapped scores would go unnoticed where the models are not here."""
+    listing = json.loads(CELLS.read_text())
+    for cell in listing["cells"]:
+        del cell["chain"]
+    CELLS.write_text(json.dumps(listing))
+    for command in (["--check"], ["--out", "tables"]):
+        assert main(["report", "--cells", str(CELLS), *command]) == 2
+        said = capsys.readouterr().err
+        assert "cells.0.chain" in said and "make it again: tokgraft list cells" in said
+
+
 def test_the_seed_and_the_method_that_a_model_names(own_project):
     """Where nothing else tells them apart: the record of the transplant beside its scores."""
     (cell,) = [cell for cell in load_cells(CELLS).cells if cell.key == KEY]
     with artifacts.create(cell.paths.init, "model", {"seed": 0, "method": "focus"}) as folder:
         (folder / "model.safetensors").write_text("rows")
     assert stale(cell.model_copy(update={"chain": "focus"}), "init") is None
-    assert stale(cell, "init") is None, "lists of before name no chain"
     assert "its seed is 0, not 1" in (stale(cell.model_copy(update={"seed": 1}), "init") or "")
     assert "its method is focus, not mean" in (stale(cell.model_copy(update={"chain": "mean"}), "init") or "")
 

@@ -15,7 +15,7 @@ from tokgraft import artifacts
 from tokgraft.cells import CellList
 from tokgraft.console import Console, Job, replaced, span
 
-CELL = {"model": "pocket", "language": "deu_Latn", "tokenizer": "bpe8k", "method": "focus", "recipe": "demo", "seed": 0}
+CELL = {"model": "pocket", "language": "deu_Latn", "tokenizer": "bpe8k", "method": "focus", "chain": "focus", "recipe": "demo", "seed": 0}
 SCORES = "results/scores/pocket/deu_Latn~11112222/bpe8k/focus/s0"
 
 
