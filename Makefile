@@ -30,6 +30,8 @@ export MLFLOW_DISABLE_TELEMETRY := true
 # on a CPU too; torch===2.13.0 matches the registry's CUDA build only.
 TORCH_PIN := $(if $(filter cuda,$(TORCH)),torch===2.13.0,torch==2.13.0)
 
+# What `make demo` and `make run` run.
+EXPERIMENT_FILE = $(or $(CONFIG),config/config.yaml)
 # Targets go before these: --configfile takes every word that follows.
 FLAGS := $(if $(CONFIG),--configfile '$(CONFIG)') $(ARGS)
 # Where the tables of the experiment lie: its name decides, not the target that runs it.
@@ -58,13 +60,11 @@ $(VENV)/.ready: envs/lock.txt pyproject.toml
 	@touch $@
 
 demo: setup  ## The default experiment, end to end: two languages, two base models (no GPU, no hub needed)
-	@$(BIN)/tokgraft doctor --brief $(if $(CONFIG),--settings '$(CONFIG)')
-	snakemake $(FLAGS)
+	tokgraft run '$(EXPERIMENT_FILE)' $(ARGS)
 	@echo; $(WHERE)
 
 run: setup  ## Another experiment: make run CONFIG=config/experiments/smoke.yaml [ARGS="--cores 8"]
-	@$(BIN)/tokgraft doctor --brief $(if $(CONFIG),--settings '$(CONFIG)')
-	snakemake $(FLAGS)
+	tokgraft run '$(EXPERIMENT_FILE)' $(ARGS)
 	@echo; $(WHERE)
 
 report: setup  ## Tables and report of an experiment, and what they still lack: results/experiments/<name>/tables/report.html

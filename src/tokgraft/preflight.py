@@ -29,6 +29,8 @@ BASE_ROOM = 2_000_000_000
 MODEL_ROOM = 600_000_000
 # Clocks of two machines that share a folder may differ by this much (seconds).
 SKEW = 60
+# Where Snakemake writes which files a run makes (its file of a kind `<number>.output.lock` has one in each line).
+LOCKS = Path(".snakemake") / "locks"
 
 
 @dataclass(frozen=True)
@@ -94,16 +96,40 @@ def _torch() -> Iterator[Finding]:
         yield Finding("ok", f"no GPU: training runs on the CPU in float32 ({os.cpu_count()} cores)")
 
 
+def check_lock(matrix: Matrix, root: Path = Path(".")) -> None:
+    """Refuse a run that Snakemake would refuse, because another one makes the same files or a killed one has left its lock on them.
+
+    Raises:
+        ConfigError: Such a lock, with the process of the run where it is on this machine.
+    """
+    places = Places(matrix)
+    wanted = {layout.manifest(folder) for cell in matrix.cells for folder in places.cell(cell).values()}
+    wanted |= {layout.manifest(places.tables()), places.cells(), places.checked(), places.published()}
+    both = sorted(wanted & _locked(root))
+    if not both:
+        return
+    files = both[0] + (f" and {len(both) - 1} more" if len(both) > 1 else "")
+    if runs := sorted(_runs(root)):
+        raise ConfigError(f"another run makes {files} (process {', '.join(map(str, runs))})", "wait until it has ended")
+    raise ConfigError(
+        f"{files}: locked, and no run is going on in {root.resolve()} on this machine",
+        "if none is on another machine either, one was killed: snakemake --unlock",
+    )
+
+
+def _locked(root: Path) -> set[str]:
+    """The files that runs in this folder have said they will make."""
+    return {line for file in (root / LOCKS).glob("*.output.lock") for line in file.read_text(encoding="utf-8").splitlines()}
+
+
 def _other_runs(root: Path) -> Iterator[Finding]:
     """Other runs of Snakemake in this folder, and the lock that a killed one left.
 
     These are notes: two runs that make different files go well together, and a run on another machine of a shared folder is not seen.
     """
-    import psutil
-
-    if not any((root / ".snakemake" / "locks").glob("*")):
+    if not any((root / LOCKS).glob("*")):
         return
-    runs = {process.pid for process in psutil.process_iter() if _is_run(process, root.resolve())}
+    runs = _runs(root)
     own = runs & _with_parents(os.getpid())
     do = "wait for it, if both make the same files: Snakemake then says LockException"
     if others := sorted(pid for pid in runs if own.isdisjoint(_with_parents(pid))):
@@ -114,6 +140,13 @@ def _other_runs(root: Path) -> Iterator[Finding]:
             f"{root.resolve()} is locked, and no run is going on there on this machine",
             "if none is on another machine either, one was killed: snakemake --unlock",
         )
+
+
+def _runs(root: Path) -> set[int]:
+    """Processes of Snakemake that work in `root`."""
+    import psutil
+
+    return {process.pid for process in psutil.process_iter() if _is_run(process, root.resolve())}
 
 
 def _is_run(process: Any, root: Path) -> bool:

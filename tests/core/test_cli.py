@@ -25,6 +25,7 @@ COMMANDS = {
     "doctor",
     "hydra",
     "sibling",
+    "run",
 }
 
 

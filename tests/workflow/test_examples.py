@@ -73,7 +73,7 @@ def test_make_names_the_results_of_the_experiment_that_ran(target: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
-@pytest.mark.parametrize(("target", "command"), [("pull", "tokgraft pull --run"), ("push", "tokgraft push"), ("run", "snakemake")])
+@pytest.mark.parametrize(("target", "command"), [("pull", "tokgraft pull --run"), ("push", "tokgraft push"), ("run", "tokgraft run 'config/config.yaml'")])
 def test_make_chooses_nothing_that_was_not_typed(target: str, command: str) -> None:
     """Neither by a variable of the Makefile's own nor by one of the environment: Debian sets LANGUAGE."""
     names = ("CONFIG", "ARGS", "STAGE", "LANGUAGE", "METHOD", "MODEL", "ONLY", "NEEDED", "TARGET", "EXPERIMENT", "REMOTE")
@@ -86,7 +86,7 @@ def test_make_chooses_nothing_that_was_not_typed(target: str, command: str) -> N
     wanted = {
         "pull": ("--language deu_Latn", "--configfile 'my file.yaml'"),
         "push": ("--remote store",),
-        "run": ("--configfile 'my file.yaml'",),
+        "run": ("tokgraft run 'my file.yaml'",),
     }
     assert all(words in shown for words in wanted[target])
 

@@ -9,7 +9,7 @@ import argparse
 import copy
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +34,10 @@ class Parser(argparse.ArgumentParser):
         """As argparse; an unknown flag is shown with its near matches."""
         found, rest = self.parse_known_args(args, namespace)
         if rest:
-            flag = rest[0].partition("=")[0]
-            near = near_matches(flag, set(_flags(self))) if flag.startswith("-") else []
-            self.error(f"unknown: {' '.join(rest)}" + (f"\n  -> did you mean {' or '.join(near)}?" if near else ""))
+            flag, chosen = rest[0].partition("=")[0], _chosen(self, found)
+            near = near_matches(flag, set(_flags(chosen))) if flag.startswith("-") else []
+            do = f"did you mean {' or '.join(near)}?" if near else getattr(found, "unknown_flag", f"see: {chosen.prog} --help")
+            self.error(f"unknown: {' '.join(rest)}\n  -> {do}")
         return found
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -44,12 +45,16 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"unknown {value!r}\n  -> {hint(str(value), map(str, action.choices))}")
 
 
-def _flags(parser: argparse.ArgumentParser) -> Iterator[str]:
+def _flags(parser: argparse.ArgumentParser) -> list[str]:
+    return [flag for action in parser._actions for flag in action.option_strings]
+
+
+def _chosen(parser: argparse.ArgumentParser, found: argparse.Namespace) -> argparse.ArgumentParser:
+    """The parser of the command, and of its action, that was called."""
     for action in parser._actions:
-        yield from action.option_strings
-        if isinstance(action, argparse._SubParsersAction):
-            for inner in action.choices.values():
-                yield from _flags(inner)
+        if isinstance(action, argparse._SubParsersAction) and (name := getattr(found, action.dest, None)) in action.choices:
+            return _chosen(action.choices[name], found)
+    return parser
 
 
 def _wrong(what: str, do: str) -> argparse.ArgumentTypeError:

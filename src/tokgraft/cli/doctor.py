@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tokgraft.cli import _arguments as arguments
+
+if TYPE_CHECKING:
+    from tokgraft.matrix import Matrix
 
 HELP = "say what is missing on this machine for an experiment, and how to get it"
 EXAMPLES = """  tokgraft doctor
@@ -23,14 +27,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print one line a check; 1 when the experiment cannot run here."""
     from tokgraft.matrix import load_matrix
+
+    return show(load_matrix(args.settings, args.config), args.brief)
+
+
+def show(matrix: Matrix, brief: bool) -> int:
+    """Print what was found, only what is wrong where `brief`; 1 when the experiment cannot run here."""
     from tokgraft.preflight import examine
 
-    findings = examine(load_matrix(args.settings, args.config))
+    findings = examine(matrix)
     for finding in findings:
-        if finding.level == "ok" and args.brief:
+        if finding.level == "ok" and brief:
             continue
         print(f"{finding.level:7} {finding.what}" + (f"\n        -> {finding.do}" if finding.do else ""))
     broken = [finding for finding in findings if finding.level == "missing"]
-    if not args.brief:
+    if not brief:
         print(f"{len(findings)} checks, {len(broken)} missing")
     return 1 if broken else 0
