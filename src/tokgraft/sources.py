@@ -33,7 +33,7 @@ ENTRIES = {
     "cells": "places",
 }
 # These start, find and report; they cannot change what is written into the hashed part of an artifact.
-SILENT = ("cli", "errors", "gpus", "launch", "logs", "masking", "processor", "registry", "skipping")
+SILENT = ("cli", "errors", "garbage", "gpus", "launch", "logs", "masking", "processor", "registry", "skipping")
 
 
 def digest(stage: str, parts: Iterable[str] = (), more: Iterable[Path] = ()) -> str:

@@ -36,8 +36,8 @@ class Parser(argparse.ArgumentParser):
         if rest:
             flag, chosen = rest[0].partition("=")[0], _chosen(self, found)
             near = near_matches(flag, set(_flags(chosen))) if flag.startswith("-") else []
-            do = f"did you mean {' or '.join(near)}?" if near else getattr(found, "unknown_flag", f"see: {chosen.prog} --help")
-            self.error(f"unknown: {' '.join(rest)}\n  -> {do}")
+            do = f"did you mean {' or '.join(near)}?" if near else f"see: {chosen.prog} --help"
+            self.error(f"unknown: {' '.join(rest)}\n  -> {getattr(found, 'unknown_flag', do)}")
         return found
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

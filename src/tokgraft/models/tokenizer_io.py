@@ -134,12 +134,13 @@ def _difference(tokenizer: PreTrainedTokenizerFast, folder: Path) -> str:
     except Exception as error:
         return f"it fails with {first_line(error)}"
     name = type(auto).__name__
-    if auto.get_vocab() != tokenizer.get_vocab():
+    vocabulary = tokenizer.get_vocab()
+    if auto.get_vocab() != vocabulary:
         return f"{name} has {len(auto)} tokens, not {len(tokenizer)}, or other ids"
     for role in ROLES:
         if (its := getattr(auto, f"{role}_token", None)) != (ours := getattr(tokenizer, f"{role}_token", None)):
             return f"{name} has {its!r} as {role}, not {ours!r}"
-    ids = sorted(tokenizer.get_vocab().values())
+    ids = sorted(vocabulary.values())
     for text in (*SAMPLES, tokenizer.decode(ids[:: max(1, len(ids) // 200)])):
         for special in (False, True):
             ours = tokenizer(text, add_special_tokens=special)["input_ids"]

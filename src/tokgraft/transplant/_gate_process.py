@@ -7,10 +7,12 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from tokgraft.garbage import rarely_collected
 from tokgraft.models.ids import listed
 from tokgraft.models.tokenizer_io import has_code
 from tokgraft.tokenizers.templates import CHATS, SETTINGS, TOOL
@@ -39,23 +41,27 @@ def serve() -> None:
         gc.collect()
 
 
+@rarely_collected()
 def _answer(expected: dict[str, Any]) -> dict[str, Any]:
+    from tokenizers import Tokenizer
+
     notes: list[str] = []
-    try:
-        facts = {**_tokenizer(expected, notes), **_model(expected)}
-    except Failure as failure:
-        return {"error": list(failure.args), "notes": notes, "facts": {}}
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        loading = pool.submit(_load, expected)  # reading weights and parsing a tokenizer hardly hinder each other
+        try:
+            plain = Tokenizer.from_file(str(Path(expected["folder"]) / "tokenizer.json"))
+            ids: dict[str, int] = plain.get_vocab(with_added_tokens=True)
+            facts = {**_tokenizer(plain, expected, notes), "highest_id": max(ids.values()), **_model(loading.result(), ids, expected)}
+        except Failure as failure:
+            return {"error": list(failure.args), "notes": notes, "facts": {}}
     return {"error": None, "notes": notes, "facts": facts}
 
 
-def _tokenizer(expected: dict[str, Any], notes: list[str]) -> dict[str, Any]:
-    """Compare `AutoTokenizer` with tokenizer.json."""
+def _tokenizer(plain: Any, expected: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """Compare `AutoTokenizer` with `plain`, which is what tokenizer.json says."""
     from transformers import AutoTokenizer
 
-    from tokenizers import Tokenizer
-
     folder = expected["folder"]
-    plain = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
     plain.no_padding()
     plain.no_truncation()
     trust = expected["trust_remote_code"] and has_code(Path(folder))
@@ -81,7 +87,7 @@ def _tokenizer(expected: dict[str, Any], notes: list[str]) -> dict[str, Any]:
         notes.append(
             f"the chat template writes {', '.join(sorted(spelled)[:5])}, one token each in the base: the new vocabulary spells them in pieces"
         )
-    return {"texts": len(expected["texts"]), "chats": len(chats), "highest_id": max(plain.get_vocab(with_added_tokens=True).values())}
+    return {"texts": len(expected["texts"]), "chats": len(chats)}
 
 
 def _rendered(tokenizer: Any, notes: list[str]) -> Iterator[str]:
@@ -101,12 +107,11 @@ def _rendered(tokenizer: Any, notes: list[str]) -> Iterator[str]:
             notes.append(f"the chat template {name or ''} renders no conversation: {failed[0]}")
 
 
-def _model(expected: dict[str, Any]) -> dict[str, Any]:
-    """Load the model, look at its sizes, and compare its logits with the base's."""
+def _load(expected: dict[str, Any]) -> Any:
+    """The model by its plain Auto class."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
-    from tokenizers import Tokenizer
     from tokgraft.models.kinds import kind_of
 
     folder = expected["folder"]
@@ -122,9 +127,12 @@ def _model(expected: dict[str, Any]) -> dict[str, Any]:
             raise Failure(
                 "model", f"{kind.__name__} finds {len(found)} {name.replace('_', ' ')}, among them {found[0]}", "please report it"
             )
-    model.eval()
+    return model.eval()
+
+
+def _model(model: Any, ids: dict[str, int], expected: dict[str, Any]) -> dict[str, Any]:
+    """Look at the model's sizes, and compare its logits with the base's. `ids`: id of each token of the new vocabulary."""
     rows = model.get_input_embeddings().weight.shape[0]
-    ids = Tokenizer.from_file(str(Path(folder) / "tokenizer.json")).get_vocab(with_added_tokens=True)
     outside = sorted((number, token) for token, number in ids.items() if number >= rows)
     if outside:
         number, token = outside[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -15,6 +16,7 @@ from tokgraft import artifacts, methods, resources
 from tokgraft.config.bounds import SEEDS, Dtype
 from tokgraft.config.overrides import parse_all
 from tokgraft.errors import ConfigError, ModelError, TokenizerError
+from tokgraft.garbage import rarely_collected
 from tokgraft.logs import log, processor_seconds
 from tokgraft.methods import Floats, Rows, States, Transplant
 from tokgraft.methods._rows import made
@@ -45,6 +47,7 @@ class _Base:
     columns: Floats | None
 
 
+@rarely_collected()
 def run(
     *, model: str | Path, tokenizer: str | Path | None = None, method: str = "mean", out: str | Path,
     params: Mapping[str, Any] | None = None, resources: Mapping[str, str | Path] | None = None, seed: int = 0,
@@ -139,25 +142,25 @@ def run(
         else:
             _replace(read.model, new_rows, size)
         _save(read.model, target_tokenizer, folder, base, dtype)
-        _write(folder / PROVENANCE, "".join(provenance_lines(target, new_rows)))
-        told = facts(method, task, new_rows, read.model.get_input_embeddings().weight.shape[0])
-        told["ids"] = {entry.where: entry.facts() for entry in moved if entry.old is not None or entry.new is not None}
-        if chosen.sources:
-            told["overrides"] = chosen.facts(target)
-        if corpus is not None:
-            predicted = most_predicted(read.model, target_tokenizer, Path(corpus), made(new_rows).tolist())
-            warn(predicted, method)
-            told["most_predicted"] = [one.facts() for one in predicted]
-        wrote = time.monotonic()
-        told["gate"] = _gate.check(
-            _gate.Expected(
-                folder=str(folder), trust_remote_code=trust_remote_code, old_sizes=old_sizes,
-                texts=_gate.texts(None if corpus is None else Path(corpus), target), base_added=_gate.added(source_tokenizer),
-                token_ids={where: entry["new"] for where, entry in told["ids"].items()},
-                tolerance=_gate.EXACT if dtype in (None, "float32") else _gate.ROUNDED,
-            ),
-            known,
+        ids = {entry.where: entry.facts() for entry in moved if entry.old is not None or entry.new is not None}
+        expected = _gate.Expected(
+            folder=str(folder), trust_remote_code=trust_remote_code, old_sizes=old_sizes,
+            texts=_gate.texts(None if corpus is None else Path(corpus), target), base_added=_gate.added(source_tokenizer),
+            token_ids={where: entry["new"] for where, entry in ids.items()},
+            tolerance=_gate.EXACT if dtype in (None, "float32") else _gate.ROUNDED,
         )  # fmt: skip
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            gate = pool.submit(_gate.check, expected, known)  # it works in its own process while the facts are written here
+            _write(folder / PROVENANCE, "".join(provenance_lines(target, new_rows)))
+            told = facts(method, task, new_rows, read.model.get_input_embeddings().weight.shape[0]) | {"ids": ids}
+            if chosen.sources:
+                told["overrides"] = chosen.facts(target)
+            if corpus is not None:
+                predicted = most_predicted(read.model, target_tokenizer, Path(corpus), made(new_rows).tolist())
+                warn(predicted, method)
+                told["most_predicted"] = [one.facts() for one in predicted]
+            wrote = time.monotonic()
+            told["gate"] = gate.result()
         _write(folder / FACTS, _json(told))
         timing = {
             "rows": round(built - started, 3), "model": round(wrote - built, 3), "gate": round(time.monotonic() - wrote, 3),

@@ -18,6 +18,7 @@ import numpy as np
 
 from tokgraft import artifacts, jsonl
 from tokgraft.errors import ArtifactError, ConfigError, ModelError, TokenizerError
+from tokgraft.garbage import rarely_collected
 from tokgraft.logs import log
 from tokgraft.methods import Floats, Rows, Transplant
 from tokgraft.transplant import _gate
@@ -63,6 +64,7 @@ class _Parts:
         return self.output is self.input
 
 
+@rarely_collected()
 def apply(
     adapted: str | Path, base: str | Path, sibling: str | Path, out: str | Path, *, difference: Difference = "drop",
     trust_remote_code: bool = False,
