@@ -151,3 +151,21 @@ def test_token_ids_must_be_what_was_decided(permuted: tuple[Path, Path]) -> None
     edit(old / "generation_config.json", eos_token_id=1)
     with pytest.raises(ModelError, match=r"generation_config\.eos_token_id is 1 in the written folder, and not \[1, 3\]"):
         _gate.check(expected(old, token_ids=decided), None)
+
+
+def test_the_working_folder_may_have_changed_since_the_process_was_started(
+    tmp_path: Path, permuted: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _gate.prepare()
+    monkeypatch.chdir(tmp_path)
+    assert tokgraft.transplant(model="base", tokenizer="new", method="mean", out="out") == Path("out")
+
+
+def test_what_nobody_thought_of_is_an_error_and_the_process_goes_on(tmp_path: Path, permuted: tuple[Path, Path]) -> None:
+    old, new = permuted
+    held = _gate._process()
+    (new / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot be looked at: Exception: EOF"):
+        _gate.check(expected(new), None)
+    assert _gate.check(expected(old), None)["texts"] == 2
+    assert _gate._process() is held

@@ -157,7 +157,8 @@ def check(expected: Expected, known: Probe | None) -> dict[str, Any]:
             not.
     """
     with tempfile.TemporaryDirectory(prefix="tokgraft-gate-") as place:
-        request = asdict(expected)
+        # The process may work in another folder.
+        request = asdict(expected) | {"folder": os.path.abspath(expected.folder)}
         if known is not None:
             np.save(path := Path(place) / "logits.npy", known.logits)
             request |= {"ids": known.ids, "columns": known.columns, "logits": str(path)}

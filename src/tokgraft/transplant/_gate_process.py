@@ -54,6 +54,9 @@ def _answer(expected: dict[str, Any]) -> dict[str, Any]:
             facts = {**_tokenizer(plain, expected, notes), "highest_id": max(ids.values()), **_model(loading.result(), ids, expected)}
         except Failure as failure:
             return {"error": list(failure.args), "notes": notes, "facts": {}}
+        except Exception as error:
+            what = f"what was written cannot be looked at: {_line(error)}"
+            return {"error": ["model", what, "please report it"], "notes": notes, "facts": {}}
     return {"error": None, "notes": notes, "facts": facts}
 
 
