@@ -73,7 +73,9 @@ def test_make_names_the_results_of_the_experiment_that_ran(target: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
-@pytest.mark.parametrize(("target", "command"), [("pull", "tokgraft pull --run"), ("push", "tokgraft push"), ("run", "tokgraft run 'config/config.yaml'")])
+@pytest.mark.parametrize(
+    ("target", "command"), [("pull", "tokgraft pull --run"), ("push", "tokgraft push"), ("run", "tokgraft run 'config/config.yaml'")]
+)
 def test_make_chooses_nothing_that_was_not_typed(target: str, command: str) -> None:
     """Neither by a variable of the Makefile's own nor by one of the environment: Debian sets LANGUAGE."""
     names = ("CONFIG", "ARGS", "STAGE", "LANGUAGE", "METHOD", "MODEL", "ONLY", "NEEDED", "TARGET", "EXPERIMENT", "REMOTE")

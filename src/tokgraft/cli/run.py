@@ -23,7 +23,9 @@ UNLOCKED = {"-n", "--dry-run", "--dryrun", "--nolock", "--unlock"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    parser.add_argument("experiment", metavar="EXPERIMENT", type=arguments.text, help="its file, or the name of a file in config/experiments")
+    parser.add_argument(
+        "experiment", metavar="EXPERIMENT", type=arguments.text, help="its file, or the name of a file in config/experiments"
+    )
     parser.add_argument("flags", nargs=argparse.REMAINDER, metavar="...", help="flags and targets of Snakemake (snakemake --help)")
     parser.set_defaults(unknown_flag="flags of Snakemake go behind the experiment: tokgraft run EXPERIMENT --cores 8")
 
