@@ -10,7 +10,7 @@ import pytest
 
 from tokgraft import documents, jsonl
 from tokgraft.cells import read_jsonl
-from tokgraft.corpus.pages import Page, Paragraph, read_pages, write_pages
+from tokgraft.documents import Page, Paragraph, write_pages
 from tokgraft.errors import ConfigError, DataError
 from tokgraft.intrinsic import inputs
 from tokgraft.scoring.statistics import read_samples
@@ -43,7 +43,7 @@ def test_every_reader_of_pages_keeps_line_separators(tmp_path: Path) -> None:
     pages = [Page(f"a{mark}b", (Paragraph(f"p:{mark}:0", "p", f"one{mark}two", 0),)) for mark in SEPARATORS]
     write_pages(tmp_path / "train.jsonl", pages)
     text = [page.text for page in pages]
-    assert list(read_pages(tmp_path / "train.jsonl")) == pages
+    assert list(documents.pages(tmp_path / "train.jsonl")) == pages
     assert texts.paragraphs(tmp_path, "train") == text and inputs.read_pages(tmp_path, "train", 10**6) == text
     assert Pages(tmp_path, "train").texts(list(range(len(pages)))) == text
     write(tmp_path / "pairs_test.jsonl", *({"page": "a", "key": "b", "english": mark, "text": mark} for mark in SEPARATORS))

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from help_material import NOUNS, SENTENCES, VERBS, page_blocks
 
-from tokgraft import artifacts
+from tokgraft import artifacts, documents
 from tokgraft.config.language import CorpusSettings
 from tokgraft.corpus.build import build_corpus
-from tokgraft.corpus.pages import SPLITS, digest, read_pages
+from tokgraft.corpus.pages import digest
 from tokgraft.corpus.similar import jaccard, shingles
+from tokgraft.documents import SPLITS
 from tokgraft.errors import ArtifactError, ConfigError, DataError
 
 HELP = {"eng_Latn": ("en", "libreoffice-help-en-us"), "deu_Latn": ("de", "libreoffice-help-de")}
@@ -58,7 +59,7 @@ def test_the_artifact_is_whole_and_its_counts_add_up(corpora: dict[str, Path], s
             assert after[unit]["in"] == after[unit]["kept"] + sum(after[unit]["dropped"].values()) + (
                 after.get("bytes_rewritten_away", 0) if unit == "bytes" else 0
             )
-    written = [page for split in SPLITS for page in read_pages(folder / f"{split}.jsonl")]
+    written = [page for split in SPLITS for page in documents.pages(folder / f"{split}.jsonl")]
     assert steps[-1]["pages"]["kept"] == len(written)
     assert steps[-1]["bytes"]["kept"] == sum(page.size for page in written)
 
@@ -70,20 +71,23 @@ def test_the_same_page_is_in_the_same_split_everywhere(corpora: dict[str, Path])
     assert splits["eng_Latn"]["seed"] == 0 and splits["eng_Latn"]["K"] == 2
     for slug, folder in corpora.items():
         for split in SPLITS:
-            pages = list(read_pages(folder / f"{split}.jsonl"))
+            pages = list(documents.pages(folder / f"{split}.jsonl"))
             assert pages and all(splits[slug]["pages"][page.id] == split for page in pages)
 
 
 @pytest.mark.parametrize("slug", HELP)
 def test_nothing_is_shared_between_train_and_test(corpora: dict[str, Path], slug: str) -> None:
     """By brute force over all pairs of paragraphs, and no English test paragraph in any train text."""
-    text = {split: [p.text for page in read_pages(corpora[slug] / f"{split}.jsonl") for p in page.paragraphs] for split in SPLITS}
+    text = {split: [p.text for page in documents.pages(corpora[slug] / f"{split}.jsonl") for p in page.paragraphs] for split in SPLITS}
     train = [shingles(paragraph, "space") for paragraph in text["train"]]
     for paragraph in text["test"] + text["dev"]:
         mine = shingles(paragraph, "space")
         assert max(jaccard(mine, other) for other in train) < 0.7
     held_out = {
-        digest(p.text) for split in ("test", "dev") for page in read_pages(corpora["eng_Latn"] / f"{split}.jsonl") for p in page.paragraphs
+        digest(p.text)
+        for split in ("test", "dev")
+        for page in documents.pages(corpora["eng_Latn"] / f"{split}.jsonl")
+        for p in page.paragraphs
     }
     assert not held_out & {digest(paragraph) for paragraph in text["train"]}
     assert all(sum(counts.values()) == 0 for counts in load(corpora[slug], "card.json")["overlap"].values())
@@ -172,7 +176,7 @@ def test_local_text_is_split_by_document_without_english(tmp_path: Path) -> None
 
 def test_english_held_out_pages_stay_out_of_local_text(corpora: dict[str, Path], tmp_path: Path) -> None:
     text = write_local(tmp_path / "text", 40)
-    held_out = next(read_pages(corpora["eng_Latn"] / "test.jsonl")).text
+    held_out = next(documents.pages(corpora["eng_Latn"] / "test.jsonl")).text
     (text / "leak.txt").write_text(held_out)
     folder = build_corpus(local(text, lid=[]), tmp_path / "out", corpora["eng_Latn"])
     steps = {step["step"]: step for step in load(folder, "counts.json")["steps"]}

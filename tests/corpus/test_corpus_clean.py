@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from tokgraft.corpus.clean import EMAIL, IBAN, IPV4, PHONE, normalise, normalise_pages, replace_personal
-from tokgraft.corpus.pages import Page, Paragraph, normal
+from tokgraft.corpus.pages import normal
+from tokgraft.documents import Page, Paragraph
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from tokgraft.config.language import CorpusSettings, Hub
 from tokgraft.corpus import similar_disk
 from tokgraft.corpus.build import build_corpus, build_shard, merge_corpus
 from tokgraft.corpus.disk import Tables
-from tokgraft.corpus.pages import Paragraph
 from tokgraft.corpus.similar import shared
 from tokgraft.corpus.sources import Part, Place, hub
+from tokgraft.documents import Paragraph
 from tokgraft.errors import ArtifactError, ConfigError
 
 BOILERPLATE = "Diese Seite darf nur mit schriftlicher Genehmigung des Verlages vervielfältigt oder weitergegeben werden."

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from tokgraft.corpus.pages import Page, Paragraph
 from tokgraft.corpus.similar import NearIndex, Words, cluster_sizes, exact_duplicates, jaccard, near_duplicates, shared, shingles
+from tokgraft.documents import Page, Paragraph
 
 WORDS = [first + second for first in "bdgklmpt" for second in ("a", "e", "i", "o", "u")]
 

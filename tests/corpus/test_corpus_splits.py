@@ -4,8 +4,8 @@ import pytest
 
 from tokgraft.config.language import Splits
 from tokgraft.corpus.ledger import Drops, Ledger, drop_pages, drop_paragraphs
-from tokgraft.corpus.pages import Page, Paragraph
 from tokgraft.corpus.splits import assign, cap, component_facts, components, drop_boilerplate, drop_shared, facts, overlap
+from tokgraft.documents import Page, Paragraph
 
 LONG = "a paragraph that is certainly longer than sixty characters, number "
 NAMES = ["one", "two", "three", "four", "five", "six"]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import uroman
 
+from tokgraft import documents
 from tokgraft.config.language import CorpusSettings
 from tokgraft.corpus.build import build_corpus
-from tokgraft.corpus.pages import read_pages
 from tokgraft.corpus.romanize import romanize, romanizer
 from tokgraft.errors import ConfigError
 
@@ -51,7 +51,7 @@ def test_the_language_is_identified_before_its_letters_are_gone(tmp_path: Path) 
     write(text, "Το κείμενο:", WORDS)
     (text / "german.txt").write_text("Dies ist eine deutsche Seite mit genügend Wörtern, um erkannt zu werden.")
     folder = build_corpus(greek(text), tmp_path / "out")
-    pages = [page for split in ("train", "dev", "test") for page in read_pages(folder / f"{split}.jsonl")]
+    pages = [page for split in ("train", "dev", "test") for page in documents.pages(folder / f"{split}.jsonl")]
     assert pages and all(page.text.isascii() and "keimeno" in page.text for page in pages)
     steps = (folder / "counts.json").read_text()
     assert "other_language" in steps and '"romanize"' in steps
@@ -65,7 +65,7 @@ def test_what_romanising_makes_equal_to_held_out_english_stays_out(tmp_path: Pat
     english = build_corpus(CorpusSettings.parse(settings, "test"), tmp_path / "eng")
     write(tmp_path / "text", "Το κείμενο:", WORDS)
     wide = str.maketrans({chr(code): chr(code + 0xFEE0) for code in range(ord("!"), ord("~"))})
-    held_out = next(read_pages(english / "test.jsonl")).text
+    held_out = next(documents.pages(english / "test.jsonl")).text
     for number in range(40):  # whatever split it falls into
         (tmp_path / "text" / f"leak-{number}.txt").write_text(held_out.translate(wide) + "\n\n" + GREEK * (number % 3), encoding="utf-8")
     folder = build_corpus(greek(tmp_path / "text", shards=shards, lid=[]), tmp_path / "out", english)

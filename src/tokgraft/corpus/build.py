@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tokgraft import artifacts
+from tokgraft import artifacts, documents
 from tokgraft.config.language import CorpusSettings
 from tokgraft.corpus import card as cards
 from tokgraft.corpus import shard as sharding
@@ -18,11 +18,12 @@ from tokgraft.corpus.clean import normalise_pages, replace_personal_pages
 from tokgraft.corpus.english import PARAGRAPHS, English, open_english, pairs, write_paragraphs
 from tokgraft.corpus.ledger import Drops, Ledger, drop_pages, drop_paragraphs
 from tokgraft.corpus.merge import Merge, check_shards
-from tokgraft.corpus.pages import SPLITS, Page, Paragraph, digest, in_order, normal, write_jsonl, write_pages
+from tokgraft.corpus.pages import digest, in_order, normal
 from tokgraft.corpus.quality import answered, broken_rule, check_labels, language_rule
 from tokgraft.corpus.romanize import romanize_pages, romanizer
 from tokgraft.corpus.similar import cluster_sizes, exact_duplicates, near_duplicates
 from tokgraft.corpus.sources import SOURCES, Loaded, Place
+from tokgraft.documents import SPLITS, Page, Paragraph, write_pages
 from tokgraft.errors import ArtifactError, ConfigError, DataError, remedy
 from tokgraft.logs import Heartbeat
 
@@ -132,7 +133,7 @@ def merge_corpus(settings: CorpusSettings, shards: list[Path], out: Path, englis
         work.facts["pairs"] = dict.fromkeys(SPLITS, 0)
         _demand(work)
         for split in SPLITS:
-            write_jsonl(folder / f"pairs_{split}.jsonl", [])
+            documents.write_rows(documents.pairs_file(folder, split), [])
         _write_card(work, folder)
     return out
 
@@ -326,9 +327,9 @@ def _write(work: Work, folder: Path) -> None:
     work.facts["pairs"] = {}
     for split in SPLITS:
         mine = [page for page in work.pages if split_of[page.id] == split]
-        write_pages(folder / f"{split}.jsonl", mine)
+        write_pages(documents.pages_file(folder, split), mine)
         rows = pairs([page for page in mine if page.id in work.aligned], work.english)
-        write_jsonl(folder / f"pairs_{split}.jsonl", rows)
+        documents.write_rows(documents.pairs_file(folder, split), rows)
         work.facts["pairs"][split] = len(rows)
     if work.english_paragraphs:
         write_paragraphs(folder / PARAGRAPHS, work.english_paragraphs)

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from tokgraft.corpus.ledger import Drops
-from tokgraft.corpus.pages import Page, Paragraph
+from tokgraft.documents import Page, Paragraph
 
 _TO_SPACE = dict.fromkeys([*range(9, 14), 0x85, 0x2028, 0x2029], " ")
 _DROPPED = dict.fromkeys([*range(9), *range(14, 32), *range(0x7F, 0x85), *range(0x86, 0xA0), 0xAD, 0xFEFF])

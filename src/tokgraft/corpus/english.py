@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tokgraft import artifacts, jsonl
+from tokgraft import artifacts, documents, jsonl
 from tokgraft.config.language import Splits
-from tokgraft.corpus.pages import SPLITS, Page, Paragraph, digest, normal, read_pages
+from tokgraft.corpus.pages import digest, normal
+from tokgraft.documents import SPLITS, Page, Paragraph
 from tokgraft.errors import ArtifactError
 
 PARAGRAPHS = "all_paragraphs.txt"
@@ -40,14 +41,14 @@ class English:
         return {
             (page.id, paragraph.key): paragraph.text
             for split in SPLITS
-            for page in read_pages(self.folder / f"{split}.jsonl")
+            for page in documents.pages(documents.pages_file(self.folder, split))
             for paragraph in page.paragraphs
         }
 
     @cached_property
     def held_out(self) -> set[bytes]:
         """Digests of the paragraphs of its test and dev pages."""
-        pages = [page for split in ("test", "dev") for page in read_pages(self.folder / f"{split}.jsonl")]
+        pages = [page for split in ("test", "dev") for page in documents.pages(documents.pages_file(self.folder, split))]
         return {digest(paragraph.text) for page in pages for paragraph in page.paragraphs}
 
     def rule(self, _: Page, paragraph: Paragraph) -> str | None:

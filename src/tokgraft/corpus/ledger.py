@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tokgraft.corpus.pages import Page, Paragraph
+from tokgraft.documents import Page, Paragraph
 from tokgraft.logs import log
 
 UNITS = ("pages", "paragraphs", "bytes")

@@ -17,17 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from tokgraft import artifacts, jsonl
+from tokgraft import artifacts, documents, jsonl
 from tokgraft.config.language import CorpusSettings
 from tokgraft.corpus import splits as splitting
 from tokgraft.corpus.disk import Tables
 from tokgraft.corpus.english import English
 from tokgraft.corpus.ledger import Accounts, Drops, Ledger, drop_paragraphs
-from tokgraft.corpus.pages import SPLITS, Page, Paragraph, as_row, digest, order, read_pages
+from tokgraft.corpus.pages import digest, order
 from tokgraft.corpus.shard import KEY, KIND, REWRITES, key
 from tokgraft.corpus.similar import BANDS, ROWS
 from tokgraft.corpus.similar_disk import HeldTexts
 from tokgraft.corpus.splits import HELD, LONG, SHARED
+from tokgraft.documents import SPLITS, Page, Paragraph
 from tokgraft.errors import ArtifactError
 from tokgraft.logs import Heartbeat
 
@@ -337,7 +338,7 @@ class Merge:
             current = int(self.split[number])
             left, drops = drop_paragraphs([page], reason_of) if marked[number] else ([page], Drops())
             for kept in accounts.step("boilerplate", left, drops):
-                outs[SPLITS[current]].write(as_row(kept))
+                outs[SPLITS[current]].write(documents.as_line(kept))
         for out in outs.values():
             out.close()
         accounts.tell(self.ledger, REWRITES)
@@ -360,11 +361,11 @@ class Merge:
         self.left = dict.fromkeys(SPLITS, 0)
         for split in SPLITS:
             with (self.scratch / f"{split}.2").open("wb") as out:
-                for page in read_pages(self.scratch / f"{split}.1"):
+                for page in documents.pages(self.scratch / f"{split}.1"):
                     left, drops = ([page], Drops()) if split == "train" else drop_paragraphs([page], reason_of(split))
                     for kept in accounts.step("held_out", left, drops):
                         self.left[split] += kept.size
-                        out.write(as_row(kept))
+                        out.write(documents.as_line(kept))
             (self.scratch / f"{split}.1").unlink()
         accounts.tell(self.ledger, REWRITES)
 
@@ -390,12 +391,12 @@ class Merge:
             room = splitting.Room(shares[split], Drops()) if shares else None
             mine = Accounts()
             mine.step(split, [], Drops())
-            with (folder / f"{split}.jsonl").open("wb") as out:
-                for page in read_pages(self.scratch / f"{split}.2"):
+            with (documents.pages_file(folder, split)).open("wb") as out:
+                for page in documents.pages(self.scratch / f"{split}.2"):
                     whole = room.take(page) if room else page
                     if whole is not None:
                         mine.step(split, [whole], Drops())
-                        out.write(as_row(whole))
+                        out.write(documents.as_line(whole))
             (self.scratch / f"{split}.2").unlink()
             accounts.add_json({"cap": mine.as_json()[split]})
             accounts.step("cap", [], room.drops if room else Drops())
@@ -405,15 +406,15 @@ class Merge:
 
     def _prove(self, folder: Path) -> None:
         """As `splits.overlap`: what the written splits share, which must be nothing."""
-        found = self._look(lambda split: folder / f"{split}.jsonl")
+        found = self._look(lambda split: documents.pages_file(folder, split))
         overlap = {f"{held}_in_{other}": {"exact": 0, "near": 0} for held, other in RELATIONS}
         for held, other in RELATIONS:
-            for paragraph in _paragraphs(folder / f"{held}.jsonl"):
+            for paragraph in _paragraphs(documents.pages_file(folder, held)):
                 if how := found.how(f"{held}_in_{other}", paragraph.text):
                     overlap[f"{held}_in_{other}"][how] += 1
         if self.english is not None:
             held_out = self.english.held_out
-            seen = sum(digest(paragraph.text) in held_out for paragraph in _paragraphs(folder / "train.jsonl"))
+            seen = sum(digest(paragraph.text) in held_out for paragraph in _paragraphs(documents.pages_file(folder, "train")))
             overlap["english_held_out_in_train"] = {"exact": seen}
         self.facts["overlap"] = overlap
 
@@ -438,8 +439,8 @@ def _keys(table: Any) -> Iterator[bytes]:
 
 
 def _pages(folder: Path) -> Iterator[Page]:
-    return read_pages(folder / "pages.jsonl")
+    return documents.pages(folder / "pages.jsonl")
 
 
 def _paragraphs(path: Path) -> Iterator[Paragraph]:
-    return (paragraph for page in read_pages(path) for paragraph in page.paragraphs)
+    return (paragraph for page in documents.pages(path) for paragraph in page.paragraphs)

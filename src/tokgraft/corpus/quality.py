@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tokgraft.config.language import Filters, Language
-from tokgraft.corpus.pages import Page, normal
+from tokgraft.corpus.pages import normal
+from tokgraft.documents import Page
 from tokgraft.errors import DataError, unknown
 
 LABEL = "__label__"

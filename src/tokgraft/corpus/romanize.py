@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from tokgraft.corpus.ledger import Drops
-from tokgraft.corpus.pages import Page
+from tokgraft.documents import Page
 from tokgraft.errors import ConfigError
 
 _WORD = re.compile(r"\S+")

@@ -25,17 +25,18 @@ from typing import Any
 
 import numpy as np
 
-from tokgraft import artifacts
+from tokgraft import artifacts, documents
 from tokgraft.config.language import CorpusSettings
 from tokgraft.corpus.clean import normalise_pages, replace_personal_pages
 from tokgraft.corpus.english import English
 from tokgraft.corpus.ledger import Accounts, Drops, drop_pages, drop_paragraphs
-from tokgraft.corpus.pages import Page, as_row, digest, order
+from tokgraft.corpus.pages import digest, order
 from tokgraft.corpus.quality import answered, broken_rule, language_rule
 from tokgraft.corpus.romanize import romanize_pages
 from tokgraft.corpus.similar import BANDS, ROWS, minhash
 from tokgraft.corpus.sources import SOURCES, Part, Place
 from tokgraft.corpus.splits import LONG
+from tokgraft.documents import Page
 from tokgraft.errors import ConfigError
 
 KIND = "corpus_shard"
@@ -93,7 +94,7 @@ class _Writer:
                 self.texts += name
         self.seen.append((order(page.id), page.id, len(self.kept) if kept else -1, len(tied)))
         if kept:
-            line = as_row(page)
+            line = documents.as_line(page)
             self.kept.append((self.spool.tell(), len(line)))
             self.spool.write(line)
             self.equal += key(page.text)

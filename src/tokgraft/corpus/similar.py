@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, Literal
 
-from tokgraft.corpus.pages import Page, Paragraph, digest, normal
+from tokgraft.corpus.pages import digest, normal
+from tokgraft.documents import Page, Paragraph
 
 Words = Literal["space", "none"]
 WORDS, CHARACTERS = 5, 8

@@ -9,8 +9,9 @@ from functools import lru_cache
 import numpy as np
 
 from tokgraft.corpus.disk import Tables
-from tokgraft.corpus.pages import Paragraph, digest, normal
+from tokgraft.corpus.pages import digest, normal
 from tokgraft.corpus.similar import Words, jaccard, shingles
+from tokgraft.documents import Paragraph
 
 SLOTS = 1 << 24  # counters of shingles; several share one, which costs time and changes no result
 RECENT = 50_000  # texts that are remembered, so that what repeats is looked up once

@@ -10,8 +10,9 @@ from typing import Any
 
 from tokgraft.config.language import Splits
 from tokgraft.corpus.ledger import UNITS, Drops, drop_paragraphs
-from tokgraft.corpus.pages import SPLITS, Page, Paragraph, digest
+from tokgraft.corpus.pages import digest
 from tokgraft.corpus.similar import Words, shared
+from tokgraft.documents import SPLITS, Page, Paragraph
 
 LONG = 60  # characters from which a paragraph says enough to tie two pages together
 SHARED = 0.7  # Jaccard similarity from which a held-out paragraph counts as seen in train

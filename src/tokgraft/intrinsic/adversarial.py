@@ -15,11 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tokgraft import documents
 from tokgraft.artifacts import write_files
 from tokgraft.errors import ConfigError, DataError
 from tokgraft.intrinsic.boundaries import starts
 from tokgraft.intrinsic.counts import Text
-from tokgraft.intrinsic.inputs import Subject, begin, language_facts, read_pages
+from tokgraft.intrinsic.inputs import Subject, begin, read_pages
 from tokgraft.logs import log
 
 WORDS = 5000
@@ -160,12 +161,12 @@ def challenge_corpus(
         raise ConfigError(f"--items is {items}", "ask for one item at least")
     files = [Path(out)] if out is not None else []
     begin(files, {"tokenizer": Path(tokenizer), "corpus": Path(corpus)})
-    facts = language_facts(Path(corpus))
-    if facts["words"] == "none":
-        raise DataError(f"{facts['slug']} is written without spaces, so the corpus does not say what its words are",
+    facts = documents.about(Path(corpus))
+    if facts.words == "none":
+        raise DataError(f"{facts.slug} is written without spaces, so the corpus does not say what its words are",
                         "use tokgraft.intrinsic.adversarial.challenge with a word list of the language")  # fmt: skip
     subject = Subject.load(Path(tokenizer))
-    rates, fallen = challenge(subject, Text.read(read_pages(Path(corpus), "train", max_bytes), facts["words"]).words, items)
+    rates, fallen = challenge(subject, Text.read(read_pages(Path(corpus), "train", max_bytes), facts.words).words, items)
     log.info(
         "%d pairs of words: %.1f %% crossed, %.1f %% when paired at random, %.1f %% with a space between them",
         rates["candidates"], 100 * rates["crossing_rate"], 100 * rates["random_rate"], 100 * rates["control_rate"],

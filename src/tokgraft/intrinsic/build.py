@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tokgraft import artifacts
+from tokgraft import artifacts, documents
 from tokgraft.config.evaluation import TokenizerEvaluation
 from tokgraft.errors import DataError
 from tokgraft.intrinsic import audits, boundaries, card, classes, inputs, lexicon, measures, parallel
@@ -66,18 +66,18 @@ def measure_all(
     subject: Subject, corpus: Path, settings: TokenizerEvaluation, base: Subject | None = None, english: Path | None = None
 ) -> dict[str, Any]:
     """The content of `evaluation.json`."""
-    facts = inputs.language_facts(corpus)
-    test = Text.read(inputs.read_pages(corpus, "test", settings.max_bytes), facts["words"])
-    log.info("%s on %d test pages of %s, %d bytes", subject.name, len(test.pages), facts["slug"], test.bytes)
+    facts = documents.about(corpus)
+    test = Text.read(inputs.read_pages(corpus, "test", settings.max_bytes), facts.words)
+    log.info("%s on %d test pages of %s, %d bytes", subject.name, len(test.pages), facts.slug, test.bytes)
     counts = count(subject.tokenizer, test)
     _check(counts, subject)
     old = count(base.tokenizer, test) if base is not None else None
-    train = _train(corpus, facts["words"], settings)
+    train = _train(corpus, facts.words, settings)
     report: dict[str, Any] = {
         "schema": 1,
         "tokenizer": {"name": subject.name, "size": subject.size, "scheme": subject.vocabulary.scheme,
                       "algorithm": subject.base.kind.model["type"], "base": base.name if base else None},
-        "language": facts,
+        "language": {"slug": facts.slug, "words": facts.words, "iso639_3": facts.iso639_3},
         "settings": settings.recorded(),
         "target": _side(subject, base, test, counts, old, train, settings),
         "base": _side(base, None, test, old, None, train, settings) if base is not None and old is not None else None,
@@ -92,7 +92,7 @@ def measure_all(
     report["parallel"] = _parallel(subject, base, corpus, english, facts, settings)
     if english is not None:
         report |= _english(subject, base, english, facts, counts, settings)
-    report["language_shares"] = _language_shares(subject, counts, report.pop("_english_counts", None), facts["slug"])
+    report["language_shares"] = _language_shares(subject, counts, report.pop("_english_counts", None), facts.slug)
     report["lexicon"] = _lexicon(subject, counts, test, train, facts, settings)
     report["examples"] = card.examples(subject, base, test.pages)
     return report
@@ -131,19 +131,19 @@ def _side(
 
 
 def _english(
-    subject: Subject, base: Subject | None, english: Path, facts: dict[str, Any], counts: Counts, settings: TokenizerEvaluation
+    subject: Subject, base: Subject | None, english: Path, facts: documents.About, counts: Counts, settings: TokenizerEvaluation
 ) -> dict[str, Any]:
-    other = inputs.language_facts(english)
-    if other["slug"] == facts["slug"]:
+    other = documents.about(english)
+    if other.slug == facts.slug:
         return {}
-    text = Text.read(inputs.read_pages(english, "test", settings.max_bytes), other["words"])
+    text = Text.read(inputs.read_pages(english, "test", settings.max_bytes), other.words)
     ours = count(subject.tokenizer, text)
     old = count(base.tokenizer, text) if base is not None else None
     return {"english": _side(subject, base, text, ours, old, None, settings), "_english_counts": ours}
 
 
 def _parallel(
-    subject: Subject, base: Subject | None, corpus: Path, english: Path | None, facts: dict[str, Any], settings: TokenizerEvaluation
+    subject: Subject, base: Subject | None, corpus: Path, english: Path | None, facts: documents.About, settings: TokenizerEvaluation
 ) -> dict[str, Any]:
     pairs = inputs.read_pairs(corpus, settings.max_bytes)
     found: dict[str, Any] = {"help": parallel.premiums(subject, pairs), "base": None, "udhr": None, "udhr_base": None}
@@ -151,7 +151,7 @@ def _parallel(
         found["base"] = parallel.premiums(base, pairs)
     if settings.udhr:
         folder = Path(settings.udhr)
-        target, original = inputs.read_udhr(folder, facts["iso639_3"]), inputs.read_udhr(folder, "eng")
+        target, original = inputs.read_udhr(folder, facts.iso639_3), inputs.read_udhr(folder, "eng")
         if target and original:
             found["udhr"] = parallel.declaration(subject, *target, original[1])
             found["udhr_base"] = parallel.declaration(base, *target, original[1]) if base is not None else None
@@ -165,9 +165,9 @@ def _language_shares(subject: Subject, counts: Counts, english: Counts | None, s
 
 
 def _lexicon(
-    subject: Subject, counts: Counts, test: Text, train: Text | None, facts: dict[str, Any], settings: TokenizerEvaluation
+    subject: Subject, counts: Counts, test: Text, train: Text | None, facts: documents.About, settings: TokenizerEvaluation
 ) -> dict[str, Any] | None:
-    iso = facts["iso639_3"]
+    iso = facts.iso639_3
     is_word = lexicon.read_words(Path(settings.dictionary), iso) if settings.dictionary else None
     gold = None
     if settings.morphemes == "morfessor":

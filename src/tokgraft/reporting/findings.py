@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from tokgraft import documents
 from tokgraft.cells import STAGES, Stage
 from tokgraft.config.layout import CONTROL, ENGLISH
 from tokgraft.reporting import speeds
@@ -361,7 +362,7 @@ def _corpora(evidence: Evidence) -> list[str]:
     parts, largest = [], 0.0
     for language in dict.fromkeys(cell.language for cell in evidence.cells.cells):
         folder = next(cell.paths.corpus for cell in evidence.cells.cells if cell.language == language)
-        size = (folder / "train.jsonl").stat().st_size if (folder / "train.jsonl").is_file() else None
+        size = path.stat().st_size if (path := documents.pages_file(folder, "train")).is_file() else None
         facts = corpus_facts(folder)
         size = facts["splits/train/bytes"] if isinstance(facts.get("splits/train/bytes"), int) else size
         if size:

@@ -27,7 +27,6 @@ Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 Sentence = Sequence[str]
 Symmetry = Literal["forward", "intersection", "grow_diag"]
-PAIRS = "pairs_train.jsonl"
 BLOCK = 4_000_000  # pairs of positions looked at together
 NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
@@ -90,20 +89,15 @@ class _Side:
 
 
 def read_pairs(corpus: Path, max_bytes: int | None = None) -> list[tuple[str, str]]:
-    """(English, text) of the aligned paragraphs of the train pages, until `max_bytes` of text are read; never a page of another split.
+    """(English, text) of the aligned paragraphs of the train pages, as many as `documents.within` gives; never of another split.
 
     Raises:
         DataError: The corpus has none.
     """
-    path = corpus / PAIRS
+    path = documents.pairs_file(corpus, "train")
     if not path.is_file():
         raise DataError(f"{path} does not exist", "give the folder of a corpus artifact")
-    found, left = [], float("inf") if max_bytes is None else max_bytes
-    for row in documents.pairs(path):
-        found.append((row["english"], row["text"]))
-        left -= len(row["text"].encode())
-        if left <= 0:
-            break
+    found = [(pair.english, pair.text) for pair in documents.within(documents.pairs(path), max_bytes)]
     if not found:
         raise UnavailableError(
             f"{path} is empty: the corpus has no paragraphs aligned with English",

@@ -18,23 +18,20 @@ def texts(corpus: Path, doing: str, max_bytes: int | None = None) -> Iterator[st
     Args:
         corpus: Folder of a corpus artifact.
         doing: What the heartbeat calls the work.
-        max_bytes: Whole pages from the first one on, until so many bytes of UTF-8 are read; None: all.
+        max_bytes: The pages that are read (`documents.within`); None: all.
 
     Raises:
         DataError: The folder has no train split, or no text in it.
     """
-    path = corpus / "train.jsonl"
+    path = documents.pages_file(corpus, "train")
     if not path.is_file():
         raise DataError(f"{path} does not exist", "give the folder of a corpus artifact")
     size = path.stat().st_size
     heartbeat, done = Heartbeat(doing, size if max_bytes is None else min(size, max_bytes), "bytes"), 0
-    for page in documents.pages(path):
-        text = documents.text_of(page)
-        done += len(text.encode())
-        yield text
+    for page in documents.within(documents.pages(path), max_bytes):
+        yield page.text
+        done += page.size
         heartbeat.beat(done)
-        if max_bytes is not None and done >= max_bytes:
-            break
     if not done:
         raise DataError(f"{path} holds no text", "prepare the corpus again")
 

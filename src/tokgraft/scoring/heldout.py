@@ -7,57 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from tokgraft import artifacts, documents
+from tokgraft import documents
+from tokgraft.documents import Page, Pair, Paragraph
 from tokgraft.errors import DataError
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Paragraph:
-    """A paragraph of a page.
-
-    Attributes:
-        key: Its name across languages.
-        tag: h1, h2, ..., p, ...
-        text: Its text.
-        at: Its place in the page as it was before paragraphs were dropped; None when the corpus does not say.
-    """
-
-    key: str
-    tag: str
-    text: str
-    at: int | None = None
-
-    @property
-    def bytes(self) -> int:
-        """Length in UTF-8 bytes."""
-        return len(self.text.encode())
-
-
-@dataclass(frozen=True)
-class Page:
-    """A held-out page."""
-
-    id: str
-    paragraphs: tuple[Paragraph, ...]
-
-    @property
-    def module(self) -> str:
-        """The part of the collection it belongs to: the first folder of its id ("" when ids have no folders)."""
-        return module_of(self.id)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A held-out paragraph with its English original."""
-
-    page: str
-    key: str
-    english: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -93,21 +49,13 @@ def read_held(folder: Path) -> Held:
         DataError: It has no test page.
     """
     folder = Path(folder)
-    settings = artifacts.expect(folder, "corpus")["settings"]
-    language = settings.get("language", {})
-    rows = (row for row in documents.pages(folder / "test.jsonl") if row["paragraphs"])
-    pages = tuple(Page(row["id"], tuple(map(_paragraph, row["paragraphs"]))) for row in rows)
+    about = documents.about(folder)
+    pages = tuple(page for page in documents.pages(documents.pages_file(folder, "test")) if page.paragraphs)
     if not pages:
         raise DataError(f"{folder} has no test page", "give a larger corpus, or a larger share of test pages (splits.test)")
-    path = folder / "pairs_test.jsonl"
-    found = documents.pairs(path) if path.is_file() else ()
-    pairs = tuple(Pair(row["page"], row["key"], row["english"], row["text"]) for row in found)
-    slug = str(settings.get("slug", folder.name))
-    return Held(slug, str(language.get("name") or slug), pages, pairs, tuple(language.get("hub_tasks", ())))
-
-
-def _paragraph(row: dict[str, Any]) -> Paragraph:
-    return Paragraph(row["key"], row["tag"], row["text"], row.get("at"))
+    path = documents.pairs_file(folder, "test")
+    pairs = tuple(documents.pairs(path)) if path.is_file() else ()
+    return Held(about.slug, about.name, pages, pairs, about.hub_tasks)
 
 
 def neighbours(page: Page) -> Iterator[tuple[Paragraph, Paragraph]]:

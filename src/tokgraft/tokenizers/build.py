@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokgraft import artifacts
+from tokgraft import artifacts, documents
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import ConfigError, DataError, TokenizerError
 from tokgraft.logs import log
@@ -55,7 +55,7 @@ def build_tokenizer(
     )
     begun = artifacts.begin(out, "tokenizer", inputs)
     trainer = TRAINERS.get(recipe.trainer, "trainer:")
-    facts = texts.info(corpus)
+    facts = documents.about(corpus)
     old = load_base(base) if base is not None else None
     trainer.check(recipe, old)
     _check_languages(recipe, learn)
@@ -98,7 +98,7 @@ def _check_languages(recipe: TokenizerRecipe, learn: Mapping[str, Path]) -> None
             f"give --learn {missing[0]}=DIR" if missing[0] in recipe.corpora else f"leave --learn {missing[0]}=... out",
         )
     for slug, folder in learn.items():
-        if (found := texts.info(folder).slug) != slug:
+        if (found := documents.about(folder).slug) != slug:
             raise DataError(f"{folder} is the corpus of {found}, not of {slug}", "give each corpus under its own slug")
 
 
@@ -143,11 +143,11 @@ def _check_loading(folder: Path, samples: Sequence[str]) -> None:
         )
 
 
-def _metrics(made: Base, base: Base | None, corpus: Path, facts: texts.CorpusInfo, english: Path | None, grown: bool) -> dict[str, Any]:
+def _metrics(made: Base, base: Base | None, corpus: Path, facts: documents.About, english: Path | None, grown: bool) -> dict[str, Any]:
     target = ["\n".join(page) for page in texts.pages(corpus, "test")]
     pairs = texts.pairs(corpus)
     other = ["\n".join(page) for page in texts.pages(Path(english), "test")] if english else []
-    other_words = texts.info(Path(english)).words if english else "space"
+    other_words = documents.about(Path(english)).words if english else "space"
 
     def numbers(one: Base) -> dict[str, Any]:
         tokenizer, size = to_tokenizer(one.spec), len(vocabulary_of(one.spec))

@@ -4,55 +4,24 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from tokgraft import artifacts, documents
+from tokgraft import documents
 from tokgraft.logs import log
 
 EPOCHS = 4  # how often text may be repeated
 
 
-@dataclass(frozen=True)
-class CorpusInfo:
-    """What the tokenizer stage must know of a corpus beside its text.
-
-    Args:
-        slug: Slug of its language.
-        words: "space", or "none" where spaces do not separate words.
-    """
-
-    slug: str
-    words: str
-
-
-def info(corpus: Path) -> CorpusInfo:
-    """Slug and word setting from the manifest of a corpus.
-
-    Raises:
-        ArtifactError: The folder is not a whole corpus.
-    """
-    settings = artifacts.expect(corpus, "corpus")["settings"]
-    return CorpusInfo(str(settings.get("slug", corpus.name)), str(settings.get("language", {}).get("words", "space")))
-
-
 def pages(corpus: Path, split: str) -> Iterator[list[str]]:
     """The paragraphs of each page of a split ("train", "dev", "test"), in the corpus' order."""
-    for page in documents.pages(corpus / f"{split}.jsonl"):
-        yield [paragraph["text"] for paragraph in page["paragraphs"]]
+    for page in documents.pages(documents.pages_file(corpus, split)):
+        yield [paragraph.text for paragraph in page.paragraphs]
 
 
 def paragraphs(corpus: Path, split: str, max_bytes: int | None = None) -> list[str]:
-    """The paragraphs of a split, whole pages until `max_bytes` of UTF-8 are reached (at least one page)."""
-    found: list[str] = []
-    size = 0
-    for page in pages(corpus, split):
-        more = sum(len(text.encode()) for text in page)
-        if max_bytes is not None and found and size + more > max_bytes:
-            break
-        found += page
-        size += more
-    return found
+    """The paragraphs of a split, of as many pages as `documents.within` gives."""
+    found = documents.within(documents.pages(documents.pages_file(corpus, split)), max_bytes)
+    return [paragraph.text for page in found for paragraph in page.paragraphs]
 
 
 def blend(sources: Mapping[str, Sequence[str]], groups: Mapping[str, Sequence[str]], alpha: float, max_bytes: int) -> list[str]:
@@ -89,4 +58,4 @@ def blend(sources: Mapping[str, Sequence[str]], groups: Mapping[str, Sequence[st
 
 def pairs(corpus: Path, split: str = "test") -> list[tuple[str, str]]:
     """(English paragraph, its translation) of a split; empty for corpora without alignment."""
-    return [(pair["english"], pair["text"]) for pair in documents.pairs(corpus / f"pairs_{split}.jsonl")]
+    return [(pair.english, pair.text) for pair in documents.pairs(documents.pairs_file(corpus, split))]

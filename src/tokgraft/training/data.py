@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokgraft import documents, jsonl
+from tokgraft import documents
 from tokgraft.config.recipe import Stage
 from tokgraft.errors import DataError
 from tokgraft.models.bits import prefix_token
@@ -36,7 +36,7 @@ class Pages:
     """
 
     def __init__(self, folder: Path, split: str) -> None:
-        self.path = Path(folder) / f"{split}.jsonl"
+        self.path = documents.pages_file(folder, split)
         self.ids: list[str] = []
         self._offsets: list[int] = []
         self.bytes = 0
@@ -45,8 +45,8 @@ class Pages:
                 offset = 0
                 for number, line in enumerate(handle, 1):
                     page = self._page(line, number)
-                    self.ids.append(page["id"])
-                    self.bytes += len(documents.text_of(page).encode())
+                    self.ids.append(page.id)
+                    self.bytes += len(page.text.encode())
                     self._offsets.append(offset)
                     offset += len(line)
         except FileNotFoundError:
@@ -63,12 +63,11 @@ class Pages:
         with self.path.open("rb") as handle:
             for number in numbers:
                 handle.seek(self._offsets[number])
-                found.append(documents.text_of(self._page(handle.readline(), number + 1)))
+                found.append(self._page(handle.readline(), number + 1).text)
         return found
 
-    def _page(self, line: bytes, number: int) -> dict[str, Any]:
-        where = f"{self.path}, line {number}"
-        return documents.page(jsonl.parse(line, where, documents.AGAIN), where)
+    def _page(self, line: bytes, number: int) -> documents.Page:
+        return documents.parse_page(line, f"{self.path}, line {number}")
 
     def order(self, seed: int, epoch: int) -> list[int]:
         """Numbers of all pages, shuffled by (seed, epoch): a page's place follows from a hash of its id, not from its place in the file."""

@@ -130,8 +130,8 @@ def texts(corpus: Path | None, target: Vocabulary) -> list[str]:
     if corpus is None:
         shown = [target[number].shown for number in target.text_ids[:: 1 + len(target.text_ids) // 2000]]
         return [*found, *("".join(shown[begin : begin + 50]) for begin in range(0, len(shown), 50))]
-    pages = map(documents.text_of, documents.pages(corpus / "dev.jsonl"))
-    return [*found, *islice((line for page in pages for line in page.split("\n")[:10]), PARAGRAPHS)]
+    pages = documents.pages(documents.pages_file(corpus, "dev"))
+    return [*found, *islice((part.text for page in pages for part in page.paragraphs[:10]), PARAGRAPHS)]
 
 
 def added(tokenizer: PreTrainedTokenizerFast) -> list[str]:

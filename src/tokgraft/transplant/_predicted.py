@@ -67,8 +67,8 @@ def most_predicted(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, c
 
     if not predicts_next(model):
         return []
-    path = corpus / "dev.jsonl"
-    texts = map(documents.text_of, documents.pages(path))
+    path = documents.pages_file(corpus, "dev")
+    texts = (page.text for page in documents.pages(path))
     predicted, there = _counted(model, _windows(tokenizer, texts, _positions(model)))
     if not (total := there.total()):
         log.warning("%s has no text: which tokens the model predicts most is not known", path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tokgraft.corpus.ledger import Drops
-from tokgraft.corpus.pages import Page
+from tokgraft.documents import Page
 from tokgraft.registry import Registry
 
 

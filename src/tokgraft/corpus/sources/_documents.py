@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tokgraft.corpus.pages import Page, Paragraph
+from tokgraft.documents import Page, Paragraph
 
 _BLANK = re.compile(r"\n[ \t\r]*\n")
 _SPACE = re.compile(r"\s+")

@@ -7,7 +7,7 @@ from collections import Counter
 from html.parser import HTMLParser
 
 from tokgraft.corpus.ledger import Drops
-from tokgraft.corpus.pages import Paragraph
+from tokgraft.documents import Paragraph
 
 HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
 BLOCKS = HEADINGS | {"p"}

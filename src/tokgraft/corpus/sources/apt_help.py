@@ -9,11 +9,11 @@ from typing import Any
 
 from tokgraft.config.language import AptHelp
 from tokgraft.corpus.ledger import Drops
-from tokgraft.corpus.pages import Page
 from tokgraft.corpus.sources import SOURCES, Loaded, Place, SourceKind
 from tokgraft.corpus.sources import _apt as apt
 from tokgraft.corpus.sources import _deb as deb
 from tokgraft.corpus.sources._help_html import parse
+from tokgraft.documents import Page
 from tokgraft.errors import DataError
 from tokgraft.logs import Heartbeat, log
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from tokgraft.config.language import Hub
 from tokgraft.corpus.ledger import Drops
-from tokgraft.corpus.pages import Page
 from tokgraft.corpus.sources import SOURCES, Loaded, Part, Place, SourceKind, Streamed
 from tokgraft.corpus.sources._documents import document
+from tokgraft.documents import Page
 from tokgraft.errors import DataError
 from tokgraft.logs import Heartbeat
 

@@ -13,9 +13,9 @@ from tokgraft import artifacts, jsonl
 from tokgraft.artifacts import file_sha256
 from tokgraft.config.language import Local
 from tokgraft.corpus.ledger import Drops
-from tokgraft.corpus.pages import Page
 from tokgraft.corpus.sources import SOURCES, Loaded, Part, Place, SourceKind, Streamed
 from tokgraft.corpus.sources._documents import document, pieces
+from tokgraft.documents import Page
 from tokgraft.errors import ArtifactError, DataError
 from tokgraft.logs import Heartbeat
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from tokgraft.config.task import Task
-from tokgraft.scoring.heldout import Held, Page, in_hash_order
+from tokgraft.documents import Page
+from tokgraft.scoring.heldout import Held, in_hash_order
 from tokgraft.scoring.tasks import TASKS, Builder, Items
 
 NAME = "bits_per_byte"
