@@ -79,14 +79,12 @@ class About:
         name: Its English name.
         words: "space", or "none" where spaces do not separate words.
         iso639_3: Its code of three letters.
-        hub_tasks: Harness tasks that the language's file names.
     """
 
     slug: str
     name: str
     words: str
     iso639_3: str
-    hub_tasks: tuple[str, ...] = ()
 
 
 def about(corpus: Path) -> About:
@@ -98,10 +96,8 @@ def about(corpus: Path) -> About:
     settings = artifacts.expect(Path(corpus), "corpus")["settings"]
     language = settings.get("language", {})
     slug = str(settings.get("slug", Path(corpus).name))
-    return About(
-        slug, str(language.get("name") or slug), str(language.get("words", "space")),
-        str(language.get("iso639_3") or slug.partition("_")[0]), tuple(language.get("hub_tasks", ())),
-    )  # fmt: skip
+    iso639_3 = str(language.get("iso639_3") or slug.partition("_")[0])
+    return About(slug, str(language.get("name") or slug), str(language.get("words", "space")), iso639_3)
 
 
 class _Sized(Protocol):

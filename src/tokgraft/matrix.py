@@ -96,6 +96,12 @@ class Matrix:
                     found.update(grid.tasks)
         return sorted(found)
 
+    def task(self, name: str, language: str) -> Task:
+        """A task as it is scored on a language."""
+        task = self.task_files[name]
+        slug = layout.ENGLISH if task.language == "english" else language
+        return task.of_language(slug, self.languages[slug].hub_tasks)
+
     def _grid_cells(self, grid: Grid) -> set[Cell]:
         cache: dict[int, set[Cell]] = self.__dict__.setdefault("_by_grid", {})
         if id(grid) not in cache:

@@ -172,7 +172,7 @@ class Workflow:
 
     def _score_files(self, at: Slugs) -> list[Path]:
         # What the harness reads: the tasks' templates, which are configuration, and task files of the user's own; with all that these name.
-        own = [name for task in self._tasks(at) for name in self.matrix.task_files[task].own_files]
+        own = [name for task in self._tasks(at) for name in self.matrix.task(task, at.language).own_files]
         read = [*sorted((self.root / "lm_eval").glob("*.yaml")), *map(Path, own)]
         return list(dict.fromkeys(file for path in read for file in harness_files.files(path)))
 
@@ -259,7 +259,8 @@ class Workflow:
 
     def task_settings(self, wildcards: Any) -> str:
         """Every task that the model is scored on."""
-        tasks = {name: self.matrix.task_files[name].canonical() for name in self._tasks(Slugs(wildcards))}
+        at = Slugs(wildcards)
+        tasks = {name: self.matrix.task(name, at.language).canonical() for name in self._tasks(at)}
         for settings in tasks.values():  # a path below this folder is the same in every checkout
             settings["names"] = [str(_relative(Path(name))) for name in settings["names"]]
         return canonical_json(tasks)

@@ -44,9 +44,9 @@ def lines(path: Path, rows: list[dict]) -> None:
 def make_corpus(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write a corpus artifact from pages."""
 
-    def make(slug: str, name: str, pages: list[tuple[str, list[dict]]], pairs: list[dict] = (), hub_tasks: list[str] = ()) -> Path:
+    def make(slug: str, name: str, pages: list[tuple[str, list[dict]]], pairs: list[dict] = ()) -> Path:
         out = tmp_path_factory.mktemp("corpora") / slug
-        settings = {"slug": slug, "language": {"name": name, "hub_tasks": list(hub_tasks)}}
+        settings = {"slug": slug, "language": {"name": name}}
         with artifacts.create(out, "corpus", settings) as folder:
             for split in ("train", "dev"):
                 lines(folder / f"{split}.jsonl", [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,6 @@ import yaml
 from tokgraft.config import harness_files
 from tokgraft.config.task import Task
 from tokgraft.errors import ConfigError
-from tokgraft.scoring.tasks import TASKS
 from tokgraft.workflow import Workflow
 
 ROOT = Path(__file__).parents[2]
@@ -70,9 +70,8 @@ def test_what_cannot_be_followed_is_refused(folder: Path) -> None:
         Task.parse({"builder": "hub", "names": ["a/one.yaml", "b/one.yaml"]}, "task x")
     (folder / "mine.yaml").write_text("include: mine.yaml\n")
     assert harness_files.files(folder / "mine.yaml") == [folder / "mine.yaml"], "a file that includes itself"
-    held = SimpleNamespace(slug="deu_Latn", hub_tasks=("somewhere.yaml",))
     with pytest.raises(ConfigError, match=r"names the file somewhere\.yaml"):
-        TASKS.get("hub").build(Task(builder="hub"), held)  # type: ignore[arg-type]
+        Task(builder="hub").of_language("deu_Latn", ["somewhere.yaml"])
 
 
 @pytest.mark.parametrize("changed", FILES)
@@ -101,6 +100,18 @@ def test_a_changed_file_runs_the_scoring_job_again(tmp_path: Path, monkeypatch: 
         after = {method: work.code("score")(job) for method, job in jobs.items()}
         assert before["random"] == after["random"] and before["mean"] != after["mean"]
     assert len(settings) == 1 and str(tmp_path) not in settings.pop()
+
+
+def test_a_cell_is_scored_on_the_harness_tasks_of_its_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    grids = [{**GRID, "languages": ["deu_Latn", "ell_Grek"], "tasks": ["hub"]}]
+    (tmp_path / "config/experiments/trial.yaml").write_text(yaml.safe_dump({"name": "trial", "grids": grids}))
+    monkeypatch.chdir(tmp_path)
+    work = Workflow("config/experiments/trial.yaml")
+    for language in ("deu_Latn", "ell_Grek"):
+        job = SimpleNamespace(model="pocket", language=language, tokenizer="bpe8k", method="mean", seed="0", stage="init")
+        wanted = yaml.safe_load((tmp_path / f"config/languages/{language}.yaml").read_text())["hub_tasks"]
+        assert wanted and json.loads(work.task_settings(job))["hub"]["names"] == wanted
 
 
 def fresh(path: Path) -> str:

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from tokgraft.cli.score import _of_language
 from tokgraft.config.base import slugs
+from tokgraft.config.language import Language
 from tokgraft.config.task import Task
 from tokgraft.errors import ArtifactError
 from tokgraft.scoring.heldout import Held, Page, Paragraph, module_of, neighbours, read_held
@@ -111,13 +112,23 @@ def test_baselines_by_hand() -> None:
     assert _choices.baselines(documents) == {"length": 0.5, "overlap": 0.5}
 
 
-def test_hub_names_come_from_the_task_else_from_the_language(make_corpus: Callable, german: Path) -> None:
-    pages = [("a/b", [{"key": "p:1:0", "tag": "p", "text": "Text"}])]
-    held = read_held(make_corpus("deu_Latn", "German", pages, hub_tasks=["xnli_de", "paws_de"]))
-    assert TASKS.get("hub").build(Task(builder="hub"), held).names == ("xnli_de", "paws_de")
-    assert TASKS.get("hub").build(Task(builder="hub", names=["arc_de"]), held).names == ("arc_de",)
+def test_hub_names_come_from_the_task_else_from_the_language(german: Path) -> None:
+    held = read_held(german)
+    for given, wanted in (([], ("xnli_de", "paws_de")), (["arc_de"], ("arc_de",))):
+        task = Task(builder="hub", names=given).of_language("deu_Latn", ["xnli_de", "paws_de"])
+        assert TASKS.get("hub").build(task, held).names == wanted
+    assert Task(builder="heading").of_language("deu_Latn", ["xnli_de"]) == Task(builder="heading")
     with pytest.raises(SkipTask, match="names a harness task"):
-        TASKS.get("hub").build(Task(builder="hub"), read_held(german))
+        TASKS.get("hub").build(Task(builder="hub"), held)
+
+
+def test_the_language_file_of_a_corpus_names_harness_tasks(german: Path) -> None:
+    """A corpus does not hold them: it would be made again when they change."""
+    root = Path(__file__).parents[2] / "config"
+    wanted = Language.load("deu_Latn", root).hub_tasks
+    assert wanted and _of_language(Task(builder="hub"), german, root).names == wanted
+    assert _of_language(Task(builder="hub", names=["arc_de"]), german, root).names == ["arc_de"]
+    assert _of_language(Task(builder="hub"), german, root / "tasks").names == []
 
 
 def test_items_do_not_depend_on_the_hash_seed(german: Path) -> None:

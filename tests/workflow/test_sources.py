@@ -150,7 +150,7 @@ def _cases(place: Path) -> Any:
 
 def _corpus(place: Path, slug: str, texts: Path) -> Path:
     """A corpus artifact with the same pages in every split."""
-    with artifacts.create(place / slug, "corpus", {"slug": slug, "language": {"name": slug, "words": "space", "hub_tasks": []}}) as folder:
+    with artifacts.create(place / slug, "corpus", {"slug": slug, "language": {"name": slug, "words": "space"}}) as folder:
         for split in ("train", "dev", "test"):
             shutil.copy(texts / "dev.jsonl", folder / f"{split}.jsonl")
             pairs = texts / "pairs_train.jsonl"

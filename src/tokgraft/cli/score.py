@@ -54,6 +54,9 @@ def run(args: argparse.Namespace) -> int:
         tasks = {name: Task.parse(values, f"task {name}") for name, values in args.settings.items()}
     else:
         tasks = _load(args.tasks, args.config)
+    tasks = {
+        name: _of_language(task, args.english if task.language == "english" else args.corpus, args.config) for name, task in tasks.items()
+    }
     templates = args.templates or (args.config / "lm_eval" if (args.config / "lm_eval").is_dir() else None)
     launch.begin(launch.Request(gpus=args.gpus))
     logs.opening({"tasks": {name: task.canonical() for name, task in tasks.items()}, "device": args.device, "threads": args.threads})
@@ -69,6 +72,17 @@ def run(args: argparse.Namespace) -> int:
     for name, reason in sorted(result["skipped"].items()):
         print(f"{name}: skipped, {reason}")
     return 0
+
+
+def _of_language(task: Task, corpus: Path | None, root: Path) -> Task:
+    """The task with the harness tasks that the file of the corpus' language names, where there is such a file."""
+    from tokgraft import documents
+    from tokgraft.config.language import Language
+
+    if task.builder != "hub" or corpus is None:
+        return task
+    slug = documents.about(corpus).slug
+    return task.of_language(slug, Language.load(slug, root).hub_tasks if (root / Language.folder / f"{slug}.yaml").is_file() else [])
 
 
 def _load(names: list[str], root: Path) -> dict[str, Task]:

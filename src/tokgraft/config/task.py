@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from tokgraft.config import bounds, harness_files
 from tokgraft.config.base import ConfigFile, HarnessTask
+from tokgraft.errors import ConfigError
 
 
 class Task(ConfigFile):
@@ -37,6 +39,24 @@ class Task(ConfigFile):
         if twice := [name for name in called if called.count(name) > 1]:
             raise ValueError(f"names: {twice[0]} stands twice (files are told apart by their own name)")
         return self
+
+    def of_language(self, slug: str, hub_tasks: Sequence[str]) -> Self:
+        """The task with the harness tasks of a language, where it is of the builder hub and names none itself.
+
+        Args:
+            slug: The language.
+            hub_tasks: What the language's file names.
+
+        Raises:
+            ConfigError: That file names a file, whose content nothing would follow.
+        """
+        if self.builder != "hub" or self.names:
+            return self
+        if strange := [name for name in hub_tasks if name.endswith(harness_files.SUFFIX)]:
+            raise ConfigError(
+                f"the language file of {slug} names the file {strange[0]} as a harness task", "name it in a file of config/tasks/"
+            )
+        return self.model_copy(update={"names": list(hub_tasks)})
 
     @property
     def own_files(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -25,14 +25,12 @@ class Held:
         name: Its English name, as written in prompts.
         pages: Test pages in the order of the file.
         pairs: Test pairs; empty for English and for sources without alignment.
-        hub_tasks: Harness tasks that the language file names.
     """
 
     slug: str
     name: str
     pages: tuple[Page, ...]
     pairs: tuple[Pair, ...] = ()
-    hub_tasks: tuple[str, ...] = field(default=())
 
 
 def module_of(page: str) -> str:
@@ -55,7 +53,7 @@ def read_held(folder: Path) -> Held:
         raise DataError(f"{folder} has no test page", "give a larger corpus, or a larger share of test pages (splits.test)")
     path = documents.pairs_file(folder, "test")
     pairs = tuple(documents.pairs(path)) if path.is_file() else ()
-    return Held(about.slug, about.name, pages, pairs, about.hub_tasks)
+    return Held(about.slug, about.name, pages, pairs)
 
 
 def neighbours(page: Page) -> Iterator[tuple[Paragraph, Paragraph]]:

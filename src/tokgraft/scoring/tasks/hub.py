@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from tokgraft.config.harness_files import SUFFIX
 from tokgraft.config.task import Task
-from tokgraft.errors import ConfigError
 from tokgraft.scoring.heldout import Held
 from tokgraft.scoring.tasks import TASKS, Builder, Items, SkipTask
 
@@ -12,20 +10,14 @@ NAME = "hub"
 
 
 def build(task: Task, held: Held) -> Items:
-    """The names that the task gives, else those of the language file.
+    """The names that the task gives; `Task.of_language` has put those of the language's file there.
 
     Raises:
-        SkipTask: Neither names any.
-        ConfigError: The language file names a file, whose content nothing would follow.
+        SkipTask: There are none.
     """
-    if (strange := [name for name in held.hub_tasks if name.endswith(SUFFIX)]) and not task.names:
-        raise ConfigError(
-            f"the language file of {held.slug} names the file {strange[0]} as a harness task", "name it in a file of config/tasks/"
-        )
-    names = tuple(task.names) or held.hub_tasks
-    if not names:
+    if not task.names:
         raise SkipTask(f"neither the task nor the language file of {held.slug} names a harness task")
-    return Items(names=names)
+    return Items(names=tuple(task.names))
 
 
 TASKS.add(NAME, Builder(build, template=None, online=True))
