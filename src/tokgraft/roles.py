@@ -9,7 +9,8 @@ from typing import Any
 from tokgraft import jsonl
 from tokgraft.errors import TokenizerError
 from tokgraft.logs import log
-from tokgraft.vocab import ROLES, vocabulary_of
+from tokgraft.token_strings import vocabulary_of
+from tokgraft.vocab import ROLES
 
 
 def find_roles(folder: Path, spec: Mapping[str, Any]) -> dict[str, str]:

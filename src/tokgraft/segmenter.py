@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tokgraft.vocab import TO_CHARACTER, Layout, Vocabulary, components, part_of, word_starts
+from tokgraft.token_strings import TO_CHARACTER, Layout, components, part_of, word_starts
+from tokgraft.vocab import Vocabulary
 
 HIDDEN = "\ufdd0"  # begins the name of a special token that no text may find: Unicode reserves it for such inner use
 TOGETHER = 512  # texts that the tokenizer is given as one

@@ -19,10 +19,12 @@ from tokgraft import methods
 from tokgraft.methods import Floats, Transplant
 from tokgraft.methods._donor import Donor
 from tokgraft.methods._hull import Factors
+from tokgraft.overlap import overlap
 from tokgraft.resources.token_spans import Spans
 from tokgraft.resources.word_vectors import Both, Words
 from tokgraft.segmenter import Segmenter
-from tokgraft.vocab import TO_CHARACTER, Vocabulary, overlap
+from tokgraft.token_strings import TO_CHARACTER
+from tokgraft.vocab import Vocabulary
 
 SHARED = 0.3  # of the merges
 LONGEST = 12  # bytes of a token

@@ -10,7 +10,7 @@ import pytest
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokgraft.intrinsic.inputs import Subject
-from tokgraft.vocab import TO_CHARACTER
+from tokgraft.token_strings import TO_CHARACTER
 
 MakeSubject = Callable[..., Subject]
 

@@ -15,7 +15,8 @@ import toytasks
 from tokgraft import methods, resources
 from tokgraft.errors import ArtifactError, ConfigError, DataError
 from tokgraft.methods.align import mixture
-from tokgraft.vocab import Vocabulary, overlap
+from tokgraft.overlap import overlap
+from tokgraft.vocab import Vocabulary
 
 
 def naive(corpus: Path, target: object, source: object) -> Counter[tuple[int, tuple[int, ...]]]:

@@ -21,8 +21,9 @@ from tokenizers import AddedToken
 from tokgraft import methods, resources
 from tokgraft.errors import ConfigError, ModelError, TokgraftError
 from tokgraft.methods import METHODS, REFINERS, Rows, Transplant
+from tokgraft.overlap import shared_sources
 from tokgraft.transplant._facts import facts
-from tokgraft.vocab import Token, Vocabulary, shared_sources
+from tokgraft.vocab import Token, Vocabulary
 
 CHANGING = [name for name in METHODS.names() if not METHODS.get(name).keeps_tokenizer]
 CHAINS = CHANGING + [f"mean+{name}" for name in REFINERS.names()]

@@ -18,7 +18,9 @@ import toytasks
 from tokenizers import Tokenizer
 from tokgraft import methods
 from tokgraft.methods import METHODS
-from tokgraft.vocab import TO_BYTE, Token, Vocabulary, overlap, shared_sources
+from tokgraft.overlap import overlap, shared_sources
+from tokgraft.token_strings import TO_BYTE
+from tokgraft.vocab import Token, Vocabulary
 
 NAMES = METHODS.names()
 CHANGING = [name for name in NAMES if not METHODS.get(name).keeps_tokenizer]

@@ -16,7 +16,8 @@ from tokgraft.errors import UnsupportedError
 from tokgraft.models.checks import align_special_ids
 from tokgraft.models.ids import follow, settings_of
 from tokgraft.models.io import load_model, load_tokenizer, save_model
-from tokgraft.vocab import Vocabulary, overlap
+from tokgraft.overlap import overlap
+from tokgraft.vocab import Vocabulary
 
 TURN = "<|end_of_turn|>"
 LETTERS = [chr(code) for code in range(ord("a"), ord("z") + 1)]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import toys
+from tokgraft.token_strings import vocabulary_of
 from tokgraft.tokenizers.base import load_base
 from tokgraft.tokenizers.growing import Growth, grow
-from tokgraft.vocab import vocabulary_of
 from toycorpora import invented
 
 LINES = [*invented(800), *toys.GERMAN.splitlines() * 3, *toys.GREEK.splitlines() * 3]

@@ -14,6 +14,7 @@ from test_tokenizer_extend import save
 from tokenizers import Tokenizer
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import TokenizerError
+from tokgraft.token_strings import Layout, vocabulary_of
 from tokgraft.tokenizers import texts
 from tokgraft.tokenizers.audit import reachability, round_trip
 from tokgraft.tokenizers.base import load_base, to_tokenizer
@@ -21,7 +22,6 @@ from tokgraft.tokenizers.build import build_tokenizer
 from tokgraft.tokenizers.metrics import identical_share
 from tokgraft.tokenizers.phrases import with_phrases
 from tokgraft.tokenizers.trainers import TRAINERS, bpe, superbpe, supertokens
-from tokgraft.vocab import Layout, vocabulary_of
 
 SUPER = TokenizerRecipe(trainer="superbpe", vocab_size=640, transition=0.7, max_token_words=3)
 

@@ -16,6 +16,7 @@ import toys
 from tokenizers import AddedToken, Tokenizer
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import ConfigError, TokenizerError
+from tokgraft.token_strings import vocabulary_of
 from tokgraft.tokenizers import texts
 from tokgraft.tokenizers.audit import changed_ids, reachability
 from tokgraft.tokenizers.base import load_base, to_tokenizer
@@ -23,7 +24,6 @@ from tokgraft.tokenizers.build import build_tokenizer
 from tokgraft.tokenizers.growing import folded, with_added_tokens
 from tokgraft.tokenizers.metrics import identical_share
 from tokgraft.tokenizers.pruning import frequencies, last_merges, removal_order
-from tokgraft.vocab import vocabulary_of
 
 KINDS = ("byte_level", "sp_bpe", "sp_bpe_metaspace", "unigram")
 

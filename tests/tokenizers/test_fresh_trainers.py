@@ -19,6 +19,7 @@ import toys
 from tokenizers import Tokenizer
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import ConfigError, TokenizerError
+from tokgraft.token_strings import vocabulary_of
 from tokgraft.tokenizers import fresh, seeds
 from tokgraft.tokenizers.audit import round_trip
 from tokgraft.tokenizers.base import load_base, to_tokenizer
@@ -26,7 +27,7 @@ from tokgraft.tokenizers.build import build_tokenizer
 from tokgraft.tokenizers.padding import round_size
 from tokgraft.tokenizers.pieces import most_probable, reachable
 from tokgraft.tokenizers.trainers import TRAINERS
-from tokgraft.vocab import Vocabulary, vocabulary_of
+from tokgraft.vocab import Vocabulary
 
 ROOT = Path(__file__).parents[2]
 RECIPES: dict[str, dict[str, Any]] = {

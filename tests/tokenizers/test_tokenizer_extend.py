@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import ConfigError, TokenizerError
+from tokgraft.token_strings import vocabulary_of
 from tokgraft.tokenizers import texts
 from tokgraft.tokenizers.audit import audit, changed_ids, reachability, round_trip
 from tokgraft.tokenizers.base import Base, load_base, to_tokenizer
 from tokgraft.tokenizers.metrics import identical_share
 from tokgraft.tokenizers.trainers import TRAINERS
-from tokgraft.vocab import vocabulary_of
 
 BPE_KINDS = ("byte_level", "sp_bpe", "sp_bpe_metaspace")
 RECIPE = TokenizerRecipe(trainer="extend", new_tokens=192)

@@ -12,8 +12,9 @@ import foreign
 import toys
 from tokgraft.errors import TokenizerError
 from tokgraft.models.io import load_tokenizer
+from tokgraft.token_strings import check_ids
 from tokgraft.tokenizers.base import load_base
-from tokgraft.vocab import Vocabulary, check_ids
+from tokgraft.vocab import Vocabulary
 
 KINDS = ["sp_bpe", "unigram", "wordpiece"]
 

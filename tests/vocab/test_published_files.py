@@ -11,10 +11,11 @@ import pytest
 
 import published
 from tokgraft.models.tokenizer_io import load_tokenizer, save_tokenizer
+from tokgraft.overlap import overlap, shared_sources
 from tokgraft.segmenter import Segmenter
 from tokgraft.tokenizers.base import load_base
 from tokgraft.tokenizers.templates import written
-from tokgraft.vocab import Vocabulary, overlap, shared_sources
+from tokgraft.vocab import Vocabulary
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
 NAMES = ("gemma3", "qwen3", "llama2", "llama3")

@@ -12,8 +12,10 @@ from transformers import PreTrainedTokenizerFast
 import toys
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokgraft.errors import TokenizerError
+from tokgraft.overlap import overlap, shared_sources
 from tokgraft.segmenter import Segmenter
-from tokgraft.vocab import TO_BYTE, TO_CHARACTER, Token, Vocabulary, overlap, shared_sources
+from tokgraft.token_strings import TO_BYTE, TO_CHARACTER
+from tokgraft.vocab import Token, Vocabulary
 
 LINES = ["Über 12,5 % der Größe ändern sich.", "  zwei Leerzeichen", "x = {1: 'a'}", "Ο πίνακας δείχνει", "日本 ☃ 👍"]
 

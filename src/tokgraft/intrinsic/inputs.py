@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from tokgraft import artifacts, documents
 from tokgraft.errors import DataError
+from tokgraft.token_strings import vocabulary_of
 from tokgraft.tokenizers.base import Base, load_base, to_tokenizer
-from tokgraft.vocab import Vocabulary, vocabulary_of
+from tokgraft.vocab import Vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -16,7 +16,7 @@ from tokgraft.errors import DataError
 from tokgraft.intervals import ratio_bounds
 from tokgraft.intrinsic.counts import Counts, Ints, token_counts
 from tokgraft.intrinsic.inputs import Subject
-from tokgraft.vocab import overlap
+from tokgraft.overlap import overlap
 
 Floats = npt.NDArray[np.float64]
 Valued = dict[str, Any]

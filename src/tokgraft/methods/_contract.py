@@ -19,9 +19,10 @@ import numpy.typing as npt
 
 from tokgraft.config.base import ConfigFile
 from tokgraft.errors import ConfigError
+from tokgraft.overlap import Match, overlap
 from tokgraft.registry import Registry
 from tokgraft.segmenter import Segmenter
-from tokgraft.vocab import Match, Vocabulary, overlap
+from tokgraft.vocab import Vocabulary
 
 Floats = npt.NDArray[np.float32]
 How = Literal["copied", "role", "stand_in", "combined", "mapped", "trained", "fallback", "random", "override"]
@@ -122,7 +123,7 @@ class Transplant:
 
     @cached_property
     def overlap(self) -> dict[int, Match]:
-        """Target id -> the same source token (`tokgraft.vocab.overlap`)."""
+        """Target id -> the same source token (`tokgraft.overlap.overlap`)."""
         return overlap(self.source, self.target)
 
     @cached_property

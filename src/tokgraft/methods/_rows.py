@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokgraft.methods._contract import Floats, How, Provenance, Rows, Transplant
-from tokgraft.vocab import Match
+from tokgraft.overlap import Match
 
 Matches = Mapping[int, Match]
 Draw = Callable[[Floats, Floats, list[int], np.random.Generator], None]

@@ -2,7 +2,7 @@
 
 Of a source with `<|endoftext|>` alone, `<s>`, `</s>` and `<pad>` of the target all get the row. As input that is what they need. As output
 rows three equal ones would have equal logits, and the lowest id would win: the model would write `<s>` where it ended a text. So
-only one of them keeps the output row (`tokgraft.vocab.shared_sources`), and the others get one that is never the most likely.
+only one of them keeps the output row (`tokgraft.overlap.shared_sources`), and the others get one that is never the most likely.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from tokgraft.methods._contract import Provenance, Rows, Transplant
 from tokgraft.methods._rows import mean_row
-from tokgraft.vocab import shared_sources
+from tokgraft.overlap import shared_sources
 
 SHARE = 0.25  # of the mean row, in a table that is input and output at once
 BELOW = 20.0  # nats that the bias of a tied head is lowered by
@@ -22,7 +22,7 @@ BELOW = 20.0  # nats that the bias of a tied head is lowered by
 def ending(task: Transplant, rows: Rows) -> Rows:
     """The rows with an end token that is predicted where the base ends a text.
 
-    A target with one token for all roles (`<|endoftext|>`) is read like the base's begin token (`tokgraft.vocab.overlap`), whose output row is
+    A target with one token for all roles (`<|endoftext|>`) is read like the base's begin token (`tokgraft.overlap`), whose output row is
     never the most likely: the model would not stop. So it is predicted like the base's end token; in a table that is input and output at
     once, it is the end token altogether. A token that the base has under the same string stays what it is.
     """

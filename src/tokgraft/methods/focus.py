@@ -13,7 +13,8 @@ from tokgraft.errors import UnavailableError
 from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, method
 from tokgraft.methods._rows import copy_matches, draw_normal, head_bias, provenance, specials, start, tables
 from tokgraft.methods._similarity import cosine_sparsemax, heaviest, weighted
-from tokgraft.vocab import Match, Vocabulary
+from tokgraft.overlap import Match
+from tokgraft.vocab import Vocabulary
 
 MARK = "▁"
 SHOWN = 16  # so many sources of a mixture are recorded

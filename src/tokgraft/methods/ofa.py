@@ -12,7 +12,7 @@ from tokgraft.methods._crosslingual import REQUIRES, AlignedParams, Space, commo
 from tokgraft.methods._factors import truncated
 from tokgraft.methods._mixtures import Mixtures, assemble
 from tokgraft.methods._similarity import softmax
-from tokgraft.vocab import Match
+from tokgraft.overlap import Match
 
 
 @method("ofa", version=1, paper="arXiv:2311.08849", requires=REQUIRES, copies_overlap=True, convex=True)

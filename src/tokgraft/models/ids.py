@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tokgraft.errors import UnsupportedError
 from tokgraft.logs import log
-from tokgraft.vocab import ROLES, SUBSTITUTES, Match, Vocabulary
+from tokgraft.overlap import SUBSTITUTES, Match
+from tokgraft.vocab import ROLES, Vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

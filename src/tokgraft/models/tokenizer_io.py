@@ -12,7 +12,8 @@ from tokgraft import jsonl
 from tokgraft.errors import TokenizerError
 from tokgraft.library import first_line, quiet, rewrite
 from tokgraft.roles import find_roles, named_roles, read_json
-from tokgraft.vocab import ROLES, check_ids, check_spec
+from tokgraft.token_strings import check_ids, check_spec
+from tokgraft.vocab import ROLES
 
 CONFIG = "tokenizer_config.json"
 NEUTRAL = "PreTrainedTokenizerFast"  # transformers 5 calls it TokenizersBackend; every version knows the older name

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from tokgraft.errors import ArtifactError, UnsupportedError
 from tokgraft.resources._contract import Inputs, Params, resource
-from tokgraft.vocab import Layout, Vocabulary
+from tokgraft.token_strings import Layout
+from tokgraft.vocab import Vocabulary
 
 
 @resource("merges", version=1, needs={"tokenizer"}, libraries=["tokenizers"])

@@ -15,9 +15,10 @@ import numpy.typing as npt
 from pydantic import Field
 
 from tokgraft.errors import ArtifactError
+from tokgraft.overlap import overlap
 from tokgraft.resources import _pages
 from tokgraft.resources._contract import Inputs, Params, resource
-from tokgraft.vocab import Vocabulary, overlap
+from tokgraft.vocab import Vocabulary
 
 Ints = npt.NDArray[np.int64]
 EMPTY: Ints = np.zeros(0, dtype=np.int64)

@@ -12,11 +12,12 @@ from pydantic import Field
 
 from tokgraft.errors import ArtifactError, DataError, ModelError, UnavailableError
 from tokgraft.methods._hull import Factors, points
+from tokgraft.overlap import overlap
 from tokgraft.resources import _groups, _streams
 from tokgraft.resources._contract import Inputs, Params, resource
 from tokgraft.resources._pairing import SOURCE, read_source, source_facts
 from tokgraft.resources._word2vec import Table, Training, train
-from tokgraft.vocab import Vocabulary, overlap
+from tokgraft.vocab import Vocabulary
 
 SPREAD = 0.1  # standard deviation of the first logits, as rank^(1/4) times that of a factor's numbers
 

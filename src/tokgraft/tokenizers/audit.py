@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokgraft.errors import TokenizerError
+from tokgraft.token_strings import TO_CHARACTER, Layout, vocabulary_of
 from tokgraft.tokenizers.base import Base, load_base, to_tokenizer
-from tokgraft.vocab import TO_CHARACTER, Layout, vocabulary_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

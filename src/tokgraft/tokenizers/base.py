@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokgraft.errors import TokenizerError
+from tokgraft.overlap import SUBSTITUTES
 from tokgraft.roles import find_roles, read_json
-from tokgraft.vocab import SUBSTITUTES, Layout, check_spec
+from tokgraft.token_strings import Layout, check_spec
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -11,6 +11,7 @@ from tokgraft import artifacts, documents
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import ConfigError, DataError, TokenizerError
 from tokgraft.logs import log
+from tokgraft.token_strings import vocabulary_of
 from tokgraft.tokenizers import metrics, texts
 from tokgraft.tokenizers.audit import CHALLENGES, audit, old_ids
 from tokgraft.tokenizers.base import Base, load_base, to_tokenizer
@@ -18,7 +19,6 @@ from tokgraft.tokenizers.morphemes import PACKAGES
 from tokgraft.tokenizers.padding import padded
 from tokgraft.tokenizers.scripts import check_script
 from tokgraft.tokenizers.trainers import TRAINERS
-from tokgraft.vocab import vocabulary_of
 
 ENGLISH = "eng_Latn"
 MOST_AUDITED = 50_000_000  # bytes of training text that go through the round trip, beside all of dev and test

@@ -15,10 +15,10 @@ from math import log as ln
 from typing import TYPE_CHECKING, Any
 
 from tokgraft.logs import Heartbeat, log
+from tokgraft.token_strings import BYTE_TOKEN, Layout, vocabulary_of
 from tokgraft.tokenizers import pieces as unigram
 from tokgraft.tokenizers.base import Base, to_tokenizer
 from tokgraft.tokenizers.continued import Merges, continue_merges
-from tokgraft.vocab import BYTE_TOKEN, Layout, vocabulary_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

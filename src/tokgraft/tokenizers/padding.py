@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Literal
 
+from tokgraft.token_strings import vocabulary_of
 from tokgraft.tokenizers.growing import with_added_tokens
-from tokgraft.vocab import vocabulary_of
 
 UNUSED = "<|unused_{}|>"
 

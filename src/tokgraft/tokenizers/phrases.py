@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tokgraft.token_strings import Layout
 from tokgraft.tokenizers import splits
 from tokgraft.tokenizers.base import to_tokenizer
-from tokgraft.vocab import Layout
 
 LETTERS = (splits.LETTERS, r"[\p{L}\p{M}]+", r"\p{L}+")  # how known patterns write a word of letters, longest first
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"

@@ -15,10 +15,10 @@ from typing import Any
 
 from tokgraft.config.tokenizer import Order
 from tokgraft.errors import TokenizerError
+from tokgraft.token_strings import BYTE_TOKEN, Layout, vocabulary_of
 from tokgraft.tokenizers.base import to_tokenizer
 from tokgraft.tokenizers.continued import Merges
 from tokgraft.tokenizers.growing import folded, merge_pairs, merge_table
-from tokgraft.vocab import BYTE_TOKEN, Layout, vocabulary_of
 
 Spec = dict[str, Any]
 

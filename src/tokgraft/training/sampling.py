@@ -16,8 +16,8 @@ from typing import Any
 from tokgraft.config.recipe import Sampling
 from tokgraft.errors import ConfigError
 from tokgraft.logs import log
+from tokgraft.token_strings import BYTE_TOKEN, Layout
 from tokgraft.tokenizers.growing import cutter
-from tokgraft.vocab import BYTE_TOKEN, Layout
 
 KINDS = 10_000  # most frequent words that the model is fitted on
 ROUNDS = 3  # of expectation and maximisation

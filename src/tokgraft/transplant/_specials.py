@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tokgraft.logs import log
 from tokgraft.methods import Transplant
-from tokgraft.vocab import shared_sources
+from tokgraft.overlap import shared_sources
 
 SHOWN = 20  # tokens of a line
 

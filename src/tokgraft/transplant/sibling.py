@@ -21,9 +21,10 @@ from tokgraft.errors import ArtifactError, ConfigError, ModelError, TokenizerErr
 from tokgraft.garbage import rarely_collected
 from tokgraft.logs import log
 from tokgraft.methods import Floats, Rows, Transplant
+from tokgraft.overlap import overlap
 from tokgraft.transplant import _gate
 from tokgraft.transplant._run import LIBRARIES, PROVENANCE, _put, _save
-from tokgraft.vocab import ROLES, Vocabulary, overlap
+from tokgraft.vocab import ROLES, Vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

@@ -16,6 +16,7 @@ from typing import Any
 
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import TokenizerError
+from tokgraft.token_strings import Layout
 from tokgraft.tokenizers.base import Base, to_tokenizer
 from tokgraft.tokenizers.continued import Merges, settle
 from tokgraft.tokenizers.fresh import refuse
@@ -23,7 +24,6 @@ from tokgraft.tokenizers.growing import barred, cutter, merge_pairs, segmented
 from tokgraft.tokenizers.phrases import MARKED, with_phrases
 from tokgraft.tokenizers.pruning import without
 from tokgraft.tokenizers.trainers import TRAINERS, Files, Trainer, extend, prune, swap
-from tokgraft.vocab import Layout
 
 LONGEST = 4  # tokens in an n-gram
 ROUNDS = 8

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tokgraft.config.tokenizer import TokenizerRecipe
+from tokgraft.token_strings import TO_CHARACTER
 from tokgraft.tokenizers import fresh, morphemes, seeds
 from tokgraft.tokenizers.base import Base
 from tokgraft.tokenizers.splits import pattern
 from tokgraft.tokenizers.trainers import TRAINERS, Files, Trainer
-from tokgraft.vocab import TO_CHARACTER
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer, models

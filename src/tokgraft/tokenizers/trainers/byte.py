@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import ConfigError
+from tokgraft.token_strings import TO_CHARACTER
 from tokgraft.tokenizers import fresh
 from tokgraft.tokenizers.base import Base
 from tokgraft.tokenizers.trainers import TRAINERS, Files, Trainer
-from tokgraft.vocab import TO_CHARACTER
 
 
 def check(recipe: TokenizerRecipe, base: Base | None) -> None:

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import TokenizerError
+from tokgraft.token_strings import TO_BYTE
 from tokgraft.tokenizers.base import Base, to_tokenizer
 from tokgraft.tokenizers.fresh import bpe_parts
 from tokgraft.tokenizers.growing import cutter, folded, merge_pairs, with_added_tokens
 from tokgraft.tokenizers.trainers import TRAINERS, Files, Trainer, extend
-from tokgraft.vocab import TO_BYTE
 
 SECOND = 4  # the second vocabulary has so many times the new tokens, since it shares many with the base
 

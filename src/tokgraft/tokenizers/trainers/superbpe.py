@@ -14,12 +14,12 @@ from typing import Any
 
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import TokenizerError
+from tokgraft.token_strings import Layout
 from tokgraft.tokenizers import fresh
 from tokgraft.tokenizers.base import Base, to_tokenizer
 from tokgraft.tokenizers.growing import Growth, grow
 from tokgraft.tokenizers.splits import phrase_pattern
 from tokgraft.tokenizers.trainers import TRAINERS, Files, Trainer, bpe
-from tokgraft.vocab import Layout
 
 SPACE = "Ġ"
 

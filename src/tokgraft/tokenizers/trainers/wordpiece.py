@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tokgraft.config.tokenizer import TokenizerRecipe
+from tokgraft.token_strings import TO_CHARACTER
 from tokgraft.tokenizers import fresh
 from tokgraft.tokenizers.base import Base
 from tokgraft.tokenizers.splits import pattern
 from tokgraft.tokenizers.trainers import TRAINERS, Files, Trainer
-from tokgraft.vocab import TO_CHARACTER
 
 MARK = "##"
 BYTES = [TO_CHARACTER[byte] for byte in range(256)]
