@@ -17,7 +17,7 @@ from tokgraft.corpus import splits as splitting
 from tokgraft.corpus.clean import normalise_pages, replace_personal_pages
 from tokgraft.corpus.english import PARAGRAPHS, English, open_english, pairs, write_paragraphs
 from tokgraft.corpus.ledger import Drops, Ledger, drop_pages, drop_paragraphs
-from tokgraft.corpus.merge import Merge, check_shards
+from tokgraft.corpus.merge import Merge
 from tokgraft.corpus.pages import digest, in_order, normal
 from tokgraft.corpus.quality import answered, broken_rule, check_labels, language_rule
 from tokgraft.corpus.romanize import romanize_pages, romanizer
@@ -122,7 +122,7 @@ def merge_corpus(settings: CorpusSettings, shards: list[Path], out: Path, englis
     out = Path(out)
     artifacts.check_place(out, "corpus", _reads(settings, english) | {f"shard {shard}": Path(shard) for shard in shards})
     work = Work(settings, open_english(Path(english), settings.splits, False) if english else None)
-    shards = check_shards(settings, shards, _recorded(settings), work.english)
+    shards = sharding.check_shards(settings, shards, _recorded(settings), work.english)
     inputs = {f"shard_{number:03d}": shard for number, shard in enumerate(shards)} | ({"english": Path(english)} if english else {})
     with (
         artifacts.create(out, "corpus", _recorded(settings), inputs, sharding.libraries(settings)) as folder,
@@ -333,9 +333,8 @@ def _write(work: Work, folder: Path) -> None:
         work.facts["pairs"][split] = len(rows)
     if work.english_paragraphs:
         write_paragraphs(folder / PARAGRAPHS, work.english_paragraphs)
-    shares = settings.splits
-    _write_json(folder / "splits.json", {"seed": shares.seed, "K": shares.max_pages, "test": shares.test, "dev": shares.dev,
-                                         "inputs": [source.get("sha256") for source in work.sources], "pages": split_of})  # fmt: skip
+    inputs = [source.get("sha256") for source in work.sources]
+    splitting.write_splits(folder / "splits.json", settings.splits, inputs, sorted(split_of.items()))
     _write_card(work, folder)
 
 

@@ -8,28 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tokgraft import artifacts, documents, jsonl
+from tokgraft import documents, jsonl
 from tokgraft.config.language import CorpusSettings
 from tokgraft.corpus import splits as splitting
 from tokgraft.corpus.disk import Tables
 from tokgraft.corpus.english import English
 from tokgraft.corpus.ledger import Accounts, Drops, Ledger, drop_paragraphs
 from tokgraft.corpus.pages import digest, order
-from tokgraft.corpus.shard import KEY, KIND, REWRITES, key
+from tokgraft.corpus.shard import REWRITES, key
 from tokgraft.corpus.similar import BANDS, ROWS
 from tokgraft.corpus.similar_disk import HeldTexts
 from tokgraft.corpus.splits import HELD, LONG, SHARED
 from tokgraft.documents import SPLITS, Page, Paragraph
-from tokgraft.errors import ArtifactError
 from tokgraft.logs import Heartbeat
 
 ABSENT, KEPT, EQUAL, SIMILAR = 0, 1, 2, 3  # what became of a page: dropped in its shard, or ...
@@ -44,32 +42,6 @@ class Merged:
     ledger: Ledger
     facts: dict[str, Any]
     sources: list[dict[str, Any]]
-
-
-def check_shards(settings: CorpusSettings, shards: list[Path], recorded: Mapping[str, Any], english: English | None) -> list[Path]:
-    """The shards in order.
-
-    Raises:
-        ArtifactError: They are not the shards of this language, or were made from other settings, English text or files.
-    """
-    found: dict[int, Path] = {}
-    want = artifacts.fingerprint(english.folder) if english else None
-    for folder in shards:
-        manifest = artifacts.expect(folder, KIND)
-        if {name: value for name, value in manifest["settings"].items() if name != "shard"} != recorded:
-            raise ArtifactError(f"the shard {folder} was made with other settings", "make it again")
-        if manifest["inputs"].get("english") != want:
-            raise ArtifactError(f"the shard {folder} was made with another English corpus", "make it again")
-        found[manifest["settings"]["shard"]] = folder
-    count = settings.language.shards
-    if sorted(found) != list(range(count)) or len(shards) != count:
-        raise ArtifactError(f"{settings.slug} has {count} shards, given are {sorted(found)}", "give every shard once")
-    ordered = [found[number] for number in range(count)]
-    sources = [jsonl.read_json(folder / "shard.json")["sources"] for folder in ordered]
-    for folder, facts in zip(ordered, sources):
-        if facts != sources[0]:
-            raise ArtifactError(f"the shard {folder} was made from other files than {ordered[0]}", "make the older ones again")
-    return ordered
 
 
 class Merge:
@@ -101,7 +73,10 @@ class Merge:
             self._held_out()
             self._cap(folder)
             self._prove(folder)
-            self._write_splits(folder)
+            splitting.write_splits(
+            folder / "splits.json", self.settings.splits, [source.get("sha256") for source in self.sources],
+            ((name, SPLITS[self.split[number]]) for number, name in self.tables.run("SELECT number, id FROM page ORDER BY id")),
+        )  # fmt: skip
         finally:
             self.tables.close()
         return Merged(self.ledger, self.facts, self.sources)
@@ -120,7 +95,7 @@ class Merge:
                 histogram[name].update(counts)
             self.sources = told["sources"]
             texts = np.load(folder / "texts.npy", mmap_mode="r")
-            self.tables.fill("INSERT INTO text VALUES (?, ?)", zip(_keys(texts["key"]), map(int, texts["size"])))
+            self.tables.fill("INSERT INTO text VALUES (?, ?)", zip(keys(texts["key"]), map(int, texts["size"])))
         accounts.tell(self.ledger, REWRITES)
         query = "SELECT count(*), coalesce(sum(size), 0) FROM (SELECT size FROM text GROUP BY key)"
         paragraphs, size = self.tables.run(query).fetchone()
@@ -153,7 +128,7 @@ class Merge:
                 if kept:
                     self.numbers[shard][at[shard]] = number
                     at[shard] += 1
-                for name in _keys(long[shard][used[shard] : used[shard] + count]):
+                for name in keys(long[shard][used[shard] : used[shard] + count]):
                     yield name, number
                 used[shard] += count
                 if len(ids) >= 100_000:
@@ -223,7 +198,7 @@ class Merge:
     def _exact(self) -> None:
         self.tables.run("CREATE TABLE equal (key BLOB, page INTEGER)")
         self.tables.run("CREATE TABLE repeats (page INTEGER PRIMARY KEY, first INTEGER)")
-        keys = self._kept(lambda folder: _keys(np.load(folder / "equal.npy", mmap_mode="r")))
+        keys = self._kept(lambda folder: keys(np.load(folder / "equal.npy", mmap_mode="r")))
         self.tables.fill("INSERT INTO equal VALUES (?, ?)", ((name, number) for number, name in keys))
         groups = self.tables.groups("SELECT key, page FROM equal ORDER BY key, page")
         self.tables.fill("INSERT INTO repeats VALUES (?, ?)", ((page, pages[0]) for _, pages in groups for page in pages[1:]))
@@ -290,7 +265,7 @@ class Merge:
     def _drop_pages(self, step: str, state: int, reason: str) -> None:
         """Book the pages of one state as dropped, and what is left."""
         accounts, drops = Accounts(), Drops()
-        for number, page in self._kept(_pages):
+        for number, page in self._kept(pages_of):
             if self.state[number] == state:
                 drops.page(reason, page)
             elif self.state[number] == KEPT:
@@ -332,7 +307,7 @@ class Merge:
         accounts = Accounts()
         outs = {split: (self.scratch / f"{split}.1").open("wb") for split in SPLITS}
         accounts.step("boilerplate", [], Drops())
-        for number, page in self._kept(_pages):
+        for number, page in self._kept(pages_of):
             if self.state[number] != KEPT:
                 continue
             current = int(self.split[number])
@@ -417,29 +392,6 @@ class Merge:
             seen = sum(digest(paragraph.text) in held_out for paragraph in _paragraphs(documents.pages_file(folder, "train")))
             overlap["english_held_out_in_train"] = {"exact": seen}
         self.facts["overlap"] = overlap
-
-    def _write_splits(self, folder: Path) -> None:
-        """`splits.json` as build.py writes it, page by page."""
-        shares = self.settings.splits
-        before = {"K": shares.max_pages, "dev": shares.dev, "inputs": [source.get("sha256") for source in self.sources]}
-        after = {"seed": shares.seed, "test": shares.test}
-        with (folder / "splits.json").open("w", encoding="utf-8", newline="\n") as out:
-            out.write(json.dumps(before, indent=1, ensure_ascii=False, sort_keys=True)[:-2] + ',\n "pages": {')
-            mark = "\n"
-            for number, name in self.tables.run("SELECT number, id FROM page ORDER BY id"):
-                out.write(f"{mark}  {json.dumps(name, ensure_ascii=False)}: {json.dumps(SPLITS[self.split[number]])}")
-                mark = ",\n"
-            out.write("\n }," + json.dumps(after, indent=1, ensure_ascii=False, sort_keys=True)[1:] + "\n")
-
-
-def _keys(table: Any) -> Iterator[bytes]:
-    for start in range(0, len(table), 10_000):
-        raw = table[start : start + 10_000].tobytes()
-        yield from (raw[at : at + KEY] for at in range(0, len(raw), KEY))
-
-
-def _pages(folder: Path) -> Iterator[Page]:
-    return documents.pages(folder / "pages.jsonl")
 
 
 def _paragraphs(path: Path) -> Iterator[Paragraph]:

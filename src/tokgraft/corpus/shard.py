@@ -18,14 +18,14 @@ import itertools
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tokgraft import artifacts, documents
+from tokgraft import artifacts, documents, jsonl
 from tokgraft.config.language import CorpusSettings
 from tokgraft.corpus.clean import normalise_pages, replace_personal_pages
 from tokgraft.corpus.english import English
@@ -37,7 +37,7 @@ from tokgraft.corpus.similar import BANDS, ROWS, minhash
 from tokgraft.corpus.sources import SOURCES, Part, Place
 from tokgraft.corpus.splits import LONG
 from tokgraft.documents import Page
-from tokgraft.errors import ConfigError
+from tokgraft.errors import ArtifactError, ConfigError
 
 KIND = "corpus_shard"
 BATCH = 500
@@ -201,3 +201,41 @@ def _run(settings: CorpusSettings, part: Part, english: English | None, place: P
 def _batches(pages: Iterator[Page]) -> Iterator[list[Page]]:
     while batch := list(itertools.islice(pages, BATCH)):
         yield batch
+
+
+def check_shards(settings: CorpusSettings, shards: list[Path], recorded: Mapping[str, Any], english: English | None) -> list[Path]:
+    """The shards in order.
+
+    Raises:
+        ArtifactError: They are not the shards of this language, or were made from other settings, English text or files.
+    """
+    found: dict[int, Path] = {}
+    want = artifacts.fingerprint(english.folder) if english else None
+    for folder in shards:
+        manifest = artifacts.expect(folder, KIND)
+        if {name: value for name, value in manifest["settings"].items() if name != "shard"} != recorded:
+            raise ArtifactError(f"the shard {folder} was made with other settings", "make it again")
+        if manifest["inputs"].get("english") != want:
+            raise ArtifactError(f"the shard {folder} was made with another English corpus", "make it again")
+        found[manifest["settings"]["shard"]] = folder
+    count = settings.language.shards
+    if sorted(found) != list(range(count)) or len(shards) != count:
+        raise ArtifactError(f"{settings.slug} has {count} shards, given are {sorted(found)}", "give every shard once")
+    ordered = [found[number] for number in range(count)]
+    sources = [jsonl.read_json(folder / "shard.json")["sources"] for folder in ordered]
+    for folder, facts in zip(ordered, sources):
+        if facts != sources[0]:
+            raise ArtifactError(f"the shard {folder} was made from other files than {ordered[0]}", "make the older ones again")
+    return ordered
+
+
+def keys(table: Any) -> Iterator[bytes]:
+    """Each key of an array of `texts.npy` or `equal.npy`, a block at a time."""
+    for start in range(0, len(table), 10_000):
+        raw = table[start : start + 10_000].tobytes()
+        yield from (raw[at : at + KEY] for at in range(0, len(raw), KEY))
+
+
+def pages_of(folder: Path) -> Iterator[Page]:
+    """The pages of a shard."""
+    return documents.pages(folder / "pages.jsonl")

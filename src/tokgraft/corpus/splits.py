@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from tokgraft.config.language import Splits
@@ -206,3 +208,23 @@ def facts(pages: Sequence[Page], split_of: Mapping[str, str]) -> dict[str, dict[
             "bytes": sum(page.size for page in mine),
         }
     return found
+
+
+def write_splits(path: Path, settings: Splits, inputs: Sequence[str | None], pages: Iterable[tuple[str, str]]) -> None:
+    """Write the split of every page, and what decided it, as JSON; pages pass one at a time.
+
+    Args:
+        path: File to write.
+        settings: Shares and seed.
+        inputs: SHA-256 of each source, None for one that has none.
+        pages: (id, split) of every page, by ascending id.
+    """
+    before = {"K": settings.max_pages, "dev": settings.dev, "inputs": list(inputs)}
+    after = {"seed": settings.seed, "test": settings.test}
+    with path.open("w", encoding="utf-8", newline="\n") as out:
+        out.write(json.dumps(before, indent=1, ensure_ascii=False, sort_keys=True)[:-2] + ',\n "pages": {')
+        mark = "\n"
+        for name, split in pages:
+            out.write(f"{mark}  {json.dumps(name, ensure_ascii=False)}: {json.dumps(split)}")
+            mark = ",\n"
+        out.write("\n }," + json.dumps(after, indent=1, ensure_ascii=False, sort_keys=True)[1:] + "\n")
