@@ -23,7 +23,7 @@ from tokgraft.corpus.disk import Tables
 from tokgraft.corpus.english import English
 from tokgraft.corpus.ledger import Accounts, Drops, Ledger, drop_paragraphs
 from tokgraft.corpus.pages import digest, order
-from tokgraft.corpus.shard import REWRITES, key
+from tokgraft.corpus.shard import REWRITES, each_key, key, pages_of
 from tokgraft.corpus.similar import BANDS, ROWS
 from tokgraft.corpus.similar_disk import HeldTexts
 from tokgraft.corpus.splits import HELD, LONG, SHARED
@@ -95,7 +95,7 @@ class Merge:
                 histogram[name].update(counts)
             self.sources = told["sources"]
             texts = np.load(folder / "texts.npy", mmap_mode="r")
-            self.tables.fill("INSERT INTO text VALUES (?, ?)", zip(keys(texts["key"]), map(int, texts["size"])))
+            self.tables.fill("INSERT INTO text VALUES (?, ?)", zip(each_key(texts["key"]), map(int, texts["size"])))
         accounts.tell(self.ledger, REWRITES)
         query = "SELECT count(*), coalesce(sum(size), 0) FROM (SELECT size FROM text GROUP BY key)"
         paragraphs, size = self.tables.run(query).fetchone()
@@ -128,7 +128,7 @@ class Merge:
                 if kept:
                     self.numbers[shard][at[shard]] = number
                     at[shard] += 1
-                for name in keys(long[shard][used[shard] : used[shard] + count]):
+                for name in each_key(long[shard][used[shard] : used[shard] + count]):
                     yield name, number
                 used[shard] += count
                 if len(ids) >= 100_000:
@@ -198,7 +198,7 @@ class Merge:
     def _exact(self) -> None:
         self.tables.run("CREATE TABLE equal (key BLOB, page INTEGER)")
         self.tables.run("CREATE TABLE repeats (page INTEGER PRIMARY KEY, first INTEGER)")
-        keys = self._kept(lambda folder: keys(np.load(folder / "equal.npy", mmap_mode="r")))
+        keys = self._kept(lambda folder: each_key(np.load(folder / "equal.npy", mmap_mode="r")))
         self.tables.fill("INSERT INTO equal VALUES (?, ?)", ((name, number) for number, name in keys))
         groups = self.tables.groups("SELECT key, page FROM equal ORDER BY key, page")
         self.tables.fill("INSERT INTO repeats VALUES (?, ?)", ((page, pages[0]) for _, pages in groups for page in pages[1:]))

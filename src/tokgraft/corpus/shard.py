@@ -229,7 +229,7 @@ def check_shards(settings: CorpusSettings, shards: list[Path], recorded: Mapping
     return ordered
 
 
-def keys(table: Any) -> Iterator[bytes]:
+def each_key(table: Any) -> Iterator[bytes]:
     """Each key of an array of `texts.npy` or `equal.npy`, a block at a time."""
     for start in range(0, len(table), 10_000):
         raw = table[start : start + 10_000].tobytes()
