@@ -24,8 +24,9 @@ from tokgraft.cli import main
 from tokgraft.config import layout
 from tokgraft.errors import ArtifactError
 from tokgraft.tracking import mlflow_store, ui
+from tokgraft.tracking.address import TrackingError, default_uri
 from tokgraft.tracking.lock import LockError, alone
-from tokgraft.tracking.mlflow_store import FINGERPRINT, LIVE, TrackingError, default_uri
+from tokgraft.tracking.mlflow_store import FINGERPRINT, LIVE
 from tokgraft.tracking.publishing import Published, Publisher, publish
 from tokgraft.tracking.record import fingerprint, record
 from tokgraft.tracking.views import METRICS, PARAMETERS, TAG

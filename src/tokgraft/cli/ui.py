@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
 
     from tokgraft.logs import log
     from tokgraft.tracking import links, ui
-    from tokgraft.tracking.mlflow_store import default_uri, file_of
+    from tokgraft.tracking.address import default_uri, file_of
 
     uri = args.uri or default_uri()
     file = file_of(uri)

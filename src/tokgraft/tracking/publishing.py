@@ -20,8 +20,9 @@ from tokgraft.errors import ArtifactError
 from tokgraft.logs import Heartbeat, log
 from tokgraft.masking import masked
 from tokgraft.tracking import links, register
+from tokgraft.tracking.address import default_uri, demand_store, file_of, lock_of
 from tokgraft.tracking.lock import alone
-from tokgraft.tracking.mlflow_store import LIVE, PENDING, Run, Store, connect, default_uri, demand_store, file_of, lock_of, named_errors
+from tokgraft.tracking.mlflow_store import LIVE, PENDING, Run, Store, connect, named_errors
 from tokgraft.tracking.record import fingerprint, headline, read_scores, record, unpublishable, why_not
 from tokgraft.tracking.views import View, equal
 
