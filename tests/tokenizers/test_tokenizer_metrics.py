@@ -81,6 +81,10 @@ def test_identical_share_counts_texts() -> None:
     assert identical_share(letters_and(), letters_and(), ["cat"]) == 1.0
 
 
+def test_as_many_tokens_are_not_the_same_tokens() -> None:
+    assert identical_share(letters_and("ab"), letters_and("bc"), ["abc", "abd", "d"]) == round(1 / 3, 6)
+
+
 def test_identical_share_compares_tokens_and_not_ids() -> None:
     before = letters_and("cat")
     spec = json.loads(before.to_str())
