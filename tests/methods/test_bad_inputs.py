@@ -138,10 +138,15 @@ def test_tokens_that_stand_twice(chain: str) -> None:
     assert any(count > 1 for count in twice.values())
     if METHODS.get(chain.split("+")[0]).copies_overlap and chain in METHODS.names():
         standing_in = shared_sources(given.overlap, given.source, given.target)  # see test_stand_ins.py
+        alike = 0
         for number, match in given.overlap.items():
             assert number in standing_in or np.array_equal(rows.input[number], given.E[match.source])
             same = [other for other in given.target.text_ids if given.target[other].text == given.target[number].text]
-            assert given.target[number].kind == "special" or len({rows.input[other].tobytes() for other in same}) == 1
+            # Where the source has the text twice, too, each takes the one that is written like it, and they may differ.
+            if given.target[number].kind != "special" and twice[given.target[number].text] < 2:
+                assert len({rows.input[other].tobytes() for other in same}) == 1
+                alike += len(same) > 1
+        assert alike
 
 
 @pytest.mark.parametrize("chain", CHAINS)

@@ -14,7 +14,7 @@ from tokgraft import methods
 from tokgraft.errors import ConfigError, DataError
 from tokgraft.methods import Transplant
 
-OLD, NEW = toys.tokenizer("byte_level"), toys.tokenizer("byte_level", 600, "both")
+OLD, NEW = toys.tokenizer("byte_level"), toys.tokenizer("byte_level", 600, "german")
 
 
 def made(**changes: Any) -> Transplant:

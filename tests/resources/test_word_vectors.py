@@ -50,7 +50,7 @@ def test_words_are_counted_in_both_languages(made: Path) -> None:
     for side, lines in ((both.target, toys.german() * 4), (both.english, toys.english()[:300])):
         text = "\n".join(lines)
         assert list(side.counts) == sorted(side.counts, reverse=True) and side.counts[-1] >= 2
-        for word in ("Die", "Überschriften", "τιμές") if side is both.target else ("the", "assignment"):
+        for word in ("Die", "Überschriften", "τιμές") if side is both.target else ("the", "is"):
             assert side.counts[side.index[word]] == words_of(text).count(word), word
         assert side.vectors.shape == (len(side.words), 8) and side.vectors.dtype == side.ngrams.dtype == np.float32
         assert len({row.tobytes() for row in side.vectors}) == len(side.words)

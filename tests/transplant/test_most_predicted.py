@@ -26,7 +26,8 @@ from tokgraft.segmenter import Segmenter
 from tokgraft.transplant._predicted import Predicted, _judged, _windows
 from tokgraft.vocab import Vocabulary
 
-WIDTH, DONOR, ATOMS = 48, 128, 6
+# Wide enough that no honest row points where the crafted one does by chance: over seeds it is predicted at 0.56 to 0.68, the next at 0.07 at most.
+WIDTH, DONOR, ATOMS = 96, 256, 6
 SOURCE = toys.tokenizer("byte_level")
 TARGET = toys.tokenizer("byte_level", 1200, "both")
 LINES = toys.GERMAN.splitlines()
@@ -111,7 +112,7 @@ def test_a_crafted_donor_row_is_flagged(
     tmp_path: Path, folders: dict[str, Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, chain: str, params: Any
 ) -> None:
     monkeypatch.setattr(log, "propagate", True)
-    honest = table(len(TARGET), DONOR, 1, 0.3)
+    honest = table(len(TARGET), DONOR, 1, 0.5)
     rows, victim = crafted(honest)
     lengths = np.linalg.norm(honest, axis=1)
     assert np.linalg.norm(rows[victim]) < np.median(lengths), "nothing about its length is unusual in the donor"
