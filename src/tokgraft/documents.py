@@ -64,11 +64,6 @@ class Pair:
     english: str
     text: str
 
-    @property
-    def size(self) -> int:
-        """UTF-8 bytes of the translation."""
-        return len(self.text.encode())
-
 
 @dataclass(frozen=True)
 class About:
@@ -100,12 +95,12 @@ def about(corpus: Path) -> About:
     return About(slug, str(language.get("name") or slug), str(language.get("words", "space")), iso639_3)
 
 
-class _Sized(Protocol):
+class _HasText(Protocol):
     @property
-    def size(self) -> int: ...
+    def text(self) -> str: ...
 
 
-Text = TypeVar("Text", bound=_Sized)
+Text = TypeVar("Text", bound=_HasText)
 
 
 def pages_file(corpus: Path, split: str) -> Path:
@@ -119,18 +114,18 @@ def pairs_file(corpus: Path, split: str) -> Path:
 
 
 def within(texts: Iterable[Text], max_bytes: int | None) -> Iterator[Text]:
-    """What every budget of text means: whole pages (or pairs) from the first one on that together have at most `max_bytes`, at least one.
+    """What every budget of text means: whole pages (or pairs) from the first one on, until they have `max_bytes`; the last may go beyond.
 
     Args:
-        texts: Pages or pairs.
-        max_bytes: Bytes of UTF-8, line ends not counted; None: all.
+        texts: Pages, or pairs, of which the translation counts.
+        max_bytes: Bytes of UTF-8; None: all.
     """
     total = 0
-    for place, text in enumerate(texts):
-        total += text.size
-        if place and max_bytes is not None and total > max_bytes:
-            return
+    for text in texts:
         yield text
+        total += len(text.text.encode())
+        if max_bytes is not None and total >= max_bytes:
+            return
 
 
 def pages(path: Path) -> Iterator[Page]:
