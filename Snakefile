@@ -16,22 +16,22 @@ min_version("9.0")
 
 
 # The experiment is the file that was named, and nothing else: Snakemake's own reading would merge it with a default and with `--config`.
-W = Workflow(experiment_file(workflow.config_settings))
+EXPERIMENT = Workflow(experiment_file(workflow.config_settings))
 
 
 report: "workflow/report/workflow.rst"
 
 
 onstart:
-    W.begin()
+    EXPERIMENT.begin()
     # Tools, disk, sources: what is missing is said before the first job starts.
-    shell("tokgraft doctor --brief --settings {W.config:q}")
+    shell("tokgraft doctor --brief --settings {EXPERIMENT.config:q}")
     preflight.check_dates(list(workflow.dag.needrun_jobs()))
     if workflow.local_exec:
         # To limit job starts, Snakemake 9.27 looks through its queue once a second for every job that has ended, which takes
         # a core after some hundred jobs. Here the cores are the limit; on a cluster the limiter spares the queue, and stays.
         workflow.scheduler.job_rate_limiter = None
-    console.attach(workflow, W.cells(), W.at.ranking())
+    console.attach(workflow, EXPERIMENT.cells(), EXPERIMENT.places.ranking())
 
 
 include: "workflow/rules/common.smk"
@@ -57,6 +57,6 @@ localrules:
 rule all:
     default_target: True
     input:
-        f"{W.at.tables()}/manifest.json",
-        W.at.checked(),
-        W.at.published(),
+        f"{EXPERIMENT.places.tables()}/manifest.json",
+        EXPERIMENT.places.checked(),
+        EXPERIMENT.places.published(),

@@ -16,45 +16,29 @@ import grimp
 PACKAGE = Path(__file__).parent
 NAME = __package__
 
-# The module whose function a stage's command calls. Registered parts that a job names (methods, trainers, ...) are added to it.
-ENTRIES = {
-    "corpus": "corpus.build",
-    "tokenizer": "tokenizers.build",
-    "evaluation": "intrinsic.build",
-    "model": "models.build",
-    "resource": "resources",
-    "transplant": "transplant",
-    "train": "training.run",
-    "score": "scoring.run",
-    "speed": "scoring.timing",
-    "report": "reporting.build",
-    "check": "reporting.checks",
-    "publish": "tracking.publishing",
-    "cells": "places",
-}
 # These start, find and report; they cannot change what is written into the hashed part of an artifact.
 SILENT = ("cli", "errors", "garbage", "gpus", "launch", "logs", "masking", "processor", "registry", "skipping")
 
 
-def digest(stage: str, parts: Iterable[str] = (), more: Iterable[Path] = ()) -> str:
+def digest(entry: str, parts: Iterable[str] = (), more: Iterable[Path] = ()) -> str:
     """Hash of everything that decides what a job of a stage writes, beside its settings and inputs.
 
     Args:
-        stage: A key of `ENTRIES`.
+        entry: Dotted name below the package of the module whose function the stage's command calls.
         parts: Dotted names of the modules that the job names by its settings (`Registry.module`).
         more: Further files (templates of the configuration).
 
     Returns:
         16 hexadecimal digits.
     """
-    found = _package_digest(stage, tuple(sorted(set(parts))))
+    found = _package_digest(entry, tuple(sorted(set(parts))))
     other = sorted(file_digest(path) for path in more)
     return hashlib.sha256("".join([found, *other]).encode()).hexdigest()[:16]
 
 
-def files(stage: str, parts: Iterable[str] = ()) -> list[Path]:
+def files(entry: str, parts: Iterable[str] = ()) -> list[Path]:
     """The package's files that decide what a job of a stage writes: modules, and the data files beside them whose names they mention."""
-    found = {_file(module) for module in closure((f"{NAME}.{ENTRIES[stage]}", *parts))}
+    found = {_file(module) for module in closure((f"{NAME}.{entry}", *parts))}
     queue = sorted(found)
     while queue:
         path = queue.pop()
@@ -102,8 +86,8 @@ def file_digest(path: Path) -> str:
 
 
 @cache
-def _package_digest(stage: str, parts: tuple[str, ...]) -> str:
-    named = [f"{path.relative_to(PACKAGE).as_posix()} {file_digest(path)}" for path in files(stage, parts)]
+def _package_digest(entry: str, parts: tuple[str, ...]) -> str:
+    named = [f"{path.relative_to(PACKAGE).as_posix()} {file_digest(path)}" for path in files(entry, parts)]
     return hashlib.sha256("\n".join(named).encode()).hexdigest()
 
 

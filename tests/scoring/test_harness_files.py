@@ -93,7 +93,7 @@ def test_a_changed_file_runs_the_scoring_job_again(tmp_path: Path, monkeypatch: 
             at = {"model": "pocket", "language": "deu_Latn", "tokenizer": "bpe8k", "method": method, "seed": "0", "stage": "init"}
             jobs[method] = SimpleNamespace(**at)
         work = Workflow("config/experiments/trial.yaml")
-        settings.add(work.task_settings(jobs["mean"]))
+        settings.add(work.settings("score")(jobs["mean"]))
         before = {method: work.code("score")(job) for method, job in jobs.items()}
         monkeypatch.setattr("tokgraft.sources.file_digest", fresh)
         (root / "tasks" / changed).write_text((root / "tasks" / changed).read_text() + "\n")

@@ -286,11 +286,12 @@ def test_a_users_own_files_are_inputs(project: Project) -> None:
     code = (
         "import types; from tokgraft.workflow import Workflow\n"
         "w = Workflow('config/experiments/trial.yaml')\n"
-        "print(w.local_texts(types.SimpleNamespace(language='xxx_Latn')), w.local_weights(types.SimpleNamespace(model='dummy')))"
+        "language, model = types.SimpleNamespace(language='xxx_Latn'), types.SimpleNamespace(model='dummy')\n"
+        "print(*(w.inputs(stage)(language)['texts'] for stage in ('shard', 'corpus')), w.inputs('model')(model)['files'])"
     )
-    assert project.run(sys.executable, "-c", code).stdout.strip() == "['texts/a.txt'] ['my/model/config.json']"
-    assert "texts=W.local_texts" in (ROOT / "workflow/rules/corpus.smk").read_text()
-    assert "files=W.local_weights" in (ROOT / "workflow/rules/model.smk").read_text()
+    assert project.run(sys.executable, "-c", code).stdout.strip() == "['texts/a.txt'] ['texts/a.txt'] ['my/model/config.json']"
+    rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    assert all(f'unpack(EXPERIMENT.inputs("{stage}"))' in rules for stage in ("shard", "corpus", "model"))
 
 
 def test_a_text_dated_in_the_future_stops_the_run_before_its_first_job(project: Project) -> None:

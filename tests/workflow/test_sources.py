@@ -26,6 +26,7 @@ from tokgraft.models.sources import MODEL_SOURCES
 from tokgraft.registry import Registry
 from tokgraft.resources import RESOURCES
 from tokgraft.scoring.tasks import TASKS
+from tokgraft.stages import STAGES
 from tokgraft.tokenizers.trainers import TRAINERS
 
 REGISTRIES: list[Registry[Any]] = [METHODS, REFINERS, RESOURCES, TRAINERS, TASKS, MODEL_SOURCES, SOURCES]
@@ -87,10 +88,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Case, int, str,
 @pytest.mark.timeout(900)
 def test_every_stage_declares_what_it_loads(runs: list[tuple[Case, int, str, list[str]]]) -> None:
     """Of every stage, method, refiner, resource, trainer and task: no module that a real run loads is missing from the declared files."""
-    assert {case.stage for case, *_ in runs} == set(sources.ENTRIES)
+    assert {STAGES[case.stage].entry for case, *_ in runs} == {stage.entry for stage in STAGES.values()}
     for case, status, said, loaded in runs:
         assert status == 0, f"{case.name}: {said}"
-        declared = set(sources.closure((f"tokgraft.{sources.ENTRIES[case.stage]}", *case.parts)))
+        declared = set(sources.closure((f"tokgraft.{STAGES[case.stage].entry}", *case.parts)))
         missing = [name for name in loaded if name not in declared and not sources.silent(name)]
         assert not missing, f"{case.name} loads {missing}, but a change of them would not run it again"
 

@@ -2,12 +2,12 @@
 
 
 wildcard_constraints:
-    language=W.languages(),
-    tokenizer=W.tokenizers(),
-    model=W.models(),
-    method=W.methods(),
-    recipe=W.recipes(),
-    stage=W.stages(),
-    resource=W.resources(),
+    language=EXPERIMENT.languages(),
+    tokenizer=EXPERIMENT.tokenizers(),
+    model=EXPERIMENT.models(),
+    method=EXPERIMENT.methods(),
+    recipe=EXPERIMENT.recipes(),
+    stage=EXPERIMENT.stages(),
+    resource=EXPERIMENT.resources(),
     seed="[0-9]+",
     shard="[0-9]+",

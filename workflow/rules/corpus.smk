@@ -8,10 +8,9 @@ A language with `shards` is read and cleaned by that many jobs, into results/sha
 
 rule corpus_shard:
     input:
-        unpack(W.inputs("corpus")),
-        texts=W.local_texts,
+        unpack(EXPERIMENT.inputs("shard")),
     output:
-        "results/shards/{language}/{shard}/manifest.json",
+        EXPERIMENT.output("shard"),
     log:
         "logs/corpus_shard/{language}/{shard}.log",
     benchmark:
@@ -23,9 +22,9 @@ rule corpus_shard:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        code=W.code("corpus"),
-        flags=W.flags("corpus"),
-        settings=W.corpus_settings,
+        code=EXPERIMENT.code("shard"),
+        flags=EXPERIMENT.flags("shard"),
+        settings=EXPERIMENT.settings("shard"),
         out=subpath(output[0], parent=True),
     message:
         "Preparing shard {wildcards.shard} of the {wildcards.language} corpus"
@@ -36,11 +35,9 @@ rule corpus_shard:
 
 rule corpus_build:
     input:
-        unpack(W.inputs("corpus")),
-        texts=W.local_texts,
-        shards=W.shards,
+        unpack(EXPERIMENT.inputs("corpus")),
     output:
-        "results/corpora/{language}/manifest.json",
+        EXPERIMENT.output("corpus"),
     log:
         "logs/corpus_build/{language}.log",
     benchmark:
@@ -52,10 +49,10 @@ rule corpus_build:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        code=W.code("corpus"),
-        flags=W.flags("corpus"),
-        shards=W.shard_flags,
-        settings=W.corpus_settings,
+        code=EXPERIMENT.code("corpus"),
+        flags=EXPERIMENT.flags("corpus"),
+        shards=EXPERIMENT.param("corpus", "shards"),
+        settings=EXPERIMENT.settings("corpus"),
         out=subpath(output[0], parent=True),
     message:
         "Preparing the {wildcards.language} corpus"

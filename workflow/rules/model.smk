@@ -7,15 +7,15 @@ OUTPUT: results/models/<model>/base/ (a complete model folder), results/models/<
 
 rule model_fetch:
     input:
-        files=W.local_weights,
+        unpack(EXPERIMENT.inputs("model")),
     output:
-        "results/models/{model}/base/manifest.json",
+        EXPERIMENT.output("model"),
     log:
         "logs/model_fetch/{model}.log",
     benchmark:
         "benchmarks/model_fetch/{model}.tsv"
     wildcard_constraints:
-        model=W.models(scratch=False),
+        model=EXPERIMENT.models(scratch=False),
     conda:
         "../../envs/tokgraft.yaml"
     threads: 1
@@ -23,8 +23,8 @@ rule model_fetch:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        code=W.code("model"),
-        settings=W.model_settings,
+        code=EXPERIMENT.code("model"),
+        settings=EXPERIMENT.settings("model"),
         out=subpath(output[0], parent=True),
     message:
         "Fetching base model {wildcards.model}"
@@ -34,15 +34,15 @@ rule model_fetch:
 
 rule model_create:
     input:
-        unpack(W.inputs("model")),
+        unpack(EXPERIMENT.inputs("untrained")),
     output:
-        "results/models/{model}/untrained/manifest.json",
+        EXPERIMENT.output("untrained"),
     log:
         "logs/model_create/{model}.log",
     benchmark:
         "benchmarks/model_create/{model}.tsv"
     wildcard_constraints:
-        model=W.models(scratch=True),
+        model=EXPERIMENT.models(scratch=True),
     conda:
         "../../envs/tokgraft.yaml"
     threads: 1
@@ -50,9 +50,9 @@ rule model_create:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 20 * attempt,
     params:
-        code=W.code("model"),
-        flags=W.flags("model"),
-        settings=W.model_settings,
+        code=EXPERIMENT.code("untrained"),
+        flags=EXPERIMENT.flags("untrained"),
+        settings=EXPERIMENT.settings("untrained"),
         out=subpath(output[0], parent=True),
     message:
         "Creating base model {wildcards.model} with random weights"
@@ -62,15 +62,15 @@ rule model_create:
 
 rule model_pretrain:
     input:
-        unpack(W.inputs("pretrain")),
+        unpack(EXPERIMENT.inputs("pretrain")),
     output:
-        "results/models/{model}/base/manifest.json",
+        EXPERIMENT.output("pretrain"),
     log:
         "logs/model_pretrain/{model}.log",
     benchmark:
         "benchmarks/model_pretrain/{model}.tsv"
     wildcard_constraints:
-        model=W.models(scratch=True),
+        model=EXPERIMENT.models(scratch=True),
     conda:
         "../../envs/tokgraft.yaml"
     threads: 2
@@ -81,9 +81,9 @@ rule model_pretrain:
         processes=0,
         nodes=1,
     params:
-        code=W.code("train"),
-        flags=W.flags("pretrain"),
-        settings=W.scratch_recipe,
+        code=EXPERIMENT.code("pretrain"),
+        flags=EXPERIMENT.flags("pretrain"),
+        settings=EXPERIMENT.settings("pretrain"),
         out=subpath(output[0], parent=True),
     message:
         "Pretraining base model {wildcards.model} from random weights"

@@ -7,11 +7,11 @@ OUTPUT: results/experiments/<experiment>/: tables/ (leaderboard, differences, re
 
 rule report_cells:
     output:
-        W.at.cells(),
+        EXPERIMENT.output("cells"),
     log:
-        f"logs/report_cells/{W.name}.log",
+        f"logs/report_cells/{EXPERIMENT.name}.log",
     benchmark:
-        f"benchmarks/report_cells/{W.name}.tsv"
+        f"benchmarks/report_cells/{EXPERIMENT.name}.tsv"
     conda:
         "../../envs/tokgraft.yaml"
     threads: 1
@@ -19,8 +19,8 @@ rule report_cells:
         mem_mb=lambda wildcards, attempt: 500 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
-        code=W.code("cells"),
-        settings=lambda wildcards: W.config,  # Snakemake would read braces in a plain text as wildcards
+        code=EXPERIMENT.code("cells"),
+        settings=EXPERIMENT.settings("cells"),
     message:
         "Listing the cells of the experiment"
     shell:
@@ -29,14 +29,14 @@ rule report_cells:
 
 rule report_check:
     input:
-        W.finished,
-        cells=W.at.cells(),
+        EXPERIMENT.finished,
+        cells=EXPERIMENT.places.cells(),
     output:
-        W.at.checked(),
+        EXPERIMENT.output("check"),
     log:
-        f"logs/report_check/{W.name}.log",
+        f"logs/report_check/{EXPERIMENT.name}.log",
     benchmark:
-        f"benchmarks/report_check/{W.name}.tsv"
+        f"benchmarks/report_check/{EXPERIMENT.name}.tsv"
     conda:
         "../../envs/tokgraft.yaml"
     threads: 1
@@ -44,7 +44,7 @@ rule report_check:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 20 * attempt,
     params:
-        code=W.code("check"),
+        code=EXPERIMENT.code("check"),
     message:
         "Checking the products: all cells present, no NaN, random near chance, training lowers bits per byte"
     shell:
@@ -53,29 +53,29 @@ rule report_check:
 
 rule report_build:
     input:
-        W.finished,
-        cells=W.at.cells(),
+        EXPERIMENT.finished,
+        cells=EXPERIMENT.places.cells(),
     output:
-        f"{W.at.tables()}/manifest.json",
+        EXPERIMENT.output("report"),
         report(
-            f"{W.at.tables()}/report.html",
+            f"{EXPERIMENT.places.tables()}/report.html",
             caption="../report/report.rst",
             category="Results",
         ),
         report(
-            f"{W.at.tables()}/leaderboard.csv",
+            f"{EXPERIMENT.places.tables()}/leaderboard.csv",
             caption="../report/leaderboard.rst",
             category="Results",
         ),
         report(
-            f"{W.at.tables()}/differences.csv",
+            f"{EXPERIMENT.places.tables()}/differences.csv",
             caption="../report/differences.rst",
             category="Results",
         ),
     log:
-        f"logs/report_build/{W.name}.log",
+        f"logs/report_build/{EXPERIMENT.name}.log",
     benchmark:
-        f"benchmarks/report_build/{W.name}.tsv"
+        f"benchmarks/report_build/{EXPERIMENT.name}.tsv"
     conda:
         "../../envs/tokgraft.yaml"
     threads: 1
@@ -83,7 +83,7 @@ rule report_build:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        code=W.code("report"),
+        code=EXPERIMENT.code("report"),
         out=subpath(output[0], parent=True),
     message:
         "Building tables and report"
@@ -93,14 +93,14 @@ rule report_build:
 
 rule publish_mlflow:
     input:
-        W.finished,
-        cells=W.at.cells(),
+        EXPERIMENT.finished,
+        cells=EXPERIMENT.places.cells(),
     output:
-        W.at.published(),
+        EXPERIMENT.output("publish"),
     log:
-        f"logs/publish_mlflow/{W.name}.log",
+        f"logs/publish_mlflow/{EXPERIMENT.name}.log",
     benchmark:
-        f"benchmarks/publish_mlflow/{W.name}.tsv"
+        f"benchmarks/publish_mlflow/{EXPERIMENT.name}.tsv"
     conda:
         "../../envs/tokgraft.yaml"
     threads: 1
@@ -108,7 +108,7 @@ rule publish_mlflow:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        code=W.code("publish"),
+        code=EXPERIMENT.code("publish"),
     message:
         "Publishing every cell to MLflow"
     shell:

@@ -7,16 +7,16 @@ OUTPUT: results/resources/<resource>/<model>/<language>/<tokenizer>/, with `any`
 
 rule resource_build:
     input:
-        unpack(W.inputs("resource")),
+        unpack(EXPERIMENT.inputs("resource")),
     output:
-        "results/resources/{resource}/{model}/{language}/{tokenizer}/manifest.json",
+        EXPERIMENT.output("resource"),
     log:
         "logs/resource_build/{resource}/{model}/{language}/{tokenizer}.log",
     benchmark:
         "benchmarks/resource_build/{resource}/{model}/{language}/{tokenizer}.tsv"
     wildcard_constraints:
-        model=f"{W.models()}|any",
-        tokenizer=f"{W.tokenizers()}|any",
+        model=f"{EXPERIMENT.models()}|any",
+        tokenizer=f"{EXPERIMENT.tokenizers()}|any",
     conda:
         "../../envs/tokgraft.yaml"
     threads: 1
@@ -24,10 +24,10 @@ rule resource_build:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
-        code=W.code("resource"),
-        flags=W.flags("resource"),
-        name=W.resource_name,
-        settings=W.resource_settings,
+        code=EXPERIMENT.code("resource"),
+        flags=EXPERIMENT.flags("resource"),
+        name=EXPERIMENT.param("resource", "name"),
+        settings=EXPERIMENT.settings("resource"),
         out=subpath(output[0], parent=True),
     message:
         "Building {wildcards.resource} for {wildcards.tokenizer} of {wildcards.model} on {wildcards.language}"

@@ -7,9 +7,9 @@ OUTPUT: results/scores/<model>/<language>/<tokenizer>/<method>/s<seed>/<stage>~<
 
 rule score_model:
     input:
-        unpack(W.inputs("score")),
+        unpack(EXPERIMENT.inputs("score")),
     output:
-        "results/scores/{model}/{language}/{tokenizer}/{method}/s{seed}/{stage}/manifest.json",
+        EXPERIMENT.output("score"),
     log:
         "logs/score_model/{model}/{language}/{tokenizer}/{method}/s{seed}/{stage}.log",
     benchmark:
@@ -22,9 +22,9 @@ rule score_model:
         runtime=lambda wildcards, attempt: 60 * attempt,
         gpu=0,
     params:
-        code=W.code("score"),
-        flags=W.flags("score"),
-        settings=W.task_settings,
+        code=EXPERIMENT.code("score"),
+        flags=EXPERIMENT.flags("score"),
+        settings=EXPERIMENT.settings("score"),
         out=subpath(output[0], parent=True),
     message:
         "Scoring {wildcards.model} {wildcards.language} {wildcards.tokenizer} {wildcards.method} ({wildcards.stage}), seed {wildcards.seed}"

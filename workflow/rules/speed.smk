@@ -7,9 +7,9 @@ OUTPUT: results/speed/<model>/<language>/<tokenizer>/ (repeats of both, their fa
 
 rule speed_measure:
     input:
-        unpack(W.inputs("speed")),
+        unpack(EXPERIMENT.inputs("speed")),
     output:
-        "results/speed/{model}/{language}/{tokenizer}/manifest.json",
+        EXPERIMENT.output("speed"),
     log:
         "logs/speed_measure/{model}/{language}/{tokenizer}.log",
     benchmark:
@@ -23,8 +23,8 @@ rule speed_measure:
         runtime=lambda wildcards, attempt: 20 * attempt,
         gpu=0,
     params:
-        code=W.code("speed"),
-        flags=W.flags("speed"),
+        code=EXPERIMENT.code("speed"),
+        flags=EXPERIMENT.flags("speed"),
         out=subpath(output[0], parent=True),
     message:
         "Measuring the speed of {wildcards.model} on {wildcards.language} with {wildcards.tokenizer}"

@@ -9,9 +9,9 @@ results/evaluations/<model>/<language>/<tokenizer>/ (metrics with intervals, aud
 
 rule tokenizer_train:
     input:
-        unpack(W.inputs("tokenizer")),
+        unpack(EXPERIMENT.inputs("tokenizer")),
     output:
-        "results/tokenizers/{model}/{language}/{tokenizer}/manifest.json",
+        EXPERIMENT.output("tokenizer"),
     log:
         "logs/tokenizer_train/{model}/{language}/{tokenizer}.log",
     benchmark:
@@ -23,9 +23,9 @@ rule tokenizer_train:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        code=W.code("tokenizer"),
-        flags=W.flags("tokenizer"),
-        settings=W.tokenizer_settings,
+        code=EXPERIMENT.code("tokenizer"),
+        flags=EXPERIMENT.flags("tokenizer"),
+        settings=EXPERIMENT.settings("tokenizer"),
         out=subpath(output[0], parent=True),
     message:
         "Training tokenizer {wildcards.tokenizer} for {wildcards.model} on {wildcards.language}"
@@ -35,16 +35,15 @@ rule tokenizer_train:
 
 rule tokenizer_evaluate:
     input:
-        unpack(W.inputs("evaluation")),
-        files=W.evaluation_files,
+        unpack(EXPERIMENT.inputs("evaluation")),
     output:
-        "results/evaluations/{model}/{language}/{tokenizer}/manifest.json",
+        EXPERIMENT.output("evaluation"),
     log:
         "logs/tokenizer_evaluate/{model}/{language}/{tokenizer}.log",
     benchmark:
         "benchmarks/tokenizer_evaluate/{model}/{language}/{tokenizer}.tsv"
     wildcard_constraints:
-        tokenizer=W.evaluated(),
+        tokenizer=EXPERIMENT.evaluated(),
     conda:
         "../../envs/tokgraft.yaml"
     threads: 1
@@ -52,9 +51,9 @@ rule tokenizer_evaluate:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        code=W.code("evaluation"),
-        flags=W.flags("evaluation"),
-        settings=W.evaluation_settings,
+        code=EXPERIMENT.code("evaluation"),
+        flags=EXPERIMENT.flags("evaluation"),
+        settings=EXPERIMENT.settings("evaluation"),
         out=subpath(output[0], parent=True),
     message:
         "Evaluating tokenizer {wildcards.tokenizer} of {wildcards.model} on {wildcards.language}"
@@ -64,6 +63,6 @@ rule tokenizer_evaluate:
 
 rule tokenizer_evaluate_all:
     input:
-        W.evaluations,
+        EXPERIMENT.evaluations,
     message:
         "Every tokenizer of the experiment is evaluated"

@@ -8,9 +8,9 @@ Checkpoints for resume live in a hidden folder beside it and go when the job is 
 
 rule train_continue:
     input:
-        unpack(W.inputs("train")),
+        unpack(EXPERIMENT.inputs("train")),
     output:
-        "results/models/{model}/{language}/{tokenizer}/{method}/s{seed}/{recipe}/manifest.json",
+        EXPERIMENT.output("train"),
     log:
         "logs/train_continue/{model}/{language}/{tokenizer}/{method}/s{seed}/{recipe}.log",
     benchmark:
@@ -25,9 +25,9 @@ rule train_continue:
         processes=0,
         nodes=1,
     params:
-        code=W.code("train"),
-        flags=W.flags("train"),
-        settings=W.recipe_settings,
+        code=EXPERIMENT.code("train"),
+        flags=EXPERIMENT.flags("train"),
+        settings=EXPERIMENT.settings("train"),
         out=subpath(output[0], parent=True),
     message:
         "Training {wildcards.model} {wildcards.language} {wildcards.tokenizer} {wildcards.method} by {wildcards.recipe}, seed {wildcards.seed}"

@@ -7,9 +7,9 @@ OUTPUT: results/models/<model>/<language>/<tokenizer>/<method>/s<seed>/init/ (a 
 
 rule transplant_apply:
     input:
-        unpack(W.inputs("transplant")),
+        unpack(EXPERIMENT.inputs("transplant")),
     output:
-        "results/models/{model}/{language}/{tokenizer}/{method}/s{seed}/init/manifest.json",
+        EXPERIMENT.output("transplant"),
     log:
         "logs/transplant_apply/{model}/{language}/{tokenizer}/{method}/s{seed}.log",
     benchmark:
@@ -21,11 +21,11 @@ rule transplant_apply:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        code=W.code("transplant"),
-        flags=W.flags("transplant"),
-        chain=W.method_chain,
-        settings=W.method_settings,
-        overrides=W.method_overrides,
+        code=EXPERIMENT.code("transplant"),
+        flags=EXPERIMENT.flags("transplant"),
+        chain=EXPERIMENT.param("transplant", "chain"),
+        settings=EXPERIMENT.settings("transplant"),
+        overrides=EXPERIMENT.param("transplant", "overrides"),
         out=subpath(output[0], parent=True),
     message:
         "Transplanting {wildcards.tokenizer} ({wildcards.language}) into {wildcards.model} by {wildcards.method}, seed {wildcards.seed}"

@@ -1,0 +1,328 @@
+"""The stages of the pipeline, each told once: what a job of it reads, its settings, what it writes, and which code decides that.
+
+A rule asks for these by the stage's name (`tokgraft.workflow`). No science, and no paths of its own: config/layout.py has them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tokgraft import methods, resources, sources
+from tokgraft.artifacts import canonical_json
+from tokgraft.config import harness_files, layout
+from tokgraft.config.language import Local
+from tokgraft.config.model import LocalModel
+from tokgraft.corpus.sources import SOURCES
+from tokgraft.models.sources import MODEL_SOURCES
+from tokgraft.places import Places
+from tokgraft.scoring.tasks import TASKS
+from tokgraft.tokenizers.trainers import TRAINERS
+
+
+class Job:
+    """One job of a stage: the experiment, and as attributes the slugs in the job's path (`job.language`), without their keys.
+
+    Args:
+        places: Where the artifacts of the experiment live.
+        wildcards: Snakemake's wildcards: names in paths.
+    """
+
+    def __init__(self, places: Places, wildcards: Any) -> None:
+        self.places = places
+        self.matrix = places.matrix
+        self._wildcards = wildcards
+
+    def __getattr__(self, name: str) -> str:
+        return layout.plain(str(getattr(self._wildcards, name)))
+
+    def folders(self, *artifacts: str) -> dict[str, str]:
+        """Folders of the artifacts (keys of `_FOLDERS`) for the job's model, language and tokenizer."""
+        return {name: _FOLDERS[name](self) for name in artifacts}
+
+    def adapted(self, stage: str) -> str:
+        """Folder of the job's model after the transplant (`init`) or after training by a recipe."""
+        return self.places.adapted(self.model, self.language, self.tokenizer, self.method, self.seed, stage)
+
+    def tasks(self) -> list[str]:
+        """Slugs of the tasks that the job's model is scored on."""
+        return self.matrix.tasks(self.model, self.language, self.tokenizer, self.method, int(self.seed), self.stage)
+
+
+_FOLDERS: dict[str, Callable[[Job], str]] = {
+    "base": lambda job: job.places.base(job.model),
+    "corpus": lambda job: job.places.corpus(job.language),
+    "english": lambda job: job.places.corpus(layout.ENGLISH),
+    "tokenizer": lambda job: job.places.tokenizer(job.model, job.language, job.tokenizer),
+}
+
+
+def _nothing(job: Job) -> list[Any]:
+    return []
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A kind of job. What is a function is one of the job.
+
+    Attributes:
+        name: What rules call it.
+        entry: Module whose function its command calls.
+        output: File that stands for what it writes, with wildcards: the manifest of an artifact, or a single file (of an `{experiment}`).
+        reads: Role -> folder of each artifact that it reads.
+        settings: A JSON value.
+        files: Input of the rule -> files that are no artifacts in a role: the user's own, and manifests of however many shards.
+        params: Further parameters of the rule.
+        parts: Dotted names of the modules of registered parts that it runs.
+        templates: Files outside the package that decide what it writes as code does.
+    """
+
+    name: str
+    entry: str
+    output: str
+    reads: Callable[[Job], dict[str, str]] = lambda job: {}
+    settings: Callable[[Job], Any] = lambda job: {}
+    files: Mapping[str, Callable[[Job], list[str]]] = field(default_factory=dict)
+    params: Mapping[str, Callable[[Job], str]] = field(default_factory=dict)
+    parts: Callable[[Job], list[str]] = _nothing
+    templates: Callable[[Job], list[Path]] = _nothing
+
+    def inputs(self, job: Job) -> dict[str, str | list[str]]:
+        """Inputs of the rule: the manifests of what a job reads, and its files."""
+        manifests = {role: layout.manifest(folder) for role, folder in self.reads(job).items()}
+        return {**manifests, **{name: files(job) for name, files in self.files.items()}}
+
+    def flags(self, job: Job) -> str:
+        """What a job reads as flags of its command: `--role folder`."""
+        return shlex.join(word for edge in self.reads(job).items() for word in _flag(*edge))
+
+    def settings_text(self, job: Job) -> str:
+        """The settings as canonical JSON."""
+        return canonical_json(self.settings(job))
+
+    def code(self, job: Job) -> str:
+        """Hash of the source files that decide what a job writes: a change of them makes it run again."""
+        return sources.digest(self.entry, self.parts(job), self.templates(job))
+
+
+def _flag(role: str, folder: str) -> tuple[str, str]:
+    for flag in ("resource", "learn"):  # roles that a job has several of
+        if (name := role.removeprefix(f"{flag}_")) != role:
+            return f"--{flag}", f"{name}={folder}"
+    return f"--{role}", folder
+
+
+def _user_files(name: str) -> list[str]:
+    """A file, or all files of a folder."""
+    path = Path(name)
+    return [str(path)] if path.is_file() else sorted(str(file) for file in path.rglob("*") if file.is_file())
+
+
+# --- corpora ----------------------------------------------------------------------------------------------------------
+
+
+def _local_texts(job: Job) -> list[str]:
+    local = [source for source in job.matrix.languages[job.language].sources if isinstance(source, Local)]
+    return [file for source in local for file in _user_files(source.path)]
+
+
+def _shards(job: Job) -> list[str]:
+    """Folders of the shards that a corpus is merged from; none when one job makes it."""
+    count = job.matrix.languages[job.language].shards
+    return [job.places.shard(job.language, number) for number in range(count)] if count > 1 else []
+
+
+SHARD = Stage(
+    "shard",
+    entry="corpus.build",
+    output=layout.manifest(layout.shard("{language}", "{shard}")),
+    # English first: other languages are aligned with it and split like it.
+    reads=lambda job: {} if job.language == layout.ENGLISH else job.folders("english"),
+    settings=lambda job: job.matrix.corpus_settings(job.language).canonical(),
+    files={"texts": _local_texts},
+    parts=lambda job: [SOURCES.module(source.kind) for source in job.matrix.languages[job.language].sources],
+)
+CORPUS = replace(
+    SHARD,
+    name="corpus",
+    output=layout.manifest(layout.corpus("{language}")),
+    files={"texts": _local_texts, "shards": lambda job: list(map(layout.manifest, _shards(job)))},
+    params={"shards": lambda job: shlex.join(["--shards", *folders]) if (folders := _shards(job)) else ""},
+)
+
+# --- tokenizers ---------------------------------------------------------------------------------------------------------
+
+
+def _tokenizer_reads(job: Job) -> dict[str, str]:
+    owned = job.matrix.owns_tokenizer(job.model, job.language, job.tokenizer)
+    return job.folders("corpus", "english", *([] if owned else ["base"]))
+
+
+TOKENIZER = Stage(
+    "tokenizer",
+    entry="tokenizers.build",
+    output=layout.manifest(layout.tokenizer("{model}", "{language}", "{tokenizer}")),
+    reads=lambda job: (
+        _tokenizer_reads(job) | {f"learn_{slug}": job.places.corpus(slug) for slug in job.matrix.tokenizers[job.tokenizer].corpora}
+    ),
+    settings=lambda job: job.matrix.tokenizers[job.tokenizer].canonical(),
+    parts=lambda job: [TRAINERS.module(job.matrix.tokenizers[job.tokenizer].trainer)],
+)
+EVALUATION = Stage(
+    "evaluation",
+    entry="intrinsic.build",
+    output=layout.manifest(layout.evaluation("{model}", "{language}", "{tokenizer}")),
+    reads=lambda job: job.folders("tokenizer") | _tokenizer_reads(job),
+    settings=lambda job: job.matrix.evaluation(job.language).canonical(),
+    files={"files": lambda job: [file for path in job.matrix.evaluation(job.language).files() for file in _user_files(path)]},
+)
+
+# --- base models --------------------------------------------------------------------------------------------------------
+
+
+def _local_weights(job: Job) -> list[str]:
+    source = job.matrix.models[job.model].source
+    return _user_files(source.path) if isinstance(source, LocalModel) else []
+
+
+def _own_tokenizer(job: Job) -> dict[str, str]:
+    """The tokenizer that a scratch model is built on."""
+    source = job.matrix.scratch[job.model]
+    return {"tokenizer": job.places.tokenizer(job.model, source.language, source.tokenizer)}
+
+
+def _pretrain_reads(job: Job) -> dict[str, str]:
+    corpus = job.places.corpus(job.matrix.scratch[job.model].language)
+    return {"model": job.places.untrained(job.model), "corpus": corpus, **job.folders("english")}
+
+
+MODEL = Stage(
+    "model",
+    entry="models.build",
+    output=layout.manifest(layout.base("{model}")),
+    settings=lambda job: job.matrix.models[job.model].canonical(),
+    files={"files": _local_weights},
+    parts=lambda job: [MODEL_SOURCES.module(job.matrix.models[job.model].source.kind)],
+)
+UNTRAINED = replace(MODEL, name="untrained", output=layout.manifest(layout.untrained("{model}")), reads=_own_tokenizer, files={})
+PRETRAIN = Stage(
+    "pretrain",
+    entry="training.run",
+    output=layout.manifest(layout.base("{model}")),
+    reads=_pretrain_reads,
+    settings=lambda job: job.matrix.recipes[job.matrix.scratch[job.model].recipe].canonical(),
+)
+
+# --- transplants, training, scores ----------------------------------------------------------------------------------------
+
+
+def _required(job: Job) -> dict[str, str]:
+    """The resources that the job's method requires."""
+    folders = job.places.required(job.method, job.model, job.language, job.tokenizer)
+    return {f"resource_{name}": folder for name, folder in folders.items()}
+
+
+def _overrides(job: Job) -> str:
+    """Rows of single tokens that the method gets set, as flags."""
+    given = job.matrix.overrides(job.method)
+    return shlex.join(f"--override={token}={how}" for token, how in sorted(given.items()))
+
+
+def _chain_parts(job: Job, method: str) -> Iterator[str]:
+    chain = job.matrix.method(method)[0]
+    yield from methods.modules(chain)
+    yield from map(resources.module, methods.requirements(chain))
+
+
+def _task_settings(job: Job) -> dict[str, Any]:
+    """Every task that the model is scored on."""
+    tasks = {name: job.matrix.task(name, job.language).canonical() for name in job.tasks()}
+    for settings in tasks.values():  # a path below this folder is the same in every checkout
+        settings["names"] = [str(relative(Path(name))) for name in settings["names"]]
+    return tasks
+
+
+def _harness_files(job: Job) -> list[Path]:
+    """What the harness reads: the tasks' templates, which are configuration, and task files of the user's own; with all that these name."""
+    own = [name for task in job.tasks() for name in job.matrix.task(task, job.language).own_files]
+    read = [*sorted((job.matrix.root / "lm_eval").glob("*.yaml")), *map(Path, own)]
+    return list(dict.fromkeys(file for path in read for file in harness_files.files(path)))
+
+
+def relative(path: Path) -> Path:
+    """The path from where the run started, if it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+_CELL = ("{model}", "{language}", "{tokenizer}", "{method}", "{seed}")
+RESOURCE = Stage(
+    "resource",
+    entry="resources",
+    output=layout.manifest(layout.resource("{resource}", "{model}", "{language}", "{tokenizer}")),
+    # In the place of a model or tokenizer that it does not need, its path has `ANY`.
+    reads=lambda job: job.folders(*sorted(resources.needs(job.matrix.resource(job.resource)[0]))),
+    settings=lambda job: job.matrix.resource(job.resource)[1],
+    params={"name": lambda job: job.matrix.resource(job.resource)[0]},
+    parts=lambda job: [resources.module(job.matrix.resource(job.resource)[0])],
+)
+TRANSPLANT = Stage(
+    "transplant",
+    entry="transplant",
+    output=layout.manifest(layout.adapted(*_CELL, layout.INIT)),
+    reads=lambda job: {"model": job.places.base(job.model), **job.folders("tokenizer", "corpus"), **_required(job)},
+    settings=lambda job: job.matrix.method(job.method)[1],
+    params={"chain": lambda job: job.matrix.method(job.method)[0], "overrides": _overrides},
+    parts=lambda job: list(_chain_parts(job, job.method)),
+)
+TRAIN = Stage(
+    "train",
+    entry="training.run",
+    output=layout.manifest(layout.adapted(*_CELL, "{recipe}")),
+    reads=lambda job: {"model": job.adapted(layout.INIT), **job.folders("corpus", "english")},
+    settings=lambda job: job.matrix.recipes[job.recipe].canonical(),
+)
+SCORE = Stage(
+    "score",
+    entry="scoring.run",
+    output=layout.manifest(layout.scores(*_CELL, "{stage}")),
+    reads=lambda job: {"model": job.adapted(job.stage), **job.folders("corpus", "english")},
+    settings=_task_settings,
+    parts=lambda job: [TASKS.module(job.matrix.task_files[name].builder) for name in job.tasks()],
+    templates=_harness_files,
+)
+SPEED = Stage(
+    "speed",
+    entry="scoring.timing",
+    output=layout.manifest(layout.speed("{model}", "{language}", "{tokenizer}")),
+    reads=lambda job: job.folders("base", "tokenizer", "corpus"),
+)
+
+# --- what belongs to one experiment: views of finished artifacts ----------------------------------------------------------
+
+CELLS = Stage(
+    "cells",
+    entry="places",
+    output=layout.cells("{experiment}"),
+    settings=lambda job: job.matrix.experiment.model_dump(mode="json"),
+    # What a method requires decides where its artifacts lie.
+    parts=lambda job: [part for name in {cell.method for cell in job.matrix.cells} for part in _chain_parts(job, name)],
+)
+CHECK = Stage(
+    "check",
+    entry="reporting.checks",
+    output=layout.checked("{experiment}"),
+    parts=lambda job: ["tokgraft.tracking.record"],  # it also says what could not be published
+)
+REPORT = Stage("report", entry="reporting.build", output=layout.manifest(layout.tables("{experiment}")))
+PUBLISH = Stage("publish", entry="tracking.publishing", output=layout.published("{experiment}"))
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        SHARD, CORPUS, TOKENIZER, EVALUATION, MODEL, UNTRAINED, PRETRAIN, RESOURCE, TRANSPLANT, TRAIN, SCORE, SPEED,
+        CELLS, CHECK, REPORT, PUBLISH,
+    )
+}  # fmt: skip
