@@ -10,6 +10,7 @@ The naming of rules, wildcards, logs and folders is written down in workflow/REA
 from snakemake.utils import min_version
 
 from tokgraft import console, preflight
+from tokgraft.config import layout
 from tokgraft.workflow import Workflow, experiment_file
 
 min_version("9.0")
@@ -31,7 +32,7 @@ onstart:
         # To limit job starts, Snakemake 9.27 looks through its queue once a second for every job that has ended, which takes
         # a core after some hundred jobs. Here the cores are the limit; on a cluster the limiter spares the queue, and stays.
         workflow.scheduler.job_rate_limiter = None
-    console.attach(workflow, EXPERIMENT.cells(), EXPERIMENT.places.ranking())
+    console.attach(workflow, EXPERIMENT.cells(), layout.ranking(EXPERIMENT.name))
 
 
 include: "workflow/rules/common.smk"
@@ -57,6 +58,6 @@ localrules:
 rule all:
     default_target: True
     input:
-        f"{EXPERIMENT.places.tables()}/manifest.json",
-        EXPERIMENT.places.checked(),
-        EXPERIMENT.places.published(),
+        EXPERIMENT.output("report"),
+        EXPERIMENT.output("check"),
+        EXPERIMENT.output("publish"),

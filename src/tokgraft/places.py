@@ -140,28 +140,6 @@ class Places:
             found |= {"trained": self.adapted(*place, cell.recipe), "score_trained": self.scores(*place, cell.recipe)}
         return found
 
-    # --- what belongs to the experiment ---------------------------------------------------------------------------------
-
-    def tables(self) -> str:
-        """Tables and report."""
-        return layout.tables(self.matrix.experiment.name)
-
-    def ranking(self) -> str:
-        """What the tables rank, as a text."""
-        return layout.ranking(self.matrix.experiment.name)
-
-    def cells(self) -> str:
-        """The cells of the experiment, for the report and the tracking stage."""
-        return layout.cells(self.matrix.experiment.name)
-
-    def checked(self) -> str:
-        """What the check of the products found."""
-        return layout.checked(self.matrix.experiment.name)
-
-    def published(self) -> str:
-        """What publishing to MLflow did."""
-        return layout.published(self.matrix.experiment.name)
-
 
 def _changed_text(experiment: Experiment) -> dict[str, Any] | None:
     """What the experiment changes about every corpus; None: nothing."""

@@ -22,6 +22,7 @@ from tokgraft.corpus.quality import check_labels
 from tokgraft.errors import ConfigError, TokgraftError
 from tokgraft.matrix import Matrix
 from tokgraft.places import Places
+from tokgraft.stages import VIEWS
 
 PINNED = ("torch", "transformers", "tokenizers", "datasets", "lm-eval", "snakemake", "mlflow", "dvc")
 # Room for the corpora and tokenizers of an experiment, and for one adapted model beside its checkpoint (bytes).
@@ -104,7 +105,7 @@ def check_lock(matrix: Matrix, root: Path = Path(".")) -> None:
     """
     places = Places(matrix)
     wanted = {layout.manifest(folder) for cell in matrix.cells for folder in places.cell(cell).values()}
-    wanted |= {layout.manifest(places.tables()), places.cells(), places.checked(), places.published()}
+    wanted |= {stage.output.format(experiment=matrix.experiment.name) for stage in VIEWS}
     both = sorted(wanted & _locked(root))
     if not both:
         return

@@ -1,12 +1,12 @@
-"""The stages of the pipeline, each told once: what a job of it reads, its settings, what it writes, and which code decides that.
+"""The stages of the pipeline. Each is one record: what a job of it reads, its settings, what it writes, and which code decides that.
 
-A rule asks for these by the stage's name (`tokgraft.workflow`). No science, and no paths of its own: config/layout.py has them.
+Rules ask for it by the stage's name (`tokgraft.workflow`). No science, and no paths of its own: config/layout.py has them.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from tokgraft.places import Places
 from tokgraft.scoring.tasks import TASKS
 from tokgraft.tokenizers.trainers import TRAINERS
 
+LISTS = ("resource", "learn")  # flags that a command may get several times: the roles are `learn_deu_Latn`, `learn_nld_Latn`
+
 
 class Job:
     """One job of a stage: the experiment, and as attributes the slugs in the job's path (`job.language`), without their keys.
@@ -32,15 +34,13 @@ class Job:
     """
 
     def __init__(self, places: Places, wildcards: Any) -> None:
-        self.places = places
-        self.matrix = places.matrix
-        self._wildcards = wildcards
+        self.places, self.matrix, self._wildcards = places, places.matrix, wildcards
 
-    def __getattr__(self, name: str) -> str:
-        return layout.plain(str(getattr(self._wildcards, name)))
+    def __getattr__(self, wildcard: str) -> str:
+        return layout.plain(str(getattr(self._wildcards, wildcard)))
 
     def folders(self, *artifacts: str) -> dict[str, str]:
-        """Folders of the artifacts (keys of `_FOLDERS`) for the job's model, language and tokenizer."""
+        """Folders of artifacts (`base`, `corpus`, `english`, `tokenizer`) for the job's model, language and tokenizer."""
         return {name: _FOLDERS[name](self) for name in artifacts}
 
     def adapted(self, stage: str) -> str:
@@ -60,73 +60,68 @@ _FOLDERS: dict[str, Callable[[Job], str]] = {
 }
 
 
-def _nothing(job: Job) -> list[Any]:
-    return []
-
-
 @dataclass(frozen=True)
 class Stage:
-    """A kind of job. What is a function is one of the job.
+    """A kind of job. Functions are of one job.
 
     Attributes:
         name: What rules call it.
         entry: Module whose function its command calls.
-        output: File that stands for what it writes, with wildcards: the manifest of an artifact, or a single file (of an `{experiment}`).
+        output: File that stands for what it writes, with wildcards: the manifest of an artifact, or a list of an `{experiment}`.
         reads: Role -> folder of each artifact that it reads.
         settings: A JSON value.
-        files: Input of the rule -> files that are no artifacts in a role: the user's own, and manifests of however many shards.
+        files: Input of the rule -> files that have no role: the user's own, and any number of shards.
         params: Further parameters of the rule.
-        parts: Dotted names of the modules of registered parts that it runs.
-        templates: Files outside the package that decide what it writes as code does.
+        parts: Modules of the registered parts that it runs.
+        templates: Files outside the package that decide what it writes, as code does.
     """
 
     name: str
     entry: str
     output: str
-    reads: Callable[[Job], dict[str, str]] = lambda job: {}
-    settings: Callable[[Job], Any] = lambda job: {}
+    reads: Callable[[Job], dict[str, str]] | None = None
+    settings: Callable[[Job], Any] | None = None
     files: Mapping[str, Callable[[Job], list[str]]] = field(default_factory=dict)
     params: Mapping[str, Callable[[Job], str]] = field(default_factory=dict)
-    parts: Callable[[Job], list[str]] = _nothing
-    templates: Callable[[Job], list[Path]] = _nothing
+    parts: Callable[[Job], Iterable[str]] = lambda job: ()
+    templates: Callable[[Job], Iterable[Path]] = lambda job: ()
 
     def inputs(self, job: Job) -> dict[str, str | list[str]]:
         """Inputs of the rule: the manifests of what a job reads, and its files."""
-        manifests = {role: layout.manifest(folder) for role, folder in self.reads(job).items()}
+        folders = self.reads(job) if self.reads else {}
+        manifests = {role: layout.manifest(folder) for role, folder in folders.items()}
         return {**manifests, **{name: files(job) for name, files in self.files.items()}}
 
-    def flags(self, job: Job) -> str:
-        """What a job reads as flags of its command: `--role folder`."""
-        return shlex.join(word for edge in self.reads(job).items() for word in _flag(*edge))
-
-    def settings_text(self, job: Job) -> str:
-        """The settings as canonical JSON."""
-        return canonical_json(self.settings(job))
-
-    def code(self, job: Job) -> str:
-        """Hash of the source files that decide what a job writes: a change of them makes it run again."""
-        return sources.digest(self.entry, self.parts(job), self.templates(job))
+    def parameters(self) -> dict[str, Callable[[Job], str]]:
+        """Parameters of the rule: `code`, a hash; `flags`, what a job reads as `--role folder`; `settings`, a JSON text; further ones."""
+        reads, settings = self.reads, self.settings
+        found: dict[str, Callable[[Job], str]] = {"code": lambda job: sources.digest(self.entry, self.parts(job), self.templates(job))}
+        if reads:
+            found["flags"] = lambda job: shlex.join(word for edge in reads(job).items() for word in _flag(*edge))
+        if settings:
+            found["settings"] = lambda job: canonical_json(settings(job))
+        return found | dict(self.params)
 
 
 def _flag(role: str, folder: str) -> tuple[str, str]:
-    for flag in ("resource", "learn"):  # roles that a job has several of
-        if (name := role.removeprefix(f"{flag}_")) != role:
-            return f"--{flag}", f"{name}={folder}"
-    return f"--{role}", folder
+    flag, _, name = role.partition("_")
+    return (f"--{flag}", f"{name}={folder}") if flag in LISTS else (f"--{role}", folder)
 
 
-def _user_files(name: str) -> list[str]:
-    """A file, or all files of a folder."""
-    path = Path(name)
-    return [str(path)] if path.is_file() else sorted(str(file) for file in path.rglob("*") if file.is_file())
+def _files(paths: Iterable[str]) -> list[str]:
+    """Files, and the files in folders."""
+    found = []
+    for path in map(Path, paths):
+        found += [str(path)] if path.is_file() else sorted(str(file) for file in path.rglob("*") if file.is_file())
+    return found
 
 
 # --- corpora ----------------------------------------------------------------------------------------------------------
 
 
-def _local_texts(job: Job) -> list[str]:
-    local = [source for source in job.matrix.languages[job.language].sources if isinstance(source, Local)]
-    return [file for source in local for file in _user_files(source.path)]
+def _texts(job: Job) -> list[str]:
+    """The user's own files that a corpus is made from: when their content changes, so does the corpus."""
+    return _files(source.path for source in job.matrix.languages[job.language].sources if isinstance(source, Local))
 
 
 def _shards(job: Job) -> list[str]:
@@ -137,90 +132,93 @@ def _shards(job: Job) -> list[str]:
 
 SHARD = Stage(
     "shard",
-    entry="corpus.build",
-    output=layout.manifest(layout.shard("{language}", "{shard}")),
+    "corpus.build",
+    layout.manifest(layout.shard("{language}", "{shard}")),
     # English first: other languages are aligned with it and split like it.
     reads=lambda job: {} if job.language == layout.ENGLISH else job.folders("english"),
     settings=lambda job: job.matrix.corpus_settings(job.language).canonical(),
-    files={"texts": _local_texts},
-    parts=lambda job: [SOURCES.module(source.kind) for source in job.matrix.languages[job.language].sources],
+    files={"texts": _texts},
+    parts=lambda job: (SOURCES.module(source.kind) for source in job.matrix.languages[job.language].sources),
 )
 CORPUS = replace(
     SHARD,
     name="corpus",
     output=layout.manifest(layout.corpus("{language}")),
-    files={"texts": _local_texts, "shards": lambda job: list(map(layout.manifest, _shards(job)))},
+    files={"texts": _texts, "shards": lambda job: list(map(layout.manifest, _shards(job)))},
     params={"shards": lambda job: shlex.join(["--shards", *folders]) if (folders := _shards(job)) else ""},
 )
 
-# --- tokenizers ---------------------------------------------------------------------------------------------------------
+# --- tokenizers -------------------------------------------------------------------------------------------------------
 
 
-def _tokenizer_reads(job: Job) -> dict[str, str]:
+def _measured(job: Job) -> dict[str, str]:
+    """What a tokenizer is measured on, and the base that it is measured beside, unless that is built on it."""
     owned = job.matrix.owns_tokenizer(job.model, job.language, job.tokenizer)
     return job.folders("corpus", "english", *([] if owned else ["base"]))
 
 
+def _learned(job: Job) -> dict[str, str]:
+    """Corpora that a tokenizer of several languages learns from."""
+    return {f"learn_{slug}": job.places.corpus(slug) for slug in job.matrix.tokenizers[job.tokenizer].corpora}
+
+
 TOKENIZER = Stage(
     "tokenizer",
-    entry="tokenizers.build",
-    output=layout.manifest(layout.tokenizer("{model}", "{language}", "{tokenizer}")),
-    reads=lambda job: (
-        _tokenizer_reads(job) | {f"learn_{slug}": job.places.corpus(slug) for slug in job.matrix.tokenizers[job.tokenizer].corpora}
-    ),
+    "tokenizers.build",
+    layout.manifest(layout.tokenizer("{model}", "{language}", "{tokenizer}")),
+    reads=lambda job: _measured(job) | _learned(job),
     settings=lambda job: job.matrix.tokenizers[job.tokenizer].canonical(),
     parts=lambda job: [TRAINERS.module(job.matrix.tokenizers[job.tokenizer].trainer)],
 )
 EVALUATION = Stage(
     "evaluation",
-    entry="intrinsic.build",
-    output=layout.manifest(layout.evaluation("{model}", "{language}", "{tokenizer}")),
-    reads=lambda job: job.folders("tokenizer") | _tokenizer_reads(job),
+    "intrinsic.build",
+    layout.manifest(layout.evaluation("{model}", "{language}", "{tokenizer}")),
+    reads=lambda job: job.folders("tokenizer") | _measured(job),
     settings=lambda job: job.matrix.evaluation(job.language).canonical(),
-    files={"files": lambda job: [file for path in job.matrix.evaluation(job.language).files() for file in _user_files(path)]},
+    files={"files": lambda job: _files(job.matrix.evaluation(job.language).files())},
 )
 
-# --- base models --------------------------------------------------------------------------------------------------------
-
-
-def _local_weights(job: Job) -> list[str]:
-    source = job.matrix.models[job.model].source
-    return _user_files(source.path) if isinstance(source, LocalModel) else []
+# --- base models: fetched, or made here ---------------------------------------------------------------------------------
 
 
 def _own_tokenizer(job: Job) -> dict[str, str]:
-    """The tokenizer that a scratch model is built on."""
     source = job.matrix.scratch[job.model]
     return {"tokenizer": job.places.tokenizer(job.model, source.language, source.tokenizer)}
 
 
-def _pretrain_reads(job: Job) -> dict[str, str]:
-    corpus = job.places.corpus(job.matrix.scratch[job.model].language)
-    return {"model": job.places.untrained(job.model), "corpus": corpus, **job.folders("english")}
+def _own_corpus(job: Job) -> dict[str, str]:
+    return {"corpus": job.places.corpus(job.matrix.scratch[job.model].language), **job.folders("english")}
+
+
+def _weights(job: Job) -> list[str]:
+    """The user's own model files."""
+    source = job.matrix.models[job.model].source
+    return _files([source.path]) if isinstance(source, LocalModel) else []
 
 
 MODEL = Stage(
     "model",
-    entry="models.build",
-    output=layout.manifest(layout.base("{model}")),
+    "models.build",
+    layout.manifest(layout.base("{model}")),
     settings=lambda job: job.matrix.models[job.model].canonical(),
-    files={"files": _local_weights},
+    files={"files": _weights},
     parts=lambda job: [MODEL_SOURCES.module(job.matrix.models[job.model].source.kind)],
 )
 UNTRAINED = replace(MODEL, name="untrained", output=layout.manifest(layout.untrained("{model}")), reads=_own_tokenizer, files={})
 PRETRAIN = Stage(
     "pretrain",
-    entry="training.run",
-    output=layout.manifest(layout.base("{model}")),
-    reads=_pretrain_reads,
+    "training.run",
+    layout.manifest(layout.base("{model}")),
+    reads=lambda job: {"model": job.places.untrained(job.model), **_own_corpus(job)},
     settings=lambda job: job.matrix.recipes[job.matrix.scratch[job.model].recipe].canonical(),
 )
 
-# --- transplants, training, scores ----------------------------------------------------------------------------------------
+# --- a cell: transplant, training, scores -------------------------------------------------------------------------------
 
 
 def _required(job: Job) -> dict[str, str]:
-    """The resources that the job's method requires."""
+    """Resources that the method requires."""
     folders = job.places.required(job.method, job.model, job.language, job.tokenizer)
     return {f"resource_{name}": folder for name, folder in folders.items()}
 
@@ -231,8 +229,7 @@ def _overrides(job: Job) -> str:
     return shlex.join(f"--override={token}={how}" for token, how in sorted(given.items()))
 
 
-def _chain_parts(job: Job, method: str) -> Iterator[str]:
-    chain = job.matrix.method(method)[0]
+def _chain_parts(chain: str) -> Iterator[str]:
     yield from methods.modules(chain)
     yield from map(resources.module, methods.requirements(chain))
 
@@ -245,11 +242,11 @@ def _task_settings(job: Job) -> dict[str, Any]:
     return tasks
 
 
-def _harness_files(job: Job) -> list[Path]:
+def _harness_files(job: Job) -> Iterable[Path]:
     """What the harness reads: the tasks' templates, which are configuration, and task files of the user's own; with all that these name."""
     own = [name for task in job.tasks() for name in job.matrix.task(task, job.language).own_files]
     read = [*sorted((job.matrix.root / "lm_eval").glob("*.yaml")), *map(Path, own)]
-    return list(dict.fromkeys(file for path in read for file in harness_files.files(path)))
+    return dict.fromkeys(file for path in read for file in harness_files.files(path))
 
 
 def relative(path: Path) -> Path:
@@ -260,9 +257,8 @@ def relative(path: Path) -> Path:
 _CELL = ("{model}", "{language}", "{tokenizer}", "{method}", "{seed}")
 RESOURCE = Stage(
     "resource",
-    entry="resources",
-    output=layout.manifest(layout.resource("{resource}", "{model}", "{language}", "{tokenizer}")),
-    # In the place of a model or tokenizer that it does not need, its path has `ANY`.
+    "resources",
+    layout.manifest(layout.resource("{resource}", "{model}", "{language}", "{tokenizer}")),
     reads=lambda job: job.folders(*sorted(resources.needs(job.matrix.resource(job.resource)[0]))),
     settings=lambda job: job.matrix.resource(job.resource)[1],
     params={"name": lambda job: job.matrix.resource(job.resource)[0]},
@@ -270,59 +266,55 @@ RESOURCE = Stage(
 )
 TRANSPLANT = Stage(
     "transplant",
-    entry="transplant",
-    output=layout.manifest(layout.adapted(*_CELL, layout.INIT)),
+    "transplant",
+    layout.manifest(layout.adapted(*_CELL, layout.INIT)),
     reads=lambda job: {"model": job.places.base(job.model), **job.folders("tokenizer", "corpus"), **_required(job)},
     settings=lambda job: job.matrix.method(job.method)[1],
     params={"chain": lambda job: job.matrix.method(job.method)[0], "overrides": _overrides},
-    parts=lambda job: list(_chain_parts(job, job.method)),
+    parts=lambda job: _chain_parts(job.matrix.method(job.method)[0]),
 )
 TRAIN = Stage(
     "train",
-    entry="training.run",
-    output=layout.manifest(layout.adapted(*_CELL, "{recipe}")),
+    "training.run",
+    layout.manifest(layout.adapted(*_CELL, "{recipe}")),
     reads=lambda job: {"model": job.adapted(layout.INIT), **job.folders("corpus", "english")},
     settings=lambda job: job.matrix.recipes[job.recipe].canonical(),
 )
 SCORE = Stage(
     "score",
-    entry="scoring.run",
-    output=layout.manifest(layout.scores(*_CELL, "{stage}")),
+    "scoring.run",
+    layout.manifest(layout.scores(*_CELL, "{stage}")),
     reads=lambda job: {"model": job.adapted(job.stage), **job.folders("corpus", "english")},
     settings=_task_settings,
-    parts=lambda job: [TASKS.module(job.matrix.task_files[name].builder) for name in job.tasks()],
+    parts=lambda job: (TASKS.module(job.matrix.task_files[name].builder) for name in job.tasks()),
     templates=_harness_files,
 )
 SPEED = Stage(
     "speed",
-    entry="scoring.timing",
-    output=layout.manifest(layout.speed("{model}", "{language}", "{tokenizer}")),
+    "scoring.timing",
+    layout.manifest(layout.speed("{model}", "{language}", "{tokenizer}")),
     reads=lambda job: job.folders("base", "tokenizer", "corpus"),
 )
 
-# --- what belongs to one experiment: views of finished artifacts ----------------------------------------------------------
+# --- the experiment: views of finished artifacts ------------------------------------------------------------------------
 
 CELLS = Stage(
     "cells",
-    entry="places",
-    output=layout.cells("{experiment}"),
+    "places",
+    layout.cells("{experiment}"),
     settings=lambda job: job.matrix.experiment.model_dump(mode="json"),
     # What a method requires decides where its artifacts lie.
-    parts=lambda job: [part for name in {cell.method for cell in job.matrix.cells} for part in _chain_parts(job, name)],
+    parts=lambda job: (part for cell in job.matrix.cells for part in _chain_parts(job.matrix.method(cell.method)[0])),
 )
 CHECK = Stage(
     "check",
-    entry="reporting.checks",
-    output=layout.checked("{experiment}"),
+    "reporting.checks",
+    layout.checked("{experiment}"),
     parts=lambda job: ["tokgraft.tracking.record"],  # it also says what could not be published
 )
-REPORT = Stage("report", entry="reporting.build", output=layout.manifest(layout.tables("{experiment}")))
-PUBLISH = Stage("publish", entry="tracking.publishing", output=layout.published("{experiment}"))
+REPORT = Stage("report", "reporting.build", layout.manifest(layout.tables("{experiment}")))
+PUBLISH = Stage("publish", "tracking.publishing", layout.published("{experiment}"))
 
-STAGES: dict[str, Stage] = {
-    stage.name: stage
-    for stage in (
-        SHARD, CORPUS, TOKENIZER, EVALUATION, MODEL, UNTRAINED, PRETRAIN, RESOURCE, TRANSPLANT, TRAIN, SCORE, SPEED,
-        CELLS, CHECK, REPORT, PUBLISH,
-    )
-}  # fmt: skip
+SHARED = (SHARD, CORPUS, TOKENIZER, EVALUATION, MODEL, UNTRAINED, PRETRAIN, RESOURCE, TRANSPLANT, TRAIN, SCORE, SPEED)
+VIEWS = (CELLS, CHECK, REPORT, PUBLISH)  # of one experiment
+STAGES: dict[str, Stage] = {stage.name: stage for stage in SHARED + VIEWS}

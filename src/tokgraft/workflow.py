@@ -62,114 +62,91 @@ class Workflow:
         if self.file is not None:
             demand_own(self.file, self.name)
         # Asked for every cell by several rules, with the same answer.
-        self._edges = cache(self._find_edges)
+        self._manifests = cache(self._find_manifests)
 
     def begin(self) -> None:
         """Called once a run starts: the tables of the experiment are those of its file from now on."""
         if self.file is not None:
             claim(self.file, self.name)
 
-    # --- of each stage: a function of the wildcards, as Snakemake wants it -------------------------------------------
+    # --- what a stage's rule is told ----------------------------------------------------------------------------------
 
     def inputs(self, stage: str) -> Callable[[Any], dict[str, str | list[str]]]:
-        """Inputs of a stage's rule: role -> manifest, and files of the user's own."""
+        """Input function: role -> manifest, and files of the user's own."""
         return self._of_job(STAGES[stage].inputs)
 
     def output(self, stage: str) -> str:
-        """The file that stands for what a stage writes, with wildcards."""
+        """The file that stands for what the stage writes, with wildcards."""
         return STAGES[stage].output.replace("{experiment}", self.name)
 
-    def flags(self, stage: str) -> Callable[[Any], str]:
-        """The artifacts that a stage reads, as `--role folder`."""
-        return self._of_job(STAGES[stage].flags)
-
-    def settings(self, stage: str) -> Callable[[Any], str]:
-        """Settings of a stage as one canonical JSON text."""
-        return self._of_job(STAGES[stage].settings_text)
-
-    def param(self, stage: str, name: str) -> Callable[[Any], str]:
-        """One of the further parameters of a stage's rule."""
-        return self._of_job(STAGES[stage].params[name])
-
-    def code(self, stage: str) -> Callable[[Any], str]:
-        """Hash of the source files that decide what a stage writes."""
-        return self._of_job(STAGES[stage].code)
+    def params(self, stage: str) -> dict[str, Callable[[Any], str]]:
+        """Name -> params function: `code`, `flags`, `settings`, and what else the stage has."""
+        return {name: self._of_job(ask) for name, ask in STAGES[stage].parameters().items()}
 
     def _of_job(self, ask: Callable[[Job], Answer]) -> Callable[[Any], Answer]:
         return lambda wildcards: ask(Job(self.places, wildcards))
 
-    # --- targets and wildcards --------------------------------------------------------------------------------------
+    # --- targets ------------------------------------------------------------------------------------------------------
 
     def finished(self, wildcards: Any = None) -> list[str]:
         """What tables and tracking wait for: every cell scored before and (unless it is zero-shot) after training, its tokenizer, evaluations, speed.
 
         An input function, so that a job on a cluster, which reads the rules anew, does not list every cell.
         """
-        speed = self.edges("speed") if self.matrix.experiment.speed else []
-        return [*self.edges("score_init", "score_trained", "tokenizer"), *self.evaluations_wanted(), *speed]
+        experiment = self.matrix.experiment
+        evaluations = self.evaluations() if experiment.tokenizer_evaluation is not None else []
+        return [
+            *self._manifests("score_init", "score_trained", "tokenizer"),
+            *evaluations,
+            *(self._manifests("speed") if experiment.speed else []),
+        ]
 
     def evaluations(self, wildcards: Any = None) -> list[str]:
         """Evaluations of every tokenizer of the matrix."""
-        return self.edges("evaluation")
-
-    def evaluations_wanted(self, wildcards: Any = None) -> list[str]:
-        """The same if the experiment asks for them."""
-        return self.evaluations() if self.matrix.experiment.tokenizer_evaluation is not None else []
+        return self._manifests("evaluation")
 
     def cells(self) -> CellList:
         """The cells of the experiment, with their folders."""
         return CellList.model_validate(listing(self.matrix))
 
-    def edges(self, *parts: str) -> list[str]:
-        """Manifests of the named artifacts of every cell ("corpus", "init", "score_trained", ...)."""
-        return self._edges(parts)
+    def table(self, name: str) -> str:
+        """A file among the tables of the experiment."""
+        return f"{layout.tables(self.name)}/{name}"
 
     @cached_property
     def _paths(self) -> list[dict[str, str]]:
         return [self.places.cell(cell) for cell in self.matrix.cells]
 
-    def _find_edges(self, parts: tuple[str, ...]) -> list[str]:
-        folders = {paths[part] for paths in self._paths for part in parts if part in paths}
-        return sorted(map(layout.manifest, folders))
+    def _find_manifests(self, *parts: str) -> list[str]:
+        """Manifests of the named artifacts of every cell ("corpus", "init", "score_trained", ...)."""
+        return sorted({layout.manifest(paths[part]) for paths in self._paths for part in parts if part in paths})
 
-    # Wildcards match the names in paths of this experiment, so that no job can write in the place of another experiment's artifact.
+    # --- wildcards match the names in paths of this experiment, so that no job can write in the place of another experiment's artifact ---
 
-    def languages(self) -> str:
-        """Regular expression of the languages, with their key."""
-        return _any_of(map(self.places.language, self.matrix.languages))
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Wildcard -> regular expression of the names in paths that it stands for, with their keys."""
+        places, matrix = self.places, self.matrix
+        required = {(cell.method, cell.model, cell.language, cell.tokenizer) for cell in matrix.cells}
+        found: dict[str, Iterable[str]] = {
+            "language": map(places.language, matrix.languages),
+            "model": map(places.model, matrix.models),
+            "tokenizer": matrix.tokenizers,
+            "method": map(places.method, {cell.method for cell in matrix.cells}),
+            "resource": (layout.parts(folder)[1] for place in required for folder in places.required(*place).values()),
+            "recipe": matrix.recipes,
+            # What is scored (the transplanted model, and what each recipe makes of it), with a key for the tasks.
+            "stage": (Path(paths[role]).name for paths in self._paths for role in ("score_init", "score_trained") if role in paths),
+        }
+        return {wildcard: _any_of(names) for wildcard, names in found.items()}
 
-    def models(self, scratch: bool | None = None) -> str:
-        """Regular expression of the base models: those that the pipeline trains itself, the others, or both."""
-        names = [name for name in self.matrix.models if scratch in (None, name in self.matrix.scratch)]
-        return _any_of(map(self.places.model, names))
-
-    def tokenizers(self) -> str:
-        """Regular expression of the tokenizer recipes."""
-        return _any_of(self.matrix.tokenizers)
+    def models(self, scratch: bool) -> str:
+        """Regular expression of the base models that the pipeline trains itself, or of the others."""
+        return _any_of(self.places.model(name) for name in self.matrix.models if scratch == (name in self.matrix.scratch))
 
     def evaluated(self) -> str:
         """Regular expression of the tokenizer recipes in the paths of their evaluations."""
         return _any_of(Path(paths["evaluation"]).name for paths in self._paths)
-
-    def methods(self) -> str:
-        """Regular expression of the methods, with their keys."""
-        return _any_of(map(self.places.method, {cell.method for cell in self.matrix.cells}))
-
-    def resources(self) -> str:
-        """Regular expression of the resources, with their keys."""
-        return _any_of(layout.parts(folder)[1] for folder in self._required())
-
-    def _required(self) -> set[str]:
-        places = {(cell.method, cell.model, cell.language, cell.tokenizer) for cell in self.matrix.cells}
-        return {folder for place in places for folder in self.places.required(*place).values()}
-
-    def recipes(self) -> str:
-        """Regular expression of the training recipes."""
-        return _any_of(self.matrix.recipes)
-
-    def stages(self) -> str:
-        """Regular expression of what is scored: the transplanted model and what each recipe makes of it, with a key for the tasks."""
-        return _any_of(Path(paths[role]).name for paths in self._paths for role in ("score_init", "score_trained") if role in paths)
 
 
 def _any_of(names: Iterable[str]) -> str:

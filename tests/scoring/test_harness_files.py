@@ -93,11 +93,11 @@ def test_a_changed_file_runs_the_scoring_job_again(tmp_path: Path, monkeypatch: 
             at = {"model": "pocket", "language": "deu_Latn", "tokenizer": "bpe8k", "method": method, "seed": "0", "stage": "init"}
             jobs[method] = SimpleNamespace(**at)
         work = Workflow("config/experiments/trial.yaml")
-        settings.add(work.settings("score")(jobs["mean"]))
-        before = {method: work.code("score")(job) for method, job in jobs.items()}
+        settings.add(work.params("score")["settings"](jobs["mean"]))
+        before = {method: work.params("score")["code"](job) for method, job in jobs.items()}
         monkeypatch.setattr("tokgraft.sources.file_digest", fresh)
         (root / "tasks" / changed).write_text((root / "tasks" / changed).read_text() + "\n")
-        after = {method: work.code("score")(job) for method, job in jobs.items()}
+        after = {method: work.params("score")["code"](job) for method, job in jobs.items()}
         assert before["random"] == after["random"] and before["mean"] != after["mean"]
     assert len(settings) == 1 and str(tmp_path) not in settings.pop()
 
@@ -131,6 +131,6 @@ def test_the_code_beside_a_template_is_followed_too(tmp_path: Path, monkeypatch:
     (tmp_path / "config/experiments/trial.yaml").write_text(yaml.safe_dump({"name": "trial", "grids": [{**GRID, "tasks": ["bpb"]}]}))
     work = Workflow("config/experiments/trial.yaml")
     job = SimpleNamespace(model="pocket", language="deu_Latn", tokenizer="bpe8k", method="mean", seed="0", stage="init")
-    before = work.code("score")(job)
+    before = work.params("score")["code"](job)
     code.write_text("text = str.lower\n")
-    assert work.code("score")(job) != before
+    assert work.params("score")["code"](job) != before

@@ -97,7 +97,7 @@ def test_the_workflow_prepares_the_corpora_of_all_languages() -> None:
     place = SimpleNamespace(model="pocket", language="deu_Latn", tokenizer="germanic8k")
     inputs = workflow.inputs("tokenizer")(place)
     assert inputs["learn_nld_Latn"] == layout.manifest(layout.corpus("nld_Latn")) and "learn_deu_Latn" in inputs
-    assert "--learn nld_Latn=results/corpora/nld_Latn" in workflow.flags("tokenizer")(place)
+    assert "--learn nld_Latn=results/corpora/nld_Latn" in workflow.params("tokenizer")["flags"](place)
     assert "learn_nld_Latn" not in workflow.inputs("evaluation")(place)
 
 

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from tests.workflow.conftest import ROOT, Project
+from tokgraft.config import layout
 from tokgraft.matrix import load_matrix
 from tokgraft.places import Places
 
@@ -364,7 +365,7 @@ def test_what_an_experiment_changes_is_in_the_path(project: Project) -> None:
     for name, more in variants.items():
         project.write(f"config/experiments/{name}.yaml", {"name": name, "grids": [GRID], **more})
         places = Places(load_matrix(str(project.root / f"config/experiments/{name}.yaml"), project.root / "config"))
-        found[name] = {cell.method: {**places.cell(cell), "tables": places.tables()} for cell in places.matrix.cells}
+        found[name] = {cell.method: {**places.cell(cell), "tables": layout.tables(name)} for cell in places.matrix.cells}
 
     def moved(name: str, method: str) -> set[str]:
         return {role for role, folder in found[name][method].items() if folder != found["plain"][method][role]}

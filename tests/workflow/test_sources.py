@@ -271,7 +271,7 @@ w = Workflow()
 job = SimpleNamespace(model="pocket", language="deu_Latn", tokenizer="bpe8k", method="mean", recipe="pocket-demo", seed="0", stage="init~0",
                       resource="token_vectors")
 stages = ("corpus", "tokenizer", "evaluation", "model", "transplant", "train", "score", "report")
-print(json.dumps({stage: w.code(stage)(job) for stage in stages}))
+print(json.dumps({stage: w.params(stage)["code"](job) for stage in stages}))
 """
 
 

@@ -2,12 +2,6 @@
 
 
 wildcard_constraints:
-    language=EXPERIMENT.languages(),
-    tokenizer=EXPERIMENT.tokenizers(),
-    model=EXPERIMENT.models(),
-    method=EXPERIMENT.methods(),
-    recipe=EXPERIMENT.recipes(),
-    stage=EXPERIMENT.stages(),
-    resource=EXPERIMENT.resources(),
+    **EXPERIMENT.names,
     seed="[0-9]+",
     shard="[0-9]+",

@@ -22,9 +22,7 @@ rule corpus_shard:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        code=EXPERIMENT.code("shard"),
-        flags=EXPERIMENT.flags("shard"),
-        settings=EXPERIMENT.settings("shard"),
+        **EXPERIMENT.params("shard"),
         out=subpath(output[0], parent=True),
     message:
         "Preparing shard {wildcards.shard} of the {wildcards.language} corpus"
@@ -49,10 +47,7 @@ rule corpus_build:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        code=EXPERIMENT.code("corpus"),
-        flags=EXPERIMENT.flags("corpus"),
-        shards=EXPERIMENT.param("corpus", "shards"),
-        settings=EXPERIMENT.settings("corpus"),
+        **EXPERIMENT.params("corpus"),
         out=subpath(output[0], parent=True),
     message:
         "Preparing the {wildcards.language} corpus"

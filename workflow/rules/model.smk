@@ -23,8 +23,7 @@ rule model_fetch:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        code=EXPERIMENT.code("model"),
-        settings=EXPERIMENT.settings("model"),
+        **EXPERIMENT.params("model"),
         out=subpath(output[0], parent=True),
     message:
         "Fetching base model {wildcards.model}"
@@ -50,9 +49,7 @@ rule model_create:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 20 * attempt,
     params:
-        code=EXPERIMENT.code("untrained"),
-        flags=EXPERIMENT.flags("untrained"),
-        settings=EXPERIMENT.settings("untrained"),
+        **EXPERIMENT.params("untrained"),
         out=subpath(output[0], parent=True),
     message:
         "Creating base model {wildcards.model} with random weights"
@@ -81,9 +78,7 @@ rule model_pretrain:
         processes=0,
         nodes=1,
     params:
-        code=EXPERIMENT.code("pretrain"),
-        flags=EXPERIMENT.flags("pretrain"),
-        settings=EXPERIMENT.settings("pretrain"),
+        **EXPERIMENT.params("pretrain"),
         out=subpath(output[0], parent=True),
     message:
         "Pretraining base model {wildcards.model} from random weights"

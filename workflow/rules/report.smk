@@ -19,8 +19,7 @@ rule report_cells:
         mem_mb=lambda wildcards, attempt: 500 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
-        code=EXPERIMENT.code("cells"),
-        settings=EXPERIMENT.settings("cells"),
+        **EXPERIMENT.params("cells"),
     message:
         "Listing the cells of the experiment"
     shell:
@@ -30,7 +29,7 @@ rule report_cells:
 rule report_check:
     input:
         EXPERIMENT.finished,
-        cells=EXPERIMENT.places.cells(),
+        cells=EXPERIMENT.output("cells"),
     output:
         EXPERIMENT.output("check"),
     log:
@@ -44,7 +43,7 @@ rule report_check:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 20 * attempt,
     params:
-        code=EXPERIMENT.code("check"),
+        **EXPERIMENT.params("check"),
     message:
         "Checking the products: all cells present, no NaN, random near chance, training lowers bits per byte"
     shell:
@@ -54,21 +53,21 @@ rule report_check:
 rule report_build:
     input:
         EXPERIMENT.finished,
-        cells=EXPERIMENT.places.cells(),
+        cells=EXPERIMENT.output("cells"),
     output:
         EXPERIMENT.output("report"),
         report(
-            f"{EXPERIMENT.places.tables()}/report.html",
+            EXPERIMENT.table("report.html"),
             caption="../report/report.rst",
             category="Results",
         ),
         report(
-            f"{EXPERIMENT.places.tables()}/leaderboard.csv",
+            EXPERIMENT.table("leaderboard.csv"),
             caption="../report/leaderboard.rst",
             category="Results",
         ),
         report(
-            f"{EXPERIMENT.places.tables()}/differences.csv",
+            EXPERIMENT.table("differences.csv"),
             caption="../report/differences.rst",
             category="Results",
         ),
@@ -83,7 +82,7 @@ rule report_build:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        code=EXPERIMENT.code("report"),
+        **EXPERIMENT.params("report"),
         out=subpath(output[0], parent=True),
     message:
         "Building tables and report"
@@ -94,7 +93,7 @@ rule report_build:
 rule publish_mlflow:
     input:
         EXPERIMENT.finished,
-        cells=EXPERIMENT.places.cells(),
+        cells=EXPERIMENT.output("cells"),
     output:
         EXPERIMENT.output("publish"),
     log:
@@ -108,7 +107,7 @@ rule publish_mlflow:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        code=EXPERIMENT.code("publish"),
+        **EXPERIMENT.params("publish"),
     message:
         "Publishing every cell to MLflow"
     shell:

@@ -15,8 +15,8 @@ rule resource_build:
     benchmark:
         "benchmarks/resource_build/{resource}/{model}/{language}/{tokenizer}.tsv"
     wildcard_constraints:
-        model=f"{EXPERIMENT.models()}|any",
-        tokenizer=f"{EXPERIMENT.tokenizers()}|any",
+        model=f"{EXPERIMENT.names['model']}|any",
+        tokenizer=f"{EXPERIMENT.names['tokenizer']}|any",
     conda:
         "../../envs/tokgraft.yaml"
     threads: 1
@@ -24,10 +24,7 @@ rule resource_build:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
-        code=EXPERIMENT.code("resource"),
-        flags=EXPERIMENT.flags("resource"),
-        name=EXPERIMENT.param("resource", "name"),
-        settings=EXPERIMENT.settings("resource"),
+        **EXPERIMENT.params("resource"),
         out=subpath(output[0], parent=True),
     message:
         "Building {wildcards.resource} for {wildcards.tokenizer} of {wildcards.model} on {wildcards.language}"

@@ -22,9 +22,7 @@ rule score_model:
         runtime=lambda wildcards, attempt: 60 * attempt,
         gpu=0,
     params:
-        code=EXPERIMENT.code("score"),
-        flags=EXPERIMENT.flags("score"),
-        settings=EXPERIMENT.settings("score"),
+        **EXPERIMENT.params("score"),
         out=subpath(output[0], parent=True),
     message:
         "Scoring {wildcards.model} {wildcards.language} {wildcards.tokenizer} {wildcards.method} ({wildcards.stage}), seed {wildcards.seed}"

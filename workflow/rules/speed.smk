@@ -23,8 +23,7 @@ rule speed_measure:
         runtime=lambda wildcards, attempt: 20 * attempt,
         gpu=0,
     params:
-        code=EXPERIMENT.code("speed"),
-        flags=EXPERIMENT.flags("speed"),
+        **EXPERIMENT.params("speed"),
         out=subpath(output[0], parent=True),
     message:
         "Measuring the speed of {wildcards.model} on {wildcards.language} with {wildcards.tokenizer}"

@@ -23,9 +23,7 @@ rule tokenizer_train:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        code=EXPERIMENT.code("tokenizer"),
-        flags=EXPERIMENT.flags("tokenizer"),
-        settings=EXPERIMENT.settings("tokenizer"),
+        **EXPERIMENT.params("tokenizer"),
         out=subpath(output[0], parent=True),
     message:
         "Training tokenizer {wildcards.tokenizer} for {wildcards.model} on {wildcards.language}"
@@ -51,9 +49,7 @@ rule tokenizer_evaluate:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
-        code=EXPERIMENT.code("evaluation"),
-        flags=EXPERIMENT.flags("evaluation"),
-        settings=EXPERIMENT.settings("evaluation"),
+        **EXPERIMENT.params("evaluation"),
         out=subpath(output[0], parent=True),
     message:
         "Evaluating tokenizer {wildcards.tokenizer} of {wildcards.model} on {wildcards.language}"

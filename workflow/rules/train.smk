@@ -25,9 +25,7 @@ rule train_continue:
         processes=0,
         nodes=1,
     params:
-        code=EXPERIMENT.code("train"),
-        flags=EXPERIMENT.flags("train"),
-        settings=EXPERIMENT.settings("train"),
+        **EXPERIMENT.params("train"),
         out=subpath(output[0], parent=True),
     message:
         "Training {wildcards.model} {wildcards.language} {wildcards.tokenizer} {wildcards.method} by {wildcards.recipe}, seed {wildcards.seed}"

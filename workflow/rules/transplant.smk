@@ -21,11 +21,7 @@ rule transplant_apply:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        code=EXPERIMENT.code("transplant"),
-        flags=EXPERIMENT.flags("transplant"),
-        chain=EXPERIMENT.param("transplant", "chain"),
-        settings=EXPERIMENT.settings("transplant"),
-        overrides=EXPERIMENT.param("transplant", "overrides"),
+        **EXPERIMENT.params("transplant"),
         out=subpath(output[0], parent=True),
     message:
         "Transplanting {wildcards.tokenizer} ({wildcards.language}) into {wildcards.model} by {wildcards.method}, seed {wildcards.seed}"
