@@ -62,10 +62,6 @@ class Places:
         required = methods.requirements(self.matrix.method(method)[0])
         return {role: self.resource_name(chosen.get(role, role)) for role in sorted(required)}
 
-    def scored(self, model: str, language: str, tokenizer: str, method: str, seed: int, stage: str) -> str:
-        """Name of a stage among the scores, with a key that stands for the tasks it is scored on."""
-        return layout.keyed(stage, self.matrix.tasks(model, language, tokenizer, method, seed, stage))
-
     # --- artifacts ----------------------------------------------------------------------------------------------------
 
     def corpus(self, language: str) -> str:
@@ -118,9 +114,9 @@ class Places:
         return layout.adapted(self.model(model), self.language(language), recipe, self.method(method), seed, stage)
 
     def scores(self, model: str, language: str, recipe: str, method: str, seed: int, stage: str) -> str:
-        """Scores of an adapted model."""
-        place = (self.model(model), self.language(language), recipe, self.method(method), seed)
-        return layout.scores(*place, self.scored(model, language, recipe, method, seed, stage))
+        """Scores of an adapted model; the name of its stage has a key that stands for the tasks it is scored on."""
+        scored = layout.keyed(stage, self.matrix.tasks(model, language, recipe, method, seed, stage))
+        return layout.scores(self.model(model), self.language(language), recipe, self.method(method), seed, scored)
 
     def cell(self, cell: Cell) -> dict[str, str]:
         """Folder of each artifact that belongs to a cell; a zero-shot cell has nothing that is trained."""

@@ -6,7 +6,7 @@ Rules ask for it by the stage's name (`tokgraft.workflow`). No science, and no p
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,6 @@ from tokgraft.models.sources import MODEL_SOURCES
 from tokgraft.places import Places
 from tokgraft.scoring.tasks import TASKS
 from tokgraft.tokenizers.trainers import TRAINERS
-
-LISTS = ("resource", "learn")  # flags that a command may get several times: the roles are `learn_deu_Latn`, `learn_nld_Latn`
 
 
 class Job:
@@ -93,7 +91,9 @@ class Stage:
         return {**manifests, **{name: files(job) for name, files in self.files.items()}}
 
     def parameters(self) -> dict[str, Callable[[Job], str]]:
-        """Parameters of the rule: `code`, a hash; `flags`, what a job reads as `--role folder`; `settings`, a JSON text; further ones."""
+        """Parameters of the rule: `code`, a hash of the source files that decide what a job writes; `flags`, what it reads as `--role folder`;
+        `settings`, a JSON text; and further ones.
+        """
         reads, settings = self.reads, self.settings
         found: dict[str, Callable[[Job], str]] = {"code": lambda job: sources.digest(self.entry, self.parts(job), self.templates(job))}
         if reads:
@@ -105,7 +105,8 @@ class Stage:
 
 def _flag(role: str, folder: str) -> tuple[str, str]:
     flag, _, name = role.partition("_")
-    return (f"--{flag}", f"{name}={folder}") if flag in LISTS else (f"--{role}", folder)
+    several = flag in ("resource", "learn")  # of these a job may have more than one: learn_deu_Latn, learn_nld_Latn
+    return (f"--{flag}", f"{name}={folder}") if several else (f"--{role}", folder)
 
 
 def _files(paths: Iterable[str]) -> list[str]:
@@ -116,7 +117,7 @@ def _files(paths: Iterable[str]) -> list[str]:
     return found
 
 
-# --- corpora ----------------------------------------------------------------------------------------------------------
+# --- what some stages read, and are told -----------------------------------------------------------------------------
 
 
 def _texts(job: Job) -> list[str]:
@@ -130,27 +131,6 @@ def _shards(job: Job) -> list[str]:
     return [job.places.shard(job.language, number) for number in range(count)] if count > 1 else []
 
 
-SHARD = Stage(
-    "shard",
-    "corpus.build",
-    layout.manifest(layout.shard("{language}", "{shard}")),
-    # English first: other languages are aligned with it and split like it.
-    reads=lambda job: {} if job.language == layout.ENGLISH else job.folders("english"),
-    settings=lambda job: job.matrix.corpus_settings(job.language).canonical(),
-    files={"texts": _texts},
-    parts=lambda job: (SOURCES.module(source.kind) for source in job.matrix.languages[job.language].sources),
-)
-CORPUS = replace(
-    SHARD,
-    name="corpus",
-    output=layout.manifest(layout.corpus("{language}")),
-    files={"texts": _texts, "shards": lambda job: list(map(layout.manifest, _shards(job)))},
-    params={"shards": lambda job: shlex.join(["--shards", *folders]) if (folders := _shards(job)) else ""},
-)
-
-# --- tokenizers -------------------------------------------------------------------------------------------------------
-
-
 def _measured(job: Job) -> dict[str, str]:
     """What a tokenizer is measured on, and the base that it is measured beside, unless that is built on it."""
     owned = job.matrix.owns_tokenizer(job.model, job.language, job.tokenizer)
@@ -162,59 +142,16 @@ def _learned(job: Job) -> dict[str, str]:
     return {f"learn_{slug}": job.places.corpus(slug) for slug in job.matrix.tokenizers[job.tokenizer].corpora}
 
 
-TOKENIZER = Stage(
-    "tokenizer",
-    "tokenizers.build",
-    layout.manifest(layout.tokenizer("{model}", "{language}", "{tokenizer}")),
-    reads=lambda job: _measured(job) | _learned(job),
-    settings=lambda job: job.matrix.tokenizers[job.tokenizer].canonical(),
-    parts=lambda job: [TRAINERS.module(job.matrix.tokenizers[job.tokenizer].trainer)],
-)
-EVALUATION = Stage(
-    "evaluation",
-    "intrinsic.build",
-    layout.manifest(layout.evaluation("{model}", "{language}", "{tokenizer}")),
-    reads=lambda job: job.folders("tokenizer") | _measured(job),
-    settings=lambda job: job.matrix.evaluation(job.language).canonical(),
-    files={"files": lambda job: _files(job.matrix.evaluation(job.language).files())},
-)
-
-# --- base models: fetched, or made here ---------------------------------------------------------------------------------
-
-
 def _own_tokenizer(job: Job) -> dict[str, str]:
+    """The tokenizer that a base model is made for, where the pipeline trains it."""
     source = job.matrix.scratch[job.model]
     return {"tokenizer": job.places.tokenizer(job.model, source.language, source.tokenizer)}
-
-
-def _own_corpus(job: Job) -> dict[str, str]:
-    return {"corpus": job.places.corpus(job.matrix.scratch[job.model].language), **job.folders("english")}
 
 
 def _weights(job: Job) -> list[str]:
     """The user's own model files."""
     source = job.matrix.models[job.model].source
     return _files([source.path]) if isinstance(source, LocalModel) else []
-
-
-MODEL = Stage(
-    "model",
-    "models.build",
-    layout.manifest(layout.base("{model}")),
-    settings=lambda job: job.matrix.models[job.model].canonical(),
-    files={"files": _weights},
-    parts=lambda job: [MODEL_SOURCES.module(job.matrix.models[job.model].source.kind)],
-)
-UNTRAINED = replace(MODEL, name="untrained", output=layout.manifest(layout.untrained("{model}")), reads=_own_tokenizer, files={})
-PRETRAIN = Stage(
-    "pretrain",
-    "training.run",
-    layout.manifest(layout.base("{model}")),
-    reads=lambda job: {"model": job.places.untrained(job.model), **_own_corpus(job)},
-    settings=lambda job: job.matrix.recipes[job.matrix.scratch[job.model].recipe].canonical(),
-)
-
-# --- a cell: transplant, training, scores -------------------------------------------------------------------------------
 
 
 def _required(job: Job) -> dict[str, str]:
@@ -229,9 +166,9 @@ def _overrides(job: Job) -> str:
     return shlex.join(f"--override={token}={how}" for token, how in sorted(given.items()))
 
 
-def _chain_parts(chain: str) -> Iterator[str]:
-    yield from methods.modules(chain)
-    yield from map(resources.module, methods.requirements(chain))
+def _chain_parts(chain: str) -> list[str]:
+    """Modules of the methods of a chain, and of the resources that they require."""
+    return [*methods.modules(chain), *map(resources.module, methods.requirements(chain))]
 
 
 def _task_settings(job: Job) -> dict[str, Any]:
@@ -254,7 +191,62 @@ def relative(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
+# --- the stages, in the order of the pipeline -------------------------------------------------------------------------
+
 _CELL = ("{model}", "{language}", "{tokenizer}", "{method}", "{seed}")
+SHARD = Stage(
+    "shard",
+    "corpus.build",
+    layout.manifest(layout.shard("{language}", "{shard}")),
+    # English first: other languages are aligned with it and split like it.
+    reads=lambda job: {} if job.language == layout.ENGLISH else job.folders("english"),
+    settings=lambda job: job.matrix.corpus_settings(job.language).canonical(),
+    files={"texts": _texts},
+    parts=lambda job: (SOURCES.module(source.kind) for source in job.matrix.languages[job.language].sources),
+)
+CORPUS = replace(
+    SHARD,
+    name="corpus",
+    output=layout.manifest(layout.corpus("{language}")),
+    files={"texts": _texts, "shards": lambda job: list(map(layout.manifest, _shards(job)))},
+    params={"shards": lambda job: shlex.join(["--shards", *folders]) if (folders := _shards(job)) else ""},
+)
+TOKENIZER = Stage(
+    "tokenizer",
+    "tokenizers.build",
+    layout.manifest(layout.tokenizer("{model}", "{language}", "{tokenizer}")),
+    reads=lambda job: _measured(job) | _learned(job),
+    settings=lambda job: job.matrix.tokenizers[job.tokenizer].canonical(),
+    parts=lambda job: [TRAINERS.module(job.matrix.tokenizers[job.tokenizer].trainer)],
+)
+EVALUATION = Stage(
+    "evaluation",
+    "intrinsic.build",
+    layout.manifest(layout.evaluation("{model}", "{language}", "{tokenizer}")),
+    reads=lambda job: job.folders("tokenizer") | _measured(job),
+    settings=lambda job: job.matrix.evaluation(job.language).canonical(),
+    files={"files": lambda job: _files(job.matrix.evaluation(job.language).files())},
+)
+MODEL = Stage(
+    "model",
+    "models.build",
+    layout.manifest(layout.base("{model}")),
+    settings=lambda job: job.matrix.models[job.model].canonical(),
+    files={"files": _weights},
+    parts=lambda job: [MODEL_SOURCES.module(job.matrix.models[job.model].source.kind)],
+)
+UNTRAINED = replace(MODEL, name="untrained", output=layout.manifest(layout.untrained("{model}")), reads=_own_tokenizer, files={})
+PRETRAIN = Stage(
+    "pretrain",
+    "training.run",
+    layout.manifest(layout.base("{model}")),
+    reads=lambda job: {
+        "model": job.places.untrained(job.model),
+        "corpus": job.places.corpus(job.matrix.scratch[job.model].language),
+        **job.folders("english"),
+    },
+    settings=lambda job: job.matrix.recipes[job.matrix.scratch[job.model].recipe].canonical(),
+)
 RESOURCE = Stage(
     "resource",
     "resources",
@@ -295,23 +287,16 @@ SPEED = Stage(
     layout.manifest(layout.speed("{model}", "{language}", "{tokenizer}")),
     reads=lambda job: job.folders("base", "tokenizer", "corpus"),
 )
-
-# --- the experiment: views of finished artifacts ------------------------------------------------------------------------
-
 CELLS = Stage(
     "cells",
     "places",
     layout.cells("{experiment}"),
     settings=lambda job: job.matrix.experiment.model_dump(mode="json"),
     # What a method requires decides where its artifacts lie.
-    parts=lambda job: (part for cell in job.matrix.cells for part in _chain_parts(job.matrix.method(cell.method)[0])),
+    parts=lambda job: (part for name in {cell.method for cell in job.matrix.cells} for part in _chain_parts(job.matrix.method(name)[0])),
 )
-CHECK = Stage(
-    "check",
-    "reporting.checks",
-    layout.checked("{experiment}"),
-    parts=lambda job: ["tokgraft.tracking.record"],  # it also says what could not be published
-)
+# It also says what could not be published.
+CHECK = Stage("check", "reporting.checks", layout.checked("{experiment}"), parts=lambda job: ["tokgraft.tracking.record"])
 REPORT = Stage("report", "reporting.build", layout.manifest(layout.tables("{experiment}")))
 PUBLISH = Stage("publish", "tracking.publishing", layout.published("{experiment}"))
 

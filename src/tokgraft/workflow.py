@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tokgraft.artifacts import canonical_json
 from tokgraft.cells import CellList
@@ -16,7 +16,6 @@ from tokgraft.matrix import Matrix, claim, demand_own, file_of, load_matrix
 from tokgraft.places import Places, listing
 from tokgraft.stages import STAGES, Job, relative
 
-Answer = TypeVar("Answer")
 # Where the experiment is read when none is named.
 DEFAULT = Path("config/config.yaml")
 
@@ -56,9 +55,8 @@ class Workflow:
         self.matrix: Matrix = load_matrix(str(experiment), root)
         self.config = canonical_json(self.matrix.experiment.model_dump(mode="json"))
         self.name = self.matrix.experiment.name
-        self.root = Path(root)
         self.places = Places(self.matrix)
-        self.file = file_of(str(experiment), self.root)
+        self.file = file_of(str(experiment), Path(root))
         if self.file is not None:
             demand_own(self.file, self.name)
         # Asked for every cell by several rules, with the same answer.
@@ -83,7 +81,7 @@ class Workflow:
         """Name -> params function: `code`, `flags`, `settings`, and what else the stage has."""
         return {name: self._of_job(ask) for name, ask in STAGES[stage].parameters().items()}
 
-    def _of_job(self, ask: Callable[[Job], Answer]) -> Callable[[Any], Answer]:
+    def _of_job(self, ask: Callable[[Job], Any]) -> Callable[[Any], Any]:
         return lambda wildcards: ask(Job(self.places, wildcards))
 
     # --- targets ------------------------------------------------------------------------------------------------------
@@ -108,10 +106,6 @@ class Workflow:
     def cells(self) -> CellList:
         """The cells of the experiment, with their folders."""
         return CellList.model_validate(listing(self.matrix))
-
-    def table(self, name: str) -> str:
-        """A file among the tables of the experiment."""
-        return f"{layout.tables(self.name)}/{name}"
 
     @cached_property
     def _paths(self) -> list[dict[str, str]]:

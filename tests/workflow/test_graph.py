@@ -9,15 +9,18 @@ import shlex
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.workflow.conftest import ROOT, Project
+from tokgraft.cells import _MADE_FROM
 from tokgraft.config import layout
 from tokgraft.matrix import load_matrix
 from tokgraft.places import Places
+from tokgraft.stages import SHARED, STAGES, Job, Stage
 
 EXPERIMENTS = sorted(path.name for path in (ROOT / "config" / "experiments").glob("*.yaml"))
 GRID: dict[str, Any] = {
@@ -380,3 +383,31 @@ def test_what_an_experiment_changes_is_in_the_path(project: Project) -> None:
     for name, cells in found.items():
         folders = [folder for cell in cells.values() for role, folder in cell.items() if role.startswith(("init", "trained", "score"))]
         assert len(folders) == len(set(folders)), name
+
+
+def test_what_makes_a_cells_artifact_stale_is_what_its_stage_reads() -> None:
+    """Reports know a cell's artifacts without the code that makes them (`tokgraft.cells`); the records of the stages have the last word."""
+    makers = {"init": "transplant", "trained": "train", "score_init": "score", "score_trained": "score"}
+    places = Places(load_matrix(str(ROOT / "config/config.yaml"), ROOT / "config"))
+    for cell in places.matrix.cells:
+        folders = places.cell(cell)
+        for role, inputs in _MADE_FROM.items():
+            if role not in folders:
+                continue
+            stage = layout.INIT if role == "score_init" else cell.recipe
+            reads = STAGES[makers.get(role, role)].reads
+            assert reads is not None
+            read = reads(Job(places, SimpleNamespace(**vars(cell), stage=stage)))
+            shared = {name: folder for name, folder in read.items() if not name.startswith(("learn_", "resource_"))}
+            assert shared == {name: folders[part] for name, part in inputs.items() if name in read}, (cell, role)
+            assert inputs.keys() - read.keys() <= {"base"}, "a tokenizer that a base is built on has no base"
+
+
+@pytest.mark.parametrize("stage", SHARED, ids=lambda stage: stage.name)
+def test_the_folder_of_a_stage_says_what_its_wildcards_are(stage: Stage) -> None:
+    """Stores choose artifacts by the facts in their folders."""
+    wildcards = dict.fromkeys(re.findall(r"{(\w+)}", stage.output))
+    facts = layout.facts(stage.output.removesuffix("/manifest.json"))
+    assert facts.pop("kind") in layout.KINDS
+    for name in wildcards.keys() - {"shard", "recipe"}:
+        assert facts[name].endswith(f"{{{name}}}")

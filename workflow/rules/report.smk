@@ -57,17 +57,17 @@ rule report_build:
     output:
         EXPERIMENT.output("report"),
         report(
-            EXPERIMENT.table("report.html"),
+            f"{layout.tables(EXPERIMENT.name)}/report.html",
             caption="../report/report.rst",
             category="Results",
         ),
         report(
-            EXPERIMENT.table("leaderboard.csv"),
+            f"{layout.tables(EXPERIMENT.name)}/leaderboard.csv",
             caption="../report/leaderboard.rst",
             category="Results",
         ),
         report(
-            EXPERIMENT.table("differences.csv"),
+            f"{layout.tables(EXPERIMENT.name)}/differences.csv",
             caption="../report/differences.rst",
             category="Results",
         ),
