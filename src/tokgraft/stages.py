@@ -1,6 +1,6 @@
 """The stages of the pipeline. Each is one record: what a job of it reads, its settings, what it writes, and which code decides that.
 
-Rules ask for it by the stage's name (`tokgraft.workflow`). No science, and no paths of its own: config/layout.py has them.
+A rule takes them from the record by the stage's name (`tokgraft.workflow`). No science, and no paths: config/layout.py has them.
 """
 
 from __future__ import annotations
@@ -60,18 +60,18 @@ _FOLDERS: dict[str, Callable[[Job], str]] = {
 
 @dataclass(frozen=True)
 class Stage:
-    """A kind of job. Functions are of one job.
+    """A stage of the pipeline. Its functions take one of its jobs.
 
     Attributes:
         name: What rules call it.
-        entry: Module whose function its command calls.
-        output: File that stands for what it writes, with wildcards: the manifest of an artifact, or a list of an `{experiment}`.
+        entry: Module whose function its command calls (below `tokgraft`).
+        output: File that stands for what it writes, with wildcards: the manifest of an artifact, or a file of the `{experiment}`.
         reads: Role -> folder of each artifact that it reads.
-        settings: A JSON value.
-        files: Input of the rule -> files that have no role: the user's own, and any number of shards.
+        settings: What its command is told, as a JSON value.
+        files: Input of the rule -> files without a role: the user's own, and manifests of any number of shards.
         params: Further parameters of the rule.
-        parts: Modules of the registered parts that it runs.
-        templates: Files outside the package that decide what it writes, as code does.
+        parts: Modules of the registered parts that it runs; with `entry`, they decide which source files count.
+        templates: Files outside the package that decide what it writes, as source files do.
     """
 
     name: str
@@ -117,9 +117,6 @@ def _files(paths: Iterable[str]) -> list[str]:
     return found
 
 
-# --- what some stages read, and are told -----------------------------------------------------------------------------
-
-
 def _texts(job: Job) -> list[str]:
     """The user's own files that a corpus is made from: when their content changes, so does the corpus."""
     return _files(source.path for source in job.matrix.languages[job.language].sources if isinstance(source, Local))
@@ -135,11 +132,6 @@ def _measured(job: Job) -> dict[str, str]:
     """What a tokenizer is measured on, and the base that it is measured beside, unless that is built on it."""
     owned = job.matrix.owns_tokenizer(job.model, job.language, job.tokenizer)
     return job.folders("corpus", "english", *([] if owned else ["base"]))
-
-
-def _learned(job: Job) -> dict[str, str]:
-    """Corpora that a tokenizer of several languages learns from."""
-    return {f"learn_{slug}": job.places.corpus(slug) for slug in job.matrix.tokenizers[job.tokenizer].corpora}
 
 
 def _own_tokenizer(job: Job) -> dict[str, str]:
@@ -196,8 +188,8 @@ def relative(path: Path) -> Path:
 _CELL = ("{model}", "{language}", "{tokenizer}", "{method}", "{seed}")
 SHARD = Stage(
     "shard",
-    "corpus.build",
-    layout.manifest(layout.shard("{language}", "{shard}")),
+    entry="corpus.build",
+    output=layout.manifest(layout.shard("{language}", "{shard}")),
     # English first: other languages are aligned with it and split like it.
     reads=lambda job: {} if job.language == layout.ENGLISH else job.folders("english"),
     settings=lambda job: job.matrix.corpus_settings(job.language).canonical(),
@@ -213,24 +205,25 @@ CORPUS = replace(
 )
 TOKENIZER = Stage(
     "tokenizer",
-    "tokenizers.build",
-    layout.manifest(layout.tokenizer("{model}", "{language}", "{tokenizer}")),
-    reads=lambda job: _measured(job) | _learned(job),
+    entry="tokenizers.build",
+    output=layout.manifest(layout.tokenizer("{model}", "{language}", "{tokenizer}")),
+    # A recipe for several languages learns from their corpora.
+    reads=lambda job: _measured(job) | {f"learn_{slug}": job.places.corpus(slug) for slug in job.matrix.tokenizers[job.tokenizer].corpora},
     settings=lambda job: job.matrix.tokenizers[job.tokenizer].canonical(),
     parts=lambda job: [TRAINERS.module(job.matrix.tokenizers[job.tokenizer].trainer)],
 )
 EVALUATION = Stage(
     "evaluation",
-    "intrinsic.build",
-    layout.manifest(layout.evaluation("{model}", "{language}", "{tokenizer}")),
+    entry="intrinsic.build",
+    output=layout.manifest(layout.evaluation("{model}", "{language}", "{tokenizer}")),
     reads=lambda job: job.folders("tokenizer") | _measured(job),
     settings=lambda job: job.matrix.evaluation(job.language).canonical(),
     files={"files": lambda job: _files(job.matrix.evaluation(job.language).files())},
 )
 MODEL = Stage(
     "model",
-    "models.build",
-    layout.manifest(layout.base("{model}")),
+    entry="models.build",
+    output=layout.manifest(layout.base("{model}")),
     settings=lambda job: job.matrix.models[job.model].canonical(),
     files={"files": _weights},
     parts=lambda job: [MODEL_SOURCES.module(job.matrix.models[job.model].source.kind)],
@@ -238,8 +231,8 @@ MODEL = Stage(
 UNTRAINED = replace(MODEL, name="untrained", output=layout.manifest(layout.untrained("{model}")), reads=_own_tokenizer, files={})
 PRETRAIN = Stage(
     "pretrain",
-    "training.run",
-    layout.manifest(layout.base("{model}")),
+    entry="training.run",
+    output=layout.manifest(layout.base("{model}")),
     reads=lambda job: {
         "model": job.places.untrained(job.model),
         "corpus": job.places.corpus(job.matrix.scratch[job.model].language),
@@ -249,8 +242,8 @@ PRETRAIN = Stage(
 )
 RESOURCE = Stage(
     "resource",
-    "resources",
-    layout.manifest(layout.resource("{resource}", "{model}", "{language}", "{tokenizer}")),
+    entry="resources",
+    output=layout.manifest(layout.resource("{resource}", "{model}", "{language}", "{tokenizer}")),
     reads=lambda job: job.folders(*sorted(resources.needs(job.matrix.resource(job.resource)[0]))),
     settings=lambda job: job.matrix.resource(job.resource)[1],
     params={"name": lambda job: job.matrix.resource(job.resource)[0]},
@@ -258,8 +251,8 @@ RESOURCE = Stage(
 )
 TRANSPLANT = Stage(
     "transplant",
-    "transplant",
-    layout.manifest(layout.adapted(*_CELL, layout.INIT)),
+    entry="transplant",
+    output=layout.manifest(layout.adapted(*_CELL, layout.INIT)),
     reads=lambda job: {"model": job.places.base(job.model), **job.folders("tokenizer", "corpus"), **_required(job)},
     settings=lambda job: job.matrix.method(job.method)[1],
     params={"chain": lambda job: job.matrix.method(job.method)[0], "overrides": _overrides},
@@ -267,15 +260,15 @@ TRANSPLANT = Stage(
 )
 TRAIN = Stage(
     "train",
-    "training.run",
-    layout.manifest(layout.adapted(*_CELL, "{recipe}")),
+    entry="training.run",
+    output=layout.manifest(layout.adapted(*_CELL, "{recipe}")),
     reads=lambda job: {"model": job.adapted(layout.INIT), **job.folders("corpus", "english")},
     settings=lambda job: job.matrix.recipes[job.recipe].canonical(),
 )
 SCORE = Stage(
     "score",
-    "scoring.run",
-    layout.manifest(layout.scores(*_CELL, "{stage}")),
+    entry="scoring.run",
+    output=layout.manifest(layout.scores(*_CELL, "{stage}")),
     reads=lambda job: {"model": job.adapted(job.stage), **job.folders("corpus", "english")},
     settings=_task_settings,
     parts=lambda job: (TASKS.module(job.matrix.task_files[name].builder) for name in job.tasks()),
@@ -283,23 +276,23 @@ SCORE = Stage(
 )
 SPEED = Stage(
     "speed",
-    "scoring.timing",
-    layout.manifest(layout.speed("{model}", "{language}", "{tokenizer}")),
+    entry="scoring.timing",
+    output=layout.manifest(layout.speed("{model}", "{language}", "{tokenizer}")),
     reads=lambda job: job.folders("base", "tokenizer", "corpus"),
 )
 CELLS = Stage(
     "cells",
-    "places",
-    layout.cells("{experiment}"),
+    entry="places",
+    output=layout.cells("{experiment}"),
     settings=lambda job: job.matrix.experiment.model_dump(mode="json"),
     # What a method requires decides where its artifacts lie.
     parts=lambda job: (part for name in {cell.method for cell in job.matrix.cells} for part in _chain_parts(job.matrix.method(name)[0])),
 )
 # It also says what could not be published.
-CHECK = Stage("check", "reporting.checks", layout.checked("{experiment}"), parts=lambda job: ["tokgraft.tracking.record"])
-REPORT = Stage("report", "reporting.build", layout.manifest(layout.tables("{experiment}")))
-PUBLISH = Stage("publish", "tracking.publishing", layout.published("{experiment}"))
+CHECK = Stage("check", entry="reporting.checks", output=layout.checked("{experiment}"), parts=lambda job: ["tokgraft.tracking.record"])
+REPORT = Stage("report", entry="reporting.build", output=layout.manifest(layout.tables("{experiment}")))
+PUBLISH = Stage("publish", entry="tracking.publishing", output=layout.published("{experiment}"))
 
-SHARED = (SHARD, CORPUS, TOKENIZER, EVALUATION, MODEL, UNTRAINED, PRETRAIN, RESOURCE, TRANSPLANT, TRAIN, SCORE, SPEED)
-VIEWS = (CELLS, CHECK, REPORT, PUBLISH)  # of one experiment
+SHARED = (SHARD, CORPUS, TOKENIZER, EVALUATION, MODEL, UNTRAINED, PRETRAIN, RESOURCE, TRANSPLANT, TRAIN, SCORE, SPEED)  # by all experiments
+VIEWS = (CELLS, CHECK, REPORT, PUBLISH)  # of finished artifacts, for one experiment
 STAGES: dict[str, Stage] = {stage.name: stage for stage in SHARED + VIEWS}

@@ -67,7 +67,7 @@ class Workflow:
         if self.file is not None:
             claim(self.file, self.name)
 
-    # --- what a stage's rule is told ----------------------------------------------------------------------------------
+    # What a stage's rule takes from its record.
 
     def inputs(self, stage: str) -> Callable[[Any], dict[str, str | list[str]]]:
         """Input function: role -> manifest, and files of the user's own."""
@@ -84,20 +84,14 @@ class Workflow:
     def _of_job(self, ask: Callable[[Job], Any]) -> Callable[[Any], Any]:
         return lambda wildcards: ask(Job(self.places, wildcards))
 
-    # --- targets ------------------------------------------------------------------------------------------------------
-
     def finished(self, wildcards: Any = None) -> list[str]:
         """What tables and tracking wait for: every cell scored before and (unless it is zero-shot) after training, its tokenizer, evaluations, speed.
 
         An input function, so that a job on a cluster, which reads the rules anew, does not list every cell.
         """
-        experiment = self.matrix.experiment
-        evaluations = self.evaluations() if experiment.tokenizer_evaluation is not None else []
-        return [
-            *self._manifests("score_init", "score_trained", "tokenizer"),
-            *evaluations,
-            *(self._manifests("speed") if experiment.speed else []),
-        ]
+        evaluations = self.evaluations() if self.matrix.experiment.tokenizer_evaluation is not None else []
+        speed = self._manifests("speed") if self.matrix.experiment.speed else []
+        return [*self._manifests("score_init", "score_trained", "tokenizer"), *evaluations, *speed]
 
     def evaluations(self, wildcards: Any = None) -> list[str]:
         """Evaluations of every tokenizer of the matrix."""
@@ -115,7 +109,7 @@ class Workflow:
         """Manifests of the named artifacts of every cell ("corpus", "init", "score_trained", ...)."""
         return sorted({layout.manifest(paths[part]) for paths in self._paths for part in parts if part in paths})
 
-    # --- wildcards match the names in paths of this experiment, so that no job can write in the place of another experiment's artifact ---
+    # Wildcards match the names in paths of this experiment, so that no job can write in the place of another experiment's artifact.
 
     @cached_property
     def names(self) -> dict[str, str]:
