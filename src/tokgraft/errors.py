@@ -26,6 +26,10 @@ class ConfigError(TokgraftError):
     """The configuration is wrong."""
 
 
+class MissingError(TokgraftError):
+    """A Python package that a command needs is not installed."""
+
+
 class DataError(TokgraftError):
     """A corpus, a download or another input is missing, damaged or too small."""
 

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent
 NAME = __package__
 
 # These start, find and report; they cannot change what is written into the hashed part of an artifact.
-SILENT = ("cli", "errors", "garbage", "gpus", "launch", "logs", "masking", "processor", "registry", "skipping")
+SILENT = ("cli", "errors", "extras", "garbage", "gpus", "launch", "logs", "masking", "processor", "registry", "skipping")
 
 
 def digest(entry: str, parts: Iterable[str] = (), more: Iterable[Path] = ()) -> str:

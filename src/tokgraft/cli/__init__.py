@@ -1,6 +1,7 @@
 """The command line: `tokgraft <command> --flag ...`; one module of this package per command.
 
-A command module has `HELP` (one line), `EXAMPLES` (shown by --help), `add_arguments(parser)` and `run(args) -> int`.
+A command module has `HELP` (one line), `EXAMPLES` (shown by --help), `add_arguments(parser)` and `run(args) -> int`; and `EXTRA`, where it
+needs packages beyond the core: the extra of pyproject.toml that brings them.
 Nothing heavy is imported before `run`, so that `--help` answers at once.
 """
 
@@ -37,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         )  # fmt: skip
         command.add_argument("-v", "--verbose", action="store_true", help="log more")
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, extra=getattr(module, "EXTRA", ""))
     return parser
 
 
@@ -51,13 +52,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help(sys.stderr)
         return 2
-    from tokgraft import artifacts, logs
+    from tokgraft import artifacts, extras, logs
     from tokgraft.masking import masked
 
     logs.setup(args.verbose)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
+        if args.extra:
+            extras.demand(args.extra)
         with artifacts.forced(getattr(args, "force", False)):
             status = skipping.run(args)
         return _ended(status, f"{parser.prog} {args.command}")
@@ -72,6 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 141
         if isinstance(error, OSError) and error.filename is None and (refused := _ended(0, f"{parser.prog} {args.command}", "\n")):
             return refused
+        # What only some inputs need (a GGUF file) is no reason to ask for it before each run.
+        if isinstance(error, ModuleNotFoundError) and (missing := extras.explain(error, args.extra)):
+            print(masked(f"tokgraft {args.command}: error: {missing}"), file=sys.stderr)
+            return 2
         # A defect: with its traceback, but without a password that an argument or a message of a library may hold.
         print(masked(traceback.format_exc()), file=sys.stderr)
         return 1

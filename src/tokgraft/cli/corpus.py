@@ -9,6 +9,7 @@ from pathlib import Path
 from tokgraft.cli import _arguments as arguments
 
 HELP = "prepare the text of a language: fetch, clean, deduplicate, split, align with English"
+EXTRA = "corpus"
 EXAMPLES = """  tokgraft corpus --language eng_Latn --out results/corpora/eng_Latn
   tokgraft corpus --language deu_Latn --english results/corpora/eng_Latn --out results/corpora/deu_Latn
   tokgraft corpus --language my_language.yaml --out results/corpora/my_language

@@ -8,6 +8,7 @@ import json
 from tokgraft.cli import _arguments as arguments
 
 HELP = "show every cell in MLflow"
+EXTRA = "track"
 EXAMPLES = """  tokgraft publish --cells results/experiments/demo/cells.json
   tokgraft publish --cells results/experiments/demo/cells.json --uri http://127.0.0.1:5000
   tokgraft publish --cells results/experiments/demo/cells.json --register best

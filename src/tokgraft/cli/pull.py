@@ -9,6 +9,7 @@ from tokgraft.cli import _arguments as arguments
 from tokgraft.config import layout
 
 HELP = "fetch stored artifacts, verify them, and tell Snakemake what is current"
+EXTRA = "workflow"
 EXAMPLES = """  tokgraft pull                                               # everything
   tokgraft pull --stage models                                # a kind, and what a run then needs so as not to make it again
   tokgraft pull --language deu_Latn --method focus            # models and scores of some cells, and the same

@@ -8,6 +8,7 @@ import json
 from tokgraft.cli import _arguments as arguments
 
 HELP = "record the finished artifacts of a run in dvc.lock and snakemake.lock, and push them"
+EXTRA = "workflow"
 EXAMPLES = """  tokgraft push                       # the experiment that was run here, to the default remote
   tokgraft push --experiment demo     # one of several
   tokgraft push --record-only         # write the files to commit, push later

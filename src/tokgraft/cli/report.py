@@ -8,6 +8,7 @@ import sys
 from tokgraft.cli import _arguments as arguments
 
 HELP = "tables, figures and the HTML report of an experiment; --check: do its products make sense"
+EXTRA = "report"
 EXAMPLES = """  tokgraft list cells > cells.json
   tokgraft report --cells cells.json --out tables
   tokgraft report --cells results/experiments/demo/cells.json --check

@@ -8,6 +8,7 @@ from tokgraft import skipping
 from tokgraft.cli import _arguments as arguments
 
 HELP = "make a resource that methods require (token vectors, ...)"
+EXTRA = "resources"
 EXAMPLES = """  tokgraft resource --name token_vectors --corpus CORPUS --tokenizer TOKENIZER --out VECTORS
   tokgraft resource --name token_vectors --corpus CORPUS --tokenizer TOKENIZER --settings '{"dim": 300}' --out VECTORS
   tokgraft list resources

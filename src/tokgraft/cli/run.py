@@ -11,6 +11,7 @@ from tokgraft.cli import _arguments as arguments
 from tokgraft.cli import doctor
 
 HELP = "run an experiment: Snakemake, once the file and this machine were looked at"
+EXTRA = "workflow"
 EXAMPLES = """  tokgraft run config/config.yaml                      # the default experiment
   tokgraft run smoke                                   # config/experiments/smoke.yaml
   tokgraft run smoke --dry-run                         # what would be done; all flags behind the experiment are those of Snakemake

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tokgraft.config.task import Task
 
 HELP = "score a model: bits per byte and choice tasks on held-out pages"
+EXTRA = "score"
 EXAMPLES = """  tokgraft score --model results/models/pocket/base --corpus results/corpora/deu_Latn --english results/corpora/eng_Latn \\
       --tasks bpb bpb-english heading --out results/scores/alone
   tokgraft score --model my/model --corpus results/corpora/ell_Grek --tasks config/tasks/bpb.yaml --device cuda --out my/scores

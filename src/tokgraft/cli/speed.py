@@ -8,6 +8,7 @@ from tokgraft import launch, skipping
 from tokgraft.cli import _arguments as arguments
 
 HELP = "measure how fast a model reads and generates with its own vocabulary and with a new one"
+EXTRA = "score"
 EXAMPLES = """  tokgraft speed --base results/models/pocket/base --tokenizer results/tokenizers/pocket/deu_Latn/bpe8k \\
       --corpus results/corpora/deu_Latn --out results/speed/alone
   tokgraft speed --base my/original --model my/adapted --corpus results/corpora/deu_Latn --repeats 15 --out my/speed

