@@ -24,7 +24,7 @@ from tokgraft.models.io import save_model
 ROOT = Path(__file__).parents[2]
 FOLDERS = (arguments.folder, arguments.model)
 OWN = {
-    arguments.address, arguments.maybe_named_folder, arguments.device, arguments.file, arguments.folder, arguments.model, arguments.named_folder, arguments.override, arguments.place, arguments.rows,
+    arguments.address, arguments.maybe_named_model, arguments.device, arguments.file, arguments.folder, arguments.model, arguments.named_folder, arguments.override, arguments.place, arguments.rows,
     arguments.setting, arguments.settings, arguments.text, arguments.duration,
 }  # fmt: skip
 
@@ -163,7 +163,7 @@ def test_named_folders(words: tuple[str, ...], action: Any, value: str, here: Pa
 
 
 @pytest.mark.parametrize("value", ["", "missing", "x=", "=config", "x=missing", "x=file", "x=empty", "file", "empty"])
-@pytest.mark.parametrize(("words", "action"), of(arguments.maybe_named_folder))
+@pytest.mark.parametrize(("words", "action"), of(arguments.maybe_named_model))
 def test_folders_with_or_without_a_name(
     words: tuple[str, ...], action: Any, value: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -325,6 +325,23 @@ def test_a_model_of_the_hub_is_not_a_folder(here: Path, capsys: pytest.CaptureFi
     assert "tokgraft model --model pocket --out results/models/pocket/base" in refused(capsys, "score", "--model", "pocket")
     (here / "results/models/pocket/base").mkdir(parents=True)
     assert "give results/models/pocket/base" in refused(capsys, "train", "--model", "pocket")
+
+
+# What else than a model or its tokenizer a folder on the command line is.
+NO_MODELS = {"--config", "--corpora", "--corpus", "--english", "--learn", "--resource", "--shards", "--templates", "folders"}
+
+
+@pytest.mark.parametrize(("words", "action"), of(*FOLDERS, arguments.maybe_named_model, arguments.named_folder))
+def test_whatever_takes_a_model_says_how_to_get_one_of_the_hub(
+    words: tuple[str, ...], action: Any, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = action.option_strings[-1] if action.option_strings else action.dest
+    forms = {arguments.maybe_named_model: ("{}", "mine={}"), arguments.named_folder: ("mine={}",)}
+    for form in forms.get(action.type, ("{}",)):
+        hub = refused(capsys, *given(words, action, form.format("meta-llama/Llama-3.2-1B")))
+        own = refused(capsys, *given(words, action, form.format("pocket")))
+        for said in ("tokgraft model --model llama-3-2-1b" in hub, "tokgraft model --model pocket" in own):
+            assert said == (name not in NO_MODELS)
 
 
 @pytest.mark.parametrize(

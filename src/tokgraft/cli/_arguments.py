@@ -117,7 +117,7 @@ def folder(text: str) -> Path:
 
 
 def model(text: str) -> Path:
-    """A model folder; the name of a model on the Hub, or of a file in config/models/, is no folder yet."""
+    """A folder with a model, or with its tokenizer; the name of a model on the Hub, or of a file in config/models/, is no folder yet."""
     if not os.path.exists(text):
         named = re.sub(r"[^a-z0-9]+", "-", text.rpartition("/")[2].lower()).strip("-")
         if os.path.isfile(f"config/models/{text}.yaml"):
@@ -154,19 +154,21 @@ def place(text: str) -> Path:
 
 def named_folder(text: str) -> tuple[str, Path]:
     """NAME=DIR, a folder that is there."""
-    name, equals, given = text.partition("=")
-    if not (name and equals and given):
-        raise _wrong(f"{_shortened(text)} is not of the form NAME=DIR", "for example token_vectors=my-vectors")
+    name, given = _named(text)
     return name, folder(given)
 
 
-def maybe_named_folder(text: str) -> str:
-    """DIR or NAME=DIR, a folder that is there; the text as it was given."""
-    if "=" in text and not os.path.exists(text):
-        named_folder(text)
-    else:
-        folder(text)
+def maybe_named_model(text: str) -> str:
+    """DIR or NAME=DIR, as `model`; the text as it was given."""
+    model(_named(text)[1] if "=" in text and not os.path.exists(text) else text)
     return text
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, _, given = text.partition("=")
+    if not (name and given):
+        raise _wrong(f"{_shortened(text)} is not of the form NAME=DIR", "for example token_vectors=my-vectors")
+    return name, given
 
 
 def address(text: str) -> str:

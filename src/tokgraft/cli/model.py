@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
         "--tokenizer",
-        type=arguments.folder,
+        type=arguments.model,
         metavar="DIR",
         help="tokenizer to use instead of the source's own; required for scratch models",
     )

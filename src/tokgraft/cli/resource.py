@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", type=arguments.text, required=True, help="resource to make (see: tokgraft list resources)")
     parser.add_argument("--corpus", type=arguments.folder, metavar="DIR", help="corpus of the language")
     parser.add_argument("--english", type=arguments.folder, metavar="DIR", help="English corpus")
-    parser.add_argument("--tokenizer", type=arguments.folder, metavar="DIR", help="target tokenizer")
+    parser.add_argument("--tokenizer", type=arguments.model, metavar="DIR", help="target tokenizer")
     parser.add_argument("--base", type=arguments.model, metavar="DIR", help="base model")
     parser.add_argument("--settings", type=arguments.settings, default="{}", metavar="JSON", help="parameters as JSON text or file")
     parser.add_argument(

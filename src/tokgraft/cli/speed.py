@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--model", type=arguments.model, metavar="DIR", help="adapted model with its tokenizer")
     what.add_argument(
-        "--tokenizer", type=arguments.folder, metavar="DIR", help="new tokenizer: the original model is given tables of its size"
+        "--tokenizer", type=arguments.model, metavar="DIR", help="new tokenizer: the original model is given tables of its size"
     )
     parser.add_argument(
         "--corpus", type=arguments.folder, required=True, metavar="DIR", help="corpus artifact of the language; its test pages are read"

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recipe.add_argument("--settings", type=arguments.settings, metavar="JSON", help="the recipe as JSON")
     parser.add_argument("--corpus", type=arguments.folder, metavar="DIR", help="corpus artifact of the target language (required)")
     parser.add_argument("--out", type=arguments.place, metavar="DIR", help="folder of the new artifact (required)")
-    parser.add_argument("--base", type=arguments.folder, metavar="DIR", help="model folder whose tokenizer is extended or replaced")
+    parser.add_argument("--base", type=arguments.model, metavar="DIR", help="model folder whose tokenizer is extended or replaced")
     parser.add_argument(
         "--english", type=arguments.folder, metavar="DIR", help="English corpus artifact, for the English side of the metrics"
     )
@@ -60,11 +60,11 @@ _HELP = {
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--tokenizer", type=arguments.folder, required=True, metavar="DIR", help="folder with a tokenizer.json (an artifact or any model)"
+        "--tokenizer", type=arguments.model, required=True, metavar="DIR", help="folder with a tokenizer.json (an artifact or any model)"
     )
     parser.add_argument("--corpus", type=arguments.folder, required=True, metavar="DIR", help="corpus artifact of the language")
     parser.add_argument("--english", type=arguments.folder, metavar="DIR", help="English corpus artifact")
-    parser.add_argument("--base", type=arguments.folder, metavar="DIR", help="tokenizer to compare with (usually the base model's)")
+    parser.add_argument("--base", type=arguments.model, metavar="DIR", help="tokenizer to compare with (usually the base model's)")
     parser.add_argument(
         "--settings",
         type=arguments.settings,
@@ -78,7 +78,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
 
 def _compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "tokenizers", type=arguments.maybe_named_folder, nargs="+", metavar="[NAME=]DIR", help="folders with a tokenizer.json"
+        "tokenizers", type=arguments.maybe_named_model, nargs="+", metavar="[NAME=]DIR", help="folders with a tokenizer.json"
     )
     parser.add_argument("--corpus", type=arguments.folder, metavar="DIR", help="corpus artifact whose test pages the texts come from")
     parser.add_argument("--text", type=arguments.text, action="append", default=[], help="a text (may be repeated)")
@@ -89,7 +89,7 @@ def _compare(parser: argparse.ArgumentParser) -> None:
 
 def _mixture(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--tokenizer", type=arguments.folder, required=True, metavar="DIR", help="folder with the tokenizer.json of a BPE tokenizer"
+        "--tokenizer", type=arguments.model, required=True, metavar="DIR", help="folder with the tokenizer.json of a BPE tokenizer"
     )
     parser.add_argument(
         "--corpora", type=arguments.folder, nargs="+", required=True, metavar="DIR", help="corpus artifacts of the candidate languages"
@@ -103,7 +103,7 @@ def _mixture(parser: argparse.ArgumentParser) -> None:
 
 
 def _adversarial(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tokenizer", type=arguments.folder, required=True, metavar="DIR", help="folder with a tokenizer.json")
+    parser.add_argument("--tokenizer", type=arguments.model, required=True, metavar="DIR", help="folder with a tokenizer.json")
     parser.add_argument("--corpus", type=arguments.folder, required=True, metavar="DIR", help="corpus artifact of the language")
     parser.add_argument("--items", type=arguments.items, default=500, help="items of the challenge set at most (default: 500)")
     parser.add_argument(

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     parser.add_argument("--model", type=arguments.model, required=True, metavar="DIR", help="base model with its tokenizer")
     parser.add_argument(
-        "--tokenizer", type=arguments.folder, metavar="DIR", help="new tokenizer (default: the base's own, for the method none)"
+        "--tokenizer", type=arguments.model, metavar="DIR", help="new tokenizer (default: the base's own, for the method none)"
     )
     parser.add_argument(
         "--method", type=arguments.text, required=True, metavar="CHAIN", help="a method, or method+refiner+... (see: tokgraft list methods)"
