@@ -278,6 +278,46 @@ def test_what_was_put_aside_before_is_kept(pushed, checkout):
     assert sorted(path.read_text() for path in Path(ONE).parent.glob(".init.*/notes.txt")) == ["first", "second"]
 
 
+def test_what_was_put_aside_is_said_last_and_by_verify(pushed, checkout, capsys):
+    aside = str(Path(ONE).with_name(".init.damaged"))
+    (Path(ONE) / "notes.txt").write_text("mine")
+    assert main(["pull", "--only", ONE]) == 0
+    out, error = capsys.readouterr()
+    summary = json.loads(out)
+    assert summary["fetched"] == [ONE] and list(summary["aside"]) == [aside] and "notes.txt: not in the manifest" in summary["aside"][aside]
+    assert aside in error.splitlines()[-2] and "take files of yours out of it" in error.splitlines()[-1]
+    for folder in ("results", str(Path(ONE).parent)):
+        assert main(["verify", folder]) == 0
+        note, total = capsys.readouterr().out.splitlines()[-2:]
+        assert note.startswith("note: ") and aside in note and "0 problems" in total
+    assert main(["pull", "--only", ONE]) == 0
+    out, error = capsys.readouterr()
+    assert json.loads(out)["aside"] == {} and aside not in error
+    Path("alone").mkdir()
+    shutil.move(aside, "alone")
+    assert main(["verify", "alone"]) == 0, "also where nothing else is left"
+
+
+def test_what_was_put_aside_is_said_when_the_pull_then_fails(pushed, checkout, caplog):
+    (Path(ONE) / "notes.txt").write_text("mine")
+    with pytest.raises(StoreError):
+        pull(stages.Choice(folders=(ONE,)).of(stages.stored(checkout)), remote="nowhere")
+    assert str(Path(ONE).with_name(".init.damaged")) in caplog.messages[-2]
+
+
+def test_what_is_put_aside_while_a_run_is_prepared_is_in_the_summary(pushed, checkout, monkeypatch, capsys):
+    """A pull has several parts; each may put something aside."""
+    from tokgraft.store import needed
+
+    monkeypatch.setattr(needed, "changed", lambda *_: set())
+    monkeypatch.setattr(needed, "ask", lambda *_: None)
+    names = iter([{layout.manifest(ONE)}, set()])
+    monkeypatch.setattr(needed, "needed", lambda *_: next(names))
+    (Path(ONE) / "notes.txt").write_text("mine")
+    assert main(["pull", "--needed"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["aside"]) == [str(Path(ONE).with_name(".init.damaged"))]
+
+
 # --- secrets ------------------------------------------------------------------------------------------------------------
 
 

@@ -26,6 +26,7 @@ from typing import Any
 from tokgraft import __version__
 from tokgraft.artifacts import _manifest, _writing
 from tokgraft.artifacts._manifest import (
+    DAMAGED,
     MANIFEST,
     RUN,
     SCHEMA,
@@ -41,6 +42,7 @@ from tokgraft.artifacts._manifest import (
     in_order,
     is_artifact,
     outdated,
+    put_aside,
     read,
     verify,
 )
@@ -52,8 +54,8 @@ from tokgraft.masking import masked
 from tokgraft.processor import processor
 
 __all__ = [
-    "MANIFEST", "RUN", "SCHEMA", "SKIPPED", "VOLATILE", "Begun", "begin", "canonical_json", "check_files", "check_place", "check_scratch", "create",
-    "demand_whole", "expect", "file_sha256", "find", "fingerprint", "forced", "in_order", "is_artifact", "move_aside", "outdated", "read",
+    "DAMAGED", "MANIFEST", "RUN", "SCHEMA", "SKIPPED", "VOLATILE", "Begun", "begin", "canonical_json", "check_files", "check_place", "check_scratch", "create",
+    "demand_whole", "expect", "file_sha256", "find", "fingerprint", "forced", "in_order", "is_artifact", "move_aside", "outdated", "put_aside", "read",
     "refuse_inside_artifact", "refused_by_disk", "skip", "skipped", "verify", "write_files",
 ]  # fmt: skip
 

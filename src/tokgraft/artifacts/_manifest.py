@@ -25,6 +25,7 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 RUN = "run.json"
 SKIPPED = "skipped"
+DAMAGED = ".damaged"  # how the hidden folder ends in which a pull keeps a damaged artifact
 # Snakemake and DVC leave a file in a folder, which is never part of an artifact: an empty time stamp, and lines that each name an entry beside.
 OF_OTHERS = {".snakemake_timestamp": re.compile(rb""), ".gitignore": re.compile(rb"(/[^/\n]+\n)*")}
 
@@ -184,7 +185,20 @@ def find(folder: Path) -> list[Path]:
     Raises:
         ArtifactError: A folder cannot be read.
     """
-    found: list[Path] = []
+    return sorted(place for place, hidden in _walk(folder) if hidden is None)
+
+
+def put_aside(folder: Path) -> list[Path]:
+    """Every folder in which a pull has kept a damaged artifact, sorted; looked for where `find` looks.
+
+    Raises:
+        ArtifactError: A folder cannot be read.
+    """
+    return sorted(place / name for place, hidden in _walk(folder) for name in hidden or () if name.endswith(DAMAGED))
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str] | None]]:
+    """Folders from here downwards: of an artifact None, of any other folder the names of the hidden folders in it."""
     seen: set[tuple[int, int]] = set()
     try:
         for place, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
@@ -194,14 +208,16 @@ def find(folder: Path) -> list[Path]:
                 continue
             seen.add((facts.st_dev, facts.st_ino))
             if MANIFEST in files or (RUN in files and lost(Path(place))):
-                found.append(Path(place))
                 folders.clear()
-            folders[:] = [name for name in folders if not name.startswith(".")]
+                yield Path(place), None
+            else:
+                hidden = [name for name in folders if name.startswith(".")]
+                folders[:] = [name for name in folders if name not in hidden]
+                yield Path(place), hidden
     except OSError as error:
         raise ArtifactError(
             f"{error.filename or folder} cannot be read: {error.strerror}", "change its permissions, or correct the path"
         ) from None
-    return sorted(found)
 
 
 def lost(folder: Path) -> str | None:

@@ -36,15 +36,17 @@ def run(args: argparse.Namespace) -> int:
             say(problem)
 
     whole: set[Path] = set()
+    aside: set[Path] = set()
     for folder in args.folders:
         try:
-            found = artifacts.find(folder)
+            found, kept = artifacts.find(folder), artifacts.put_aside(folder)
         except ArtifactError as error:
             tell([error.what])
             continue
-        if not found:
+        if not (found or kept):
             raise ArtifactError(f"no artifact in {folder}", "give a folder that holds a manifest.json")
         whole.update(found)
+        aside.update(kept)
     heartbeat = Heartbeat("verifying", len(whole), "artifacts")
     for number, folder in enumerate(sorted(whole)):
         tell([*artifacts.verify(folder), *artifacts.outdated(folder)])
@@ -53,6 +55,11 @@ def run(args: argparse.Namespace) -> int:
         say(
             f"note: {len(unrecorded)} of them have no {artifacts.RUN} ({artifacts.in_order(map(str, unrecorded))}): "
             f"edits of their manifests, of files outside the hashes and of inputs would not be seen"
+        )
+    if aside:
+        say(
+            f"note: a pull put damaged artifacts aside ({artifacts.in_order(map(str, aside))}): "
+            f"take files of yours out of them, and delete them"
         )
     print(f"{len(whole)} artifacts, {problems} problems")
     return 1 if problems else 0

@@ -23,9 +23,10 @@ class Pulled:
         fetched: Came, and are whole.
         here: Were here already, whole.
         kept: Here with other content that is not stored anywhere; left alone.
-        damaged: Path -> what is wrong; put aside.
+        damaged: Path -> what is wrong with it, here or in the store; absent.
         missing: Could not be fetched whole; absent.
         untrusted: Here, but fit no record: Snakemake will build them again.
+        aside: Where a damaged artifact is kept -> what is wrong with it.
     """
 
     fetched: list[str] = field(default_factory=list)
@@ -34,6 +35,7 @@ class Pulled:
     damaged: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     untrusted: list[str] = field(default_factory=list)
+    aside: dict[str, str] = field(default_factory=dict)
 
     @property
     def well(self) -> bool:
@@ -45,6 +47,7 @@ class Pulled:
         for name in ("fetched", "here", "kept", "missing"):
             getattr(self, name).extend(getattr(other, name))
         self.damaged.update(other.damaged)
+        self.aside.update(other.aside)
         self.untrusted = other.untrusted
 
 
@@ -68,6 +71,9 @@ def pull(chosen: Mapping[str, str], root: Path = Path(), remote: str | None = No
             _pull(dict(chosen), root, known, done, remote, jobs)
         finally:
             done.untrusted = _restore(root, known, done)
+            if done.aside:
+                log.warning("put aside, because it was damaged: %s", ", ".join(done.aside))
+                log.warning("-> take files of yours out of it, and delete it: nothing else does")
     return done
 
 
@@ -132,11 +138,12 @@ def _put_aside(root: Path, path: str, problem: str, done: Pulled) -> None:
     place = root / path
     if place.is_dir() and any(found != place for found in artifacts.find(place)):
         raise StoreError(f"{path} holds artifacts, and is none itself", f"move it out of the way, or do not pull {path}")
-    names = (place.with_name(f".{place.name}{number}.damaged") for number in ("", *(f".{count}" for count in range(2, 10_000))))
+    names = (place.with_name(f".{place.name}{number}{artifacts.DAMAGED}") for number in ("", *(f".{count}" for count in range(2, 10_000))))
     aside = next(name for name in names if not name.exists())
     place.rename(aside)
-    log.error("%s; put aside as %s", problem, aside.relative_to(root))
-    done.damaged[path] = problem
+    where = str(aside.relative_to(root))
+    log.error("%s; put aside as %s", problem, where)
+    done.damaged[path] = done.aside[where] = problem
 
 
 def _restore(root: Path, known: Mapping[str, Record], done: Pulled) -> list[str]:
