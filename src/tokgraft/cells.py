@@ -279,7 +279,7 @@ def read_score(folder: Path) -> Score:
         ArtifactError: It is missing, not whole, altered, or of another kind.
     """
     artifacts.expect(folder, "scores")
-    return Score(folder, artifacts.fingerprint(folder), read_json(folder / "scores.json"))
+    return Score(folder, artifacts.fingerprint(folder), jsonl.read_object(folder / "scores.json"))
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,44 @@ def test_what_the_report_would_refuse_to_read(own_project, path, capsys):
     assert "1 problems" in capsys.readouterr().out, "each is named once, however many cells share it"
 
 
+SCORES = layout.scores(*FOCUS, "pocket-demo")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{SCORES}/scores.json",
+        f"{SCORES}/samples/bpb.jsonl",
+        f"{SCORES}/{layout.RECORDS}/metrics.jsonl",
+        f"{SCORES}/{layout.RECORDS}/timing.jsonl",
+        f"{SCORES}/{layout.RECORDS}/manifest.json",
+        f"{SCORES}/run.json",
+        f"{SCORES}/manifest.json",
+        f"{layout.scores(*FOCUS, 'init')}/{layout.RECORDS}/transplant.json",
+        f"{layout.adapted(*FOCUS, 'init')}/manifest.json",
+        f"{layout.adapted('pocket', 'deu_Latn', 'original', 'none', 0, 'init')}/manifest.json",
+        f"{layout.base('pocket')}/manifest.json",
+        f"{layout.tokenizer('pocket', 'deu_Latn', 'bpe8k')}/manifest.json",
+        f"{layout.corpus('deu_Latn')}/manifest.json",
+        f"{layout.speed('pocket', 'deu_Latn', 'bpe8k')}/manifest.json",
+    ],
+)
+@pytest.mark.parametrize("content", ["half", "empty", "a list"])
+def test_damaged_files_are_lines_beside_the_other_problems(own_project, path, content, capsys):
+    """Also those that the report cannot do without."""
+    file, other = Path(path), Path(layout.corpus(layout.ENGLISH), "card.json")
+    text = file.read_text()
+    file.write_text({"half": text[: len(text) // 2], "empty": "", "a list": "[]"}[content])
+    other.write_text(other.read_text() + " ")
+    assert main(["report", "--cells", str(CELLS), "--check"]) == 1
+    out, error = capsys.readouterr()
+    lines = error.splitlines()
+    assert "error:" not in error and "Traceback" not in error
+    assert len([line for line in lines if path in line]) == 1, "each is named once, however many cells share it"
+    assert [line for line in lines if str(other) in line] and "13 cells checked, " in out
+    assert main(["report", "--cells", str(CELLS), "--out", "tables"]) == 2, "what is damaged is not shown"
+
+
 def test_scores_of_another_model(own_project):
     trained = Path(layout.adapted(*FOCUS, "pocket-demo"))
     remake(trained, "model", lambda temporary: (temporary / "model.safetensors").write_text("other"))

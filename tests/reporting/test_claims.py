@@ -76,5 +76,5 @@ def test_a_start_that_was_scored_on_more_tasks_is_compared_on_the_shared_one(inv
     score.data["tasks"]["bpb-full"] = larger
     group = next(group for group in evidence.groups if group.method == "mean")
     assert score.bits_per_byte().slug == "bpb-full" and group.bits_task() == "bpb-small"
-    monkeypatch.setattr("tokgraft.reporting.checks.gather", lambda cells: evidence)
+    monkeypatch.setattr("tokgraft.reporting.checks.gather", lambda cells, refuse: evidence)
     assert not [one for one in check_products(evidence.cells) if "training raises" in one]

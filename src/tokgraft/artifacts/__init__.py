@@ -117,8 +117,11 @@ def skip(out: Path, reason: str, inputs: Mapping[str, Path]) -> None:
 
 
 def skipped(folder: Path) -> str | None:
-    """Why there is no such artifact; None when `folder` is anything else than such a note."""
-    manifest = read(folder) if is_artifact(folder) else {}
+    """Why there is no such artifact; None when `folder` is anything else than such a note, or damaged (who reads it says so)."""
+    try:
+        manifest = read(folder) if is_artifact(folder) else {}
+    except ArtifactError:
+        return None
     return str(manifest["settings"].get("reason", "no reason given")) if manifest.get("kind") == SKIPPED else None
 
 

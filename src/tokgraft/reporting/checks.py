@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tokgraft import artifacts
-from tokgraft.cells import STAGES, CellList, RunCell, bits_task, cell_speed, missing, read_facts, read_json, read_jsonl, stale, walk
+from tokgraft.cells import STAGES, CellList, RunCell, bits_task, cell_speed, missing, read_facts, read_jsonl, stale
 from tokgraft.config.layout import CONTROL
 from tokgraft.errors import TokgraftError
 from tokgraft.reporting.evidence import Evidence, Outcome, gather, tokenizer_facts
@@ -27,9 +27,9 @@ def check_products(cells: CellList) -> list[str]:
     before training has the weights of the base, `random` before training is near chance and no better than guessing, training lowers bits
     per byte, and no two methods gave identical samples.
     """
-    evidence = gather(cells)
+    evidence = gather(cells, refuse=False)
     checks = (_present, _readable, _finite, _current, _control_is_base, _random_is_chance, _training_helps, _no_twins)
-    return [problem for check in checks for problem in check(evidence)]
+    return list(dict.fromkeys(problem for check in checks for problem in check(evidence)))
 
 
 def _present(evidence: Evidence) -> Iterator[str]:
@@ -38,17 +38,19 @@ def _present(evidence: Evidence) -> Iterator[str]:
         if cell.reason is not None:
             if not cell.reason.strip():
                 yield f"{cell.key}: skipped without a reason"
+        elif outcome.damage:
+            yield outcome.damage
         elif outcome.score is None:
             yield f"{cell.key} ({outcome.stage}): {outcome.reason}"
         elif outcome.score.bits_per_byte() is None:
             yield f"{cell.key} ({outcome.stage}): {outcome.score.folder} holds no bits per byte of the cell's language"
-    for cell, stage in walk(evidence.cells):
-        if cell.reason is None and (problem := missing(cell.records(stage))):
-            yield f"{cell.key} ({stage}): {problem}"
+        if cell.reason is None and not outcome.damage and (problem := missing(cell.records(outcome.stage))):
+            yield f"{cell.key} ({outcome.stage}): {problem}"
 
 
 def _readable(evidence: Evidence) -> Iterator[str]:
-    """What the report would refuse to read beside the scores, each artifact once however many cells share it."""
+    """What the report would refuse to read beside what the scores stand on."""
+    told = {outcome.damage for outcome in evidence.outcomes if outcome.damage}
     cells = [cell for cell in evidence.cells.cells if cell.reason is None]
     readers: list[Callable[[RunCell], object]] = [
         cell_speed,
@@ -57,23 +59,22 @@ def _readable(evidence: Evidence) -> Iterator[str]:
         lambda cell: read_facts(cell.paths.english, "card.json", "english"),
         lambda cell: cell.paths.evaluation and read_facts(cell.paths.evaluation, "evaluation.json", "evaluation"),
     ]
-    found: dict[str, None] = {}
     for read in readers:
         for cell in cells:
             try:
                 read(cell)
             except TokgraftError as error:
-                found[error.what] = None
-    yield from found
+                if not any(damage in error.what for damage in told):
+                    yield error.what
 
 
 def _finite(evidence: Evidence) -> Iterator[str]:
     for outcome in evidence.outcomes:
-        if outcome.score is not None:
-            for place in _not_finite(read_json(outcome.score.folder / "scores.json")):
-                yield f"{outcome.score.folder / 'scores.json'}: {place} is not a finite number"
-    for cell in evidence.cells.cells:
-        path = cell.records(cell.final) / "metrics.jsonl"
+        if outcome.score is None:
+            continue
+        for place in _not_finite(outcome.score.data):
+            yield f"{outcome.score.folder / 'scores.json'}: {place} is not a finite number"
+        path = outcome.cell.records(outcome.stage) / "metrics.jsonl"
         for number, record in enumerate(read_jsonl(path), 1):
             for place in _not_finite(record):
                 yield f"{path}, line {number}: {place} is not a finite number (the training diverged?)"
@@ -92,12 +93,12 @@ def _not_finite(value: Any, place: str = "") -> Iterator[str]:
 
 def _current(evidence: Evidence) -> Iterator[str]:
     for role in ("tokenizer", "evaluation", "speed"):  # those of scores are said with the cells that they leave without one
-        yield from dict.fromkeys(problem for cell in evidence.cells.cells if cell.reason is None and (problem := stale(cell, role)))
+        yield from (problem for cell in _whole(evidence) if (problem := stale(cell, role)))
 
 
 def _control_is_base(evidence: Evidence) -> Iterator[str]:
-    for cell in evidence.cells.cells:
-        if cell.method == CONTROL and cell.reason is None and cell.paths.init.is_dir() and cell.paths.base.is_dir():
+    for cell in _whole(evidence):
+        if cell.method == CONTROL and cell.paths.init.is_dir() and cell.paths.base.is_dir():
             ours, base = weights(cell.paths.init), weights(cell.paths.base)
             if ours != base:
                 yield f"{cell.key}: the weights of {cell.paths.init} are not those of {cell.paths.base} (the control must not change the model)"
@@ -161,6 +162,11 @@ def _samples(outcome: Outcome) -> dict[str, str]:
     files = artifacts.read(outcome.score.folder)["files"]
     bits = {task.slug for task in outcome.score.tasks if task.builder == "bits_per_byte"}
     return {slug: str(files[name]["sha256"]) for slug in sorted(bits) if (name := f"samples/{slug}.jsonl") in files}
+
+
+def _whole(evidence: Evidence) -> list[RunCell]:
+    """The cells that are run and whose manifests can be read; of the others `_present` says what is wrong."""
+    return [outcome.cell for outcome in evidence.outcomes if outcome.stage == "init" and outcome.cell.reason is None and not outcome.damage]
 
 
 def _scored(evidence: Evidence) -> list[Outcome]:

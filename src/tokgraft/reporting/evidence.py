@@ -25,20 +25,21 @@ from tokgraft.cells import (
     read_jsonl,
     read_score,
     stale,
-    walk,
 )
 from tokgraft.config.layout import CONTROL
+from tokgraft.errors import TokgraftError
 from tokgraft.scoring.statistics import Samples, read_samples
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A cell at a stage: its score, or why there is none."""
+    """A cell at a stage: its score, or why there is none; `damage`: a file that it cannot be told without is damaged."""
 
     cell: RunCell
     stage: Stage
     score: Score | None
     reason: str = ""
+    damage: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,13 +151,21 @@ class Evidence:
         return sorted(found, key=lambda slug: (found[slug].builder != "bits_per_byte", found[slug].english, slug))
 
 
-def gather(cells: CellList) -> Evidence:
+def gather(cells: CellList, refuse: bool = True) -> Evidence:
     """Read the scores of every cell.
 
     A cell whose scores are not there, or not its own, is kept with the reason, so that a partly pulled tree still gives an honest table.
+
+    Args:
+        cells: The cells.
+        refuse: Raise where a file is damaged; else keep the cell, and what is wrong as `Outcome.damage`.
+
+    Raises:
+        ArtifactError, DataError: A file is damaged.
     """
-    cells = cells.model_copy(update={"cells": [_judged(cell) for cell in cells.cells]})
-    outcomes = [_outcome(cell, stage) for cell, stage in walk(cells)]
+    read = [_read(cell, refuse) for cell in cells.cells]
+    cells = cells.model_copy(update={"cells": [cell for cell, _ in read]})
+    outcomes = [outcome for _, of_cell in read for outcome in of_cell]
     by_group: dict[tuple[str, ...], list[RunCell]] = {}
     for cell in cells.cells:
         by_group.setdefault((cell.model, cell.language, cell.tokenizer, cell.method, cell.recipe), []).append(cell)
@@ -168,22 +177,29 @@ def gather(cells: CellList) -> Evidence:
     return Evidence(cells, outcomes, groups)
 
 
-def _judged(cell: RunCell) -> RunCell:
-    """The cell, and which of its scores are not those of its model."""
+def _read(cell: RunCell, refuse: bool) -> tuple[RunCell, list[Outcome]]:
+    """The cell, with the reasons why scores are not those of its model, and its outcomes."""
     if cell.reason is not None:
-        return cell
-    return cell.model_copy(update={"unfit": {stage: problem for stage in cell.stages if (problem := stale(cell, *of_stage(stage)))}})
-
-
-def _outcome(cell: RunCell, stage: Stage) -> Outcome:
-    if cell.reason is not None:
-        return Outcome(cell, stage, None, f"skipped: {cell.reason}")
-    folder = cell.score_folder(stage)
-    if problem := missing(folder):
-        return Outcome(cell, stage, None, f"not scored: {problem}")
-    if stage in cell.unfit:
-        return Outcome(cell, stage, None, f"not scored: {cell.unfit[stage]}")
-    return Outcome(cell, stage, read_score(folder))
+        return cell, [Outcome(cell, stage, None, f"skipped: {cell.reason}") for stage in cell.stages]
+    scores: dict[Stage, Score] = {}
+    unfit: dict[Stage, str] = {}
+    damage: dict[Stage, str] = {}
+    for stage in cell.stages:
+        try:
+            foreign = stale(cell, *of_stage(stage))
+            if problem := missing(cell.score_folder(stage)) or foreign:
+                unfit[stage] = problem
+            else:
+                scores[stage] = read_score(cell.score_folder(stage))
+        except TokgraftError as error:
+            if refuse:
+                raise
+            unfit[stage] = damage[stage] = error.what
+    cell = cell.model_copy(update={"unfit": unfit})
+    return cell, [
+        Outcome(cell, stage, scores.get(stage), f"not scored: {unfit[stage]}" if stage in unfit else "", damage.get(stage, ""))
+        for stage in cell.stages
+    ]
 
 
 @dataclass(frozen=True)

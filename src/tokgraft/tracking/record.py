@@ -136,11 +136,11 @@ def unpublishable(cells: CellList) -> Iterator[str]:
     for cell in cells.cells:
         if why_not(cell) is not None:
             continue
-        if problem := strange(cell):
-            yield f"{cell.key}: {problem}"
-            continue
         try:
-            record(cells, cell)
+            if problem := strange(cell):
+                yield f"{cell.key}: {problem}"
+            else:
+                record(cells, cell)
         except TokgraftError as error:
             yield f"{cell.key}: {error.what}"
 
