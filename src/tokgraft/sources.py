@@ -10,8 +10,10 @@ import hashlib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import grimp
+if TYPE_CHECKING:
+    import grimp
 
 PACKAGE = Path(__file__).parent
 NAME = __package__
@@ -93,6 +95,8 @@ def _package_digest(entry: str, parts: tuple[str, ...]) -> str:
 
 @cache
 def _graph() -> grimp.ImportGraph:
+    import grimp  # only a plan needs it
+
     return grimp.build_graph(NAME, cache_dir=None)
 
 

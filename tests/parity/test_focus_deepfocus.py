@@ -69,7 +69,7 @@ def test_same_rows_in_compatibility_mode(monkeypatch: pytest.MonkeyPatch, source
     # The package lets a stand-in (a padding token that has the end token's row) be predicted like the token itself; no method here does.
     kept = [number for number, made in enumerate(ours.provenance) if made.how not in ("random", "stand_in")]
     mixed = [number for number in kept if ours.provenance[number].how == "combined"]
-    assert len(mixed) > 100
+    assert len(mixed) > 80
     assert len(kept) - len(mixed) > 20
     assert differs(ours.input[kept], theirs[kept]).max() <= 1e-4
 

@@ -77,11 +77,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _of_language(task: Task, corpus: Path | None, root: Path) -> Task:
     """The task with the harness tasks that the file of the corpus' language names, where there is such a file."""
+    if task.builder != "hub" or task.names or corpus is None:
+        return task
     from tokgraft import documents
     from tokgraft.config.language import Language
 
-    if task.builder != "hub" or corpus is None:
-        return task
     slug = documents.about(corpus).slug
     return task.of_language(slug, Language.load(slug, root).hub_tasks if (root / Language.folder / f"{slug}.yaml").is_file() else [])
 
