@@ -426,18 +426,16 @@ def _inputs(folder: Path) -> dict[str, str]:
 
 
 def command(folder: Path) -> str:
-    """The command that made an artifact here; empty when it is not known (run.json does not travel with every copy)."""
-    path = Path(folder) / artifacts.RUN
-    return str(read_json(path).get("command", "")) if path.is_file() else ""
+    """The command that made an artifact here; empty when it is not known."""
+    return str(artifacts.run(folder).get("command", ""))
 
 
 def versions(folder: Path) -> dict[str, str]:
     """What an artifact was made with: tokgraft, the libraries that matter to it, and Python where that is known; empty when it is not here."""
     if not artifacts.is_artifact(folder):
         return {}
-    manifest, path = artifacts.read(folder), Path(folder) / artifacts.RUN
-    python = str(read_json(path).get("python", "")) if path.is_file() else ""
-    return {"tokgraft": manifest["tokgraft"], **manifest["libraries"], **({"python": python} if python else {})}
+    manifest, python = artifacts.read(folder), artifacts.run(folder).get("python")
+    return {"tokgraft": manifest.get("tokgraft", ""), **manifest.get("libraries", {}), **({"python": str(python)} if python else {})}
 
 
 def walk(cells: CellList) -> Iterator[tuple[RunCell, Stage]]:

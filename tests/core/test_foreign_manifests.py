@@ -9,30 +9,39 @@ from pathlib import Path
 import pytest
 
 import foreign
-from tokgraft import artifacts
+from tokgraft import artifacts, cells
 from tokgraft.errors import TokgraftError
 
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    with artifacts.create(tmp_path / "corpus", "corpus", {"slug": "deu_Latn", "splits": {"test": 0.1}}) as folder:
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages/a.txt").write_text("a")
+    inputs = {"pages": tmp_path / "pages"}
+    with artifacts.create(tmp_path / "corpus", "corpus", {"slug": "deu_Latn", "splits": {"test": 0.1}}, inputs) as folder:
         (folder / "a.jsonl").write_text("{}\n")
     return tmp_path / "corpus"
 
 
 def read(folder: Path) -> None:
-    artifacts.expect(folder, "corpus")
-    artifacts.fingerprint(folder)
     artifacts.verify(folder)
+    artifacts.outdated(folder)
+    artifacts.find(folder)
+    artifacts.fingerprint(folder)
+    cells.command(folder)
+    cells.versions(folder)
+    artifacts.expect(folder, "corpus")
 
 
-def test_a_damaged_manifest_is_read_or_refused(corpus: Path) -> None:
-    path = corpus / "manifest.json"
+@pytest.mark.parametrize("name", ["manifest.json", "run.json"])
+def test_a_damaged_manifest_or_record_is_read_or_refused(corpus: Path, name: str) -> None:
+    path = corpus / name
     content = path.read_bytes()
     with foreign.little_memory():
         for damaged in [*foreign.misdescribed(json.loads(content), 200), *foreign.damaged(content, 100)]:
             path.write_bytes(damaged)
             foreign.survives(lambda: read(corpus))
+            foreign.survives(lambda: artifacts.check_place(corpus, "corpus"))
 
 
 @pytest.mark.parametrize("content", [b"null", b"[]", b"1", b"\xff", b"[" * 100_000, b"9" * 5000, b"", b'{"kind": "\\ud800"}'])

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -236,6 +237,43 @@ def test_damaged_manifests_are_lines(tree: Path, capsys: pytest.CaptureFixture[s
     assert any(str(tree / "models/base" / file) in line for line in found) and found[-1].startswith("5 artifacts, ")
     with pytest.raises(ArtifactError):
         make(tree / "models/other", model=tree / "models/base")
+
+
+ODD: list[Any] = [
+    [["a"]],
+    1,
+    1.5,
+    True,
+    None,
+    {"a": 1},
+    {"a": {}},
+    {"a": {"sha256": 1, "bytes": "1"}},
+    {"../a": {"sha256": "a", "bytes": 1}},
+]
+RECORDS = [(key, value) for key in ("", "kind", "manifest", "files", "volatile", "inputs") for value in ODD]
+RECORDS += [(key, value) for key in ("", "volatile", "inputs") for value in ("a", ["a"])] + [
+    ("files", "a"),
+    ("kind", ["a"]),
+    ("manifest", []),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), RECORDS, ids=json.dumps)
+def test_a_record_of_another_form_is_a_line(tree: Path, capsys: pytest.CaptureFixture[str], key: str, value: Any) -> None:
+    path = tree / "models/trained/run.json"
+    run = json.loads(path.read_text())
+    run["record"] = {**run["record"], key: value} if key else value
+    path.write_text(json.dumps(run))
+    found = lines(tree, capsys)
+    assert len([line for line in found if line.startswith(f"{path} is damaged: record")]) == 1, found
+    with pytest.raises(ArtifactError, match="the model is damaged"):
+        make(tree / "models/other", model=tree / "models/trained")
+    with pytest.raises(ArtifactError, match=r"also holds run\.json"):
+        make(tree / "models/trained")
+    (tree / "models/trained/manifest.json").unlink()
+    assert not [line for line in lines(tree, capsys) if "Traceback" in line]
+    with pytest.raises(ArtifactError, match="is not replaced"):
+        make(tree / "models/trained")
 
 
 def test_what_cannot_be_read_is_a_line(tree: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,7 @@ from tokgraft.artifacts._manifest import (
     outdated,
     put_aside,
     read,
+    run,
     verify,
 )
 from tokgraft.artifacts._place import check_files, check_place, check_scratch, forced, move_aside, refuse_inside_artifact, write_files
@@ -56,7 +57,7 @@ from tokgraft.processor import processor
 __all__ = [
     "DAMAGED", "MANIFEST", "RUN", "SCHEMA", "SKIPPED", "VOLATILE", "Begun", "begin", "canonical_json", "check_files", "check_place", "check_scratch", "create",
     "demand_whole", "expect", "file_sha256", "find", "fingerprint", "forced", "in_order", "is_artifact", "move_aside", "outdated", "put_aside", "read",
-    "refuse_inside_artifact", "refused_by_disk", "skip", "skipped", "verify", "write_files",
+    "refuse_inside_artifact", "refused_by_disk", "run", "skip", "skipped", "verify", "write_files",
 ]  # fmt: skip
 
 

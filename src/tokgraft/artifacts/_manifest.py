@@ -25,6 +25,7 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 RUN = "run.json"
 SKIPPED = "skipped"
+AGAIN = "delete the folder and run its stage again"
 DAMAGED = ".damaged"  # how the hidden folder ends in which a pull keeps a damaged artifact
 # Snakemake and DVC leave a file in a folder, which is never part of an artifact: an empty time stamp, and lines that each name an entry beside.
 OF_OTHERS = {".snakemake_timestamp": re.compile(rb""), ".gitignore": re.compile(rb"(/[^/\n]+\n)*")}
@@ -86,6 +87,16 @@ class _Form(BaseModel):
     settings: dict[str, Any]
     inputs: dict[str, str]
     files: dict[_Name, _File]
+    tokgraft: str = ""
+    libraries: dict[str, str] = {}
+
+
+class _Record(BaseModel):
+    kind: str
+    manifest: str
+    files: list[str]
+    volatile: dict[_Name, _File] = {}
+    inputs: dict[str, str] = {}
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -101,14 +112,7 @@ def read(folder: Path) -> dict[str, Any]:
         raise ArtifactError(f"{folder} is not a finished artifact (no {MANIFEST})", "run the stage that makes it") from None
     if isinstance(manifest, dict) and "schema" in manifest and manifest["schema"] != SCHEMA:
         raise ArtifactError(f"{path} has schema {manifest['schema']}, this version reads {SCHEMA}", "make it again")
-    try:
-        _Form.model_validate(manifest, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][:2])
-        raise ArtifactError(
-            f"{path} is damaged: {where + ': ' if where else ''}{first['msg']}", "delete the folder and run its stage again"
-        ) from None
+    _demand_form(_Form, manifest, path)
     return dict(manifest)
 
 
@@ -118,15 +122,36 @@ def record(folder: Path) -> dict[str, Any]:
     Raises:
         ArtifactError: run.json is damaged or cannot be read.
     """
+    if (found := run(folder).get("record", {})) == {}:
+        return {}
+    _demand_form(_Record, found, Path(folder) / RUN, "record")
+    return dict(found)
+
+
+def run(folder: Path) -> dict[str, Any]:
+    """How an artifact was made here: its run.json; empty when it has none (it does not travel with every copy).
+
+    Raises:
+        ArtifactError: run.json is damaged or cannot be read.
+    """
     path = Path(folder) / RUN
     try:
-        run = _json(path)
+        found = _json(path)
     except FileNotFoundError:
         return {}
-    found = run.get("record", {}) if isinstance(run, dict) else None
     if not isinstance(found, dict):
-        raise ArtifactError(f"{path} is damaged: not a record of a run", "delete the folder and run its stage again")
+        raise ArtifactError(f"{path} is damaged: not a record of a run", AGAIN)
     return found
+
+
+def _demand_form(form: type[BaseModel], value: Any, path: Path, *where: str) -> None:
+    """Refuse what a file holds (`where` in it) and has another form."""
+    try:
+        form.model_validate(value, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in (*where, *first["loc"][:2]))
+        raise ArtifactError(f"{path} is damaged: {place + ': ' if place else ''}{first['msg']}", AGAIN) from None
 
 
 def _json(path: Path) -> Any:
@@ -136,7 +161,7 @@ def _json(path: Path) -> Any:
     except (FileNotFoundError, NotADirectoryError):
         raise
     except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, a number of thousands of digits, nested too deeply
-        raise ArtifactError(f"{path} is damaged: {error}", "delete the folder and run its stage again") from None
+        raise ArtifactError(f"{path} is damaged: {error}", AGAIN) from None
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}", "change its permissions, or check the disk") from None
 
@@ -299,8 +324,8 @@ def verify(folder: Path, only: Collection[str] | None = None) -> list[str]:
         if name not in manifest["files"] and name not in volatile
     )
     if kept:
-        problems.extend(_altered(folder, _some(kept.get("volatile") or {}, only), RUN))
-        if kept.get("manifest") != file_sha256(folder / MANIFEST):
+        problems.extend(_altered(folder, _some(kept.get("volatile", {}), only), RUN))
+        if kept["manifest"] != file_sha256(folder / MANIFEST):
             problems.append(f"{folder / MANIFEST}: edited since {RUN} was written with it")
     return problems
 
@@ -308,7 +333,7 @@ def verify(folder: Path, only: Collection[str] | None = None) -> list[str]:
 def _volatile(kind: str, kept: Mapping[str, Any]) -> set[str]:
     """Volatile files that are part of an artifact: those that its record names; without a record, every name of its kind."""
     of_kind = VOLATILE.get(kind, frozenset())
-    return set(of_kind.intersection(kept.get("volatile") or ()) if kept else of_kind)
+    return set(of_kind.intersection(kept.get("volatile", ())) if kept else of_kind)
 
 
 def _some(files: Mapping[str, Any], only: Collection[str] | None) -> Mapping[str, Any]:
@@ -339,7 +364,7 @@ def outdated(folder: Path) -> list[str]:
     What cannot be read is `verify`'s matter; an input that is not here (a partly pulled tree) is none of either's.
     """
     try:
-        manifest, lay = read(folder), record(folder).get("inputs") or {}
+        manifest, lay = read(folder), record(folder).get("inputs", {})
     except ArtifactError:
         return []
     found = []
@@ -401,10 +426,9 @@ def _is_entry(path: Path) -> bool:
 def _own_record(folder: Path) -> dict[str, Any]:
     """`record` where run.json is a file of ours; empty when it is missing, damaged, a link, or somebody else's."""
     try:
-        kept = {} if os.path.islink(Path(folder) / RUN) else record(folder)
+        return {} if os.path.islink(Path(folder) / RUN) else record(folder)
     except ArtifactError:
         return {}
-    return kept if isinstance(kept.get("kind"), str) and isinstance(kept.get("files"), list) else {}
 
 
 def in_order(names: Iterable[str]) -> str:

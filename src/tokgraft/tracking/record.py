@@ -316,7 +316,7 @@ def _span(cell: RunCell) -> tuple[int, int] | None:
     try:
         begin = datetime.strptime(how["started"], "%Y-%m-%dT%H:%M:%S%z")
         return int(begin.timestamp() * 1000), int((begin.timestamp() + how["wall_seconds"]) * 1000)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         return None
 
 

@@ -193,9 +193,8 @@ def _counted(method: str, task: Transplant, params: Mapping[str, Any]) -> tuple[
 
 def _seconds(resource: Path, kind: str) -> float | None:
     """How long a resource took to make; None where its folder does not say (a copy without `run.json`)."""
-    path = resource / artifacts.RUN
-    found = json.loads(path.read_text(encoding="utf-8")).get(kind) if path.is_file() else None
-    return None if found is None else float(found)
+    found = artifacts.run(resource).get(kind)
+    return float(found) if isinstance(found, int | float) else None
 
 
 def _check_call(chain: methods.Chain, method: str, given: Mapping[str, Path], base: Path, new: Path) -> None:
