@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import resource
 import shlex
 import subprocess
 import sys
@@ -281,25 +282,54 @@ def test_a_reader_that_goes_away_is_no_error(argv: list[str]) -> None:
     assert done.returncode == 141 and done.stderr == ""
 
 
-@pytest.mark.parametrize(
-    ("argv", "unbuffered"),
-    [(["list", "schema"], ""), (["list", "languages"], ""), (["list", "languages"], "1"), (["--help"], ""), (["list", "--help"], "")],
-)
-def test_output_that_cannot_be_written_is_a_line(argv: list[str], unbuffered: str) -> None:
+def no_room() -> None:
+    """In a process of its own: no file may grow, so that a write fails as on a full disk (of /dev/full writing nothing fails, too)."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("argv", [["list", "schema"], ["list", "languages"], ["--help"], ["list", "--help"], ["--version"]])
+@pytest.mark.parametrize("full", [True, False])
+def test_output_that_cannot_be_written_is_a_line(argv: list[str], unbuffered: str, full: bool, tmp_path: Path) -> None:
     """More than the buffer holds, and less; `> /dev/full` is a full disk."""
     environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
-    with Path("/dev/full").open("wb") as full:
+    with (Path("/dev/full") if full else tmp_path / "out").open("wb") as place:
         done = subprocess.run(
             [sys.executable, "-m", "tokgraft", *argv],
-            stdout=full,
+            stdout=place,
             stderr=subprocess.PIPE,
             text=True,
             check=False,
             cwd=ROOT,
             env=environment,
+            preexec_fn=None if full else no_room,
         )
-    command = "tokgraft list" if argv[-1] != "--help" else "tokgraft"
-    assert (done.returncode, done.stderr) == (2, f"{command}: error: cannot write the output: No space left on device\n")
+    command, why = "tokgraft" if argv[-1].startswith("--") else "tokgraft list", "No space left on device" if full else "File too large"
+    assert (done.returncode, done.stderr) == (2, f"{command}: error: cannot write the output: {why}\n")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("argv", "status"), [(["list", "languages"], 0), (["list", "--help"], 0), (["--version"], 0), (["list", "nope"], 2)]
+)
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_output_is_no_traceback(argv: list[str], status: int, closed: str, unbuffered: str) -> None:
+    call = f"{shlex.join([sys.executable, '-m', 'tokgraft', *argv])} {closed}"
+    done = subprocess.run(
+        call, shell=True, capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    )
+    assert done.returncode == status and "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("argv", [["list", "nope"], ["list", "cells", "--settings", "nope"], []])
+def test_the_status_holds_where_the_error_cannot_be_written(argv: list[str], unbuffered: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tokgraft", *argv], stdout=subprocess.PIPE, stderr=full, check=False, cwd=ROOT,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, b"")
 
 
 @pytest.fixture

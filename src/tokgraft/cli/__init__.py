@@ -16,6 +16,7 @@ import select
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TextIO
 
 from tokgraft import __version__, skipping
@@ -44,11 +45,25 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 on success, 2 on an error the user can mend."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who calls (`>&-`): nobody wants to read it
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    status = _run(argv)
+    try:
+        sys.stderr.flush()
+    except OSError:  # a full disk: the status says it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    return status
+
+
+def _run(argv: Sequence[str] | None) -> int:
     parser = build_parser()
     try:
         args = parser.parse_args(argv)
     except SystemExit as end:  # --help, or a flag that is wrong
         return _ended(int(end.code or 0), parser.prog)
+    except OSError as error:
+        return _unwritten(error, parser.prog)
     if args.command is None:
         parser.print_help(sys.stderr)
         return 2
@@ -65,10 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = skipping.run(args)
         return _ended(status, f"{parser.prog} {args.command}")
     except TokgraftError as error:
-        print(masked(f"tokgraft {args.command}: error: {error}"), file=sys.stderr)
+        _say(masked(f"tokgraft {args.command}: error: {error}"))
         return 2
     except KeyboardInterrupt:
-        print(f"tokgraft {args.command}: interrupted; nothing half-written is left", file=sys.stderr)
+        _say(f"tokgraft {args.command}: interrupted; nothing half-written is left")
         return 130
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
@@ -80,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(masked(f"tokgraft {args.command}: error: {missing}"), file=sys.stderr)
             return 2
         # A defect: with its traceback, but without a password that an argument or a message of a library may hold.
-        print(masked(traceback.format_exc()), file=sys.stderr)
+        _say(masked(traceback.format_exc()))
         return 1
 
 
@@ -94,12 +109,23 @@ def _ended(status: int, command: str, last: str = "") -> int:
         sys.stdout.write(last)
         sys.stdout.flush()
     except OSError as error:
-        if isinstance(error, BrokenPipeError) and _nobody_reads():
-            return 141
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"{command}: error: cannot write the output: {error.strerror}", file=sys.stderr)
-        return 2
+        return _unwritten(error, command)
     return status
+
+
+def _unwritten(error: OSError, command: str) -> int:
+    """The exit status of a command whose output the system refused."""
+    if isinstance(error, BrokenPipeError) and _nobody_reads():
+        return 141
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _say(f"{command}: error: cannot write the output: {error.strerror}")
+    return 2
+
+
+def _say(message: str) -> None:
+    """Write to standard error, if that can be written; the exit status says it anyway."""
+    with suppress(OSError):
+        print(message, file=sys.stderr)
 
 
 def _nobody_reads() -> bool:

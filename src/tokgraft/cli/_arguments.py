@@ -9,6 +9,7 @@ import argparse
 import copy
 import os
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,6 +40,13 @@ class Parser(argparse.ArgumentParser):
             do = f"did you mean {' or '.join(near)}?" if near else f"see: {chosen.prog} --help"
             self.error(f"unknown: {' '.join(rest)}\n  -> {getattr(found, 'unknown_flag', do)}")
         return found
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As argparse, which passes over that standard output cannot be written; that is an error here."""
+        if file is not None and file is sys.stdout:
+            file.write(message)
+        else:
+            super()._print_message(message, file)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
