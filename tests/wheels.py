@@ -20,6 +20,17 @@ from tokgraft.models.io import save_model
 ROOT = Path(__file__).parents[1]
 PARTS = ("pyproject.toml", "README.md", "LICENSE", "src")
 
+# In one process: every method, and every refiner behind one, that requires nothing but the two vocabularies.
+EVERY = """
+import sys
+from pathlib import Path
+from tokgraft import methods, transplant
+base, new, out = sys.argv[1:]
+for chain in [*methods.METHODS.names(), *(f"mean+{name}" for name in methods.REFINERS.names())]:
+    if not methods.requirements(chain):
+        transplant.run(model=base, tokenizer=None if chain == "none" else new, method=chain, out=Path(out) / chain)
+"""
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -123,6 +134,9 @@ def check(environment: Environment, place: Path) -> None:
     assert scored.stderr == (
         "tokgraft score: error: the Python packages datasets, lm_eval are not installed\n  -> pip install 'tokgraft[score]'\n"
     )
+    ran = run([environment.python, "-c", EVERY, base, new, place / "every"], empty)
+    assert ran.returncode == 0, ran.stderr
+    assert {"mean", "multivariate", "hidden_state", "mean+clip"} <= {path.name for path in (place / "every").iterdir()}
     looked = environment.tokgraft(empty, "doctor")
     assert looked.returncode == 2 and "there is no folder config" in looked.stderr and "Traceback" not in looked.stderr
     assert {path.name for path in empty.iterdir()} == {"adapted"}
