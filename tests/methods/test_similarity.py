@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tokgraft.methods import _similarity
-from tokgraft.methods._rows import FEW, weighted_sums
-from tokgraft.methods._similarity import Groups, cosine_sparsemax, heaviest, padded, unit_rows, weighted
+from tokgraft.numerics import similarity as _similarity
+from tokgraft.numerics.similarity import Groups, cosine_sparsemax, heaviest, padded, unit_rows, weighted
+from tokgraft.numerics.sums import FEW, weighted_sums
 
 
 def sparsemax(scores: np.ndarray) -> np.ndarray:

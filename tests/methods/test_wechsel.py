@@ -11,11 +11,11 @@ import pytest
 import toyspaces
 from tokgraft import methods
 from tokgraft.errors import ConfigError, DataError
-from tokgraft.methods import _nearest
 from tokgraft.methods._crosslingual import AlignedParams, common_space, neighbours
 from tokgraft.methods._linear import procrustes
-from tokgraft.methods._nearest import nearest
-from tokgraft.methods._similarity import unit_rows
+from tokgraft.numerics import nearest as _nearest
+from tokgraft.numerics.nearest import nearest
+from tokgraft.numerics.similarity import unit_rows
 
 SOURCE = toyspaces.vocabulary(" house", " tree", " dog", "1", b"\xc3")
 TARGET = toyspaces.vocabulary(" Haus", " Baum", "1", b"\xc3", " ?")

@@ -22,7 +22,7 @@ import real
 from tokgraft import methods
 from tokgraft.methods import Floats, Rows, Transplant
 from tokgraft.methods._linear import principal
-from tokgraft.methods._sparse import pursue
+from tokgraft.numerics.sparse import pursue
 
 pytestmark = pytest.mark.slow
 

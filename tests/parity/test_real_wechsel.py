@@ -10,8 +10,8 @@ import pytest
 
 import real
 from tokgraft import methods
-from tokgraft.methods._nearest import nearest
-from tokgraft.methods._similarity import unit_rows
+from tokgraft.numerics.nearest import nearest
+from tokgraft.numerics.similarity import unit_rows
 
 pytestmark = pytest.mark.slow
 

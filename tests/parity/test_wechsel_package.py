@@ -12,7 +12,7 @@ import toys
 import toyspaces
 from tokgraft import methods
 from tokgraft.methods._crosslingual import AlignedParams, common_space
-from tokgraft.methods._similarity import unit_rows
+from tokgraft.numerics.similarity import unit_rows
 
 wechsel = pytest.importorskip("wechsel")
 

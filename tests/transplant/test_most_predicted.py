@@ -19,9 +19,9 @@ from tokgraft import artifacts, methods
 from tokgraft.errors import DataError
 from tokgraft.logs import log
 from tokgraft.methods import Floats, Transplant
-from tokgraft.methods._sparse import pursue
 from tokgraft.models.io import save_model
 from tokgraft.models.states import BodyStates
+from tokgraft.numerics.sparse import pursue
 from tokgraft.segmenter import Segmenter
 from tokgraft.transplant._predicted import Predicted, _judged, _windows
 from tokgraft.vocab import Vocabulary

@@ -10,8 +10,9 @@ import numpy as np
 
 from tokgraft.errors import ConfigError, ModelError, UnsupportedError
 from tokgraft.methods._contract import METHODS, REFINERS, Params, Registered, Rows, Transplant
-from tokgraft.methods._rows import finite, tables
+from tokgraft.methods._rows import tables
 from tokgraft.methods._standins import ending, stand_in
+from tokgraft.numerics.sums import finite
 
 
 @dataclass(frozen=True)

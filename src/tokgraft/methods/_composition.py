@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tokgraft.methods._contract import Floats, Provenance, Rows, Transplant
-from tokgraft.methods._rows import bias_by, copy_matches, draw_normal, provenance, start, tables, weighted_sums
+from tokgraft.methods._rows import bias_by, copy_matches, draw_normal, provenance, start, tables
+from tokgraft.numerics.sums import weighted_sums
 
 SHOWN = 16  # ids that provenance lists at most
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from tokgraft.errors import DataError, UnavailableError
 from tokgraft.methods._contract import Floats, Params, Transplant
 from tokgraft.methods._linear import procrustes
-from tokgraft.methods._nearest import nearest
+from tokgraft.numerics.nearest import nearest
 from tokgraft.segmenter import Segmenter
 from tokgraft.vocab import Vocabulary
 

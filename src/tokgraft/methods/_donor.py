@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from tokgraft.errors import DataError, UnavailableError
 from tokgraft.methods._contract import Floats, How, Provenance, Rows, Transplant
-from tokgraft.methods._rows import copy_matches, finite, head_bias, provenance, start
+from tokgraft.methods._rows import copy_matches, head_bias, provenance, start
+from tokgraft.numerics.sums import finite
 
 Doubles = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from tokgraft.methods._contract import Floats
 from tokgraft.methods._donor import Doubles, blocks
-from tokgraft.methods._similarity import BLOCK
+from tokgraft.numerics.similarity import BLOCK
 
 
 def cross_covariance(A: Floats, B: Floats, kind: npt.DTypeLike = np.float64) -> tuple[Doubles, Doubles, Doubles]:

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tokgraft.methods._contract import Floats, Provenance, Rows, Transplant
-from tokgraft.methods._rows import Matches, bias_by, copy_matches, draw_normal, provenance, specials, start, tables, weighted_sums
+from tokgraft.methods._rows import Matches, bias_by, copy_matches, draw_normal, provenance, specials, start, tables
+from tokgraft.numerics.sums import weighted_sums
 
 Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]

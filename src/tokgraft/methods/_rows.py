@@ -10,49 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from tokgraft.methods._contract import Floats, How, Provenance, Rows, Transplant
+from tokgraft.numerics.sums import mean_row, moments, rows_of, weighted_sums
 from tokgraft.overlap import Match
 
 Matches = Mapping[int, Match]
 Draw = Callable[[Floats, Floats, list[int], np.random.Generator], None]
-BLOCK = 1024  # rows that are worked on at once
-TOGETHER = 256  # rows that are summed in float32
-COLUMNS = 64  # of a table at a time, in float64: 64 MB at 128k rows
-FEW = 1024  # rows of a sum: more are not summed in float32
 
 
 def tables(task: Transplant) -> list[tuple[str, Floats]]:
     """The tables to fill: ("input", E), and ("output", U) when the model is untied."""
     return [("input", task.E)] if task.tied else [("input", task.E), ("output", task.U)]
-
-
-def finite(array: Floats) -> bool:
-    """Whether all numbers are finite; looked at by blocks, which stay near the processor."""
-    return all(np.isfinite(array[begin : begin + BLOCK]).all() for begin in range(0, len(array), BLOCK))
-
-
-def mean_row(rows: Floats) -> npt.NDArray[np.float64]:
-    """Mean of the rows, (n, d) -> (d,): of few at a time in float32, of those sums in float64."""
-    total = np.zeros(rows.shape[1])
-    for begin in range(0, len(rows), TOGETHER):
-        total += rows[begin : begin + TOGETHER].sum(axis=0)
-    return total / len(rows)
-
-
-def moments(table: Floats, live: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Mean and unbiased standard deviation per dimension over the rows `live`, in float64, each (d,)."""
-    rows = _rows_of(table, live)
-    mean, squares = mean_row(rows), np.zeros(table.shape[1])
-    for begin in range(0, len(rows), BLOCK):
-        apart = rows[begin : begin + BLOCK] - mean
-        squares += np.einsum("nd,nd->d", apart, apart)
-    return mean, np.sqrt(squares / (len(rows) - 1)) if len(rows) > 1 else squares
-
-
-def _rows_of(table: Floats, live: npt.NDArray[np.int64]) -> Floats:
-    """The rows `live`, without a copy where that is all of them in order."""
-    if len(live) == len(table) and np.array_equal(live, np.arange(len(table))):
-        return table
-    return table[live]
 
 
 def start(table: Floats, live: npt.NDArray[np.int64], size: int, *later: Iterable[int]) -> Floats:
@@ -64,7 +31,7 @@ def start(table: Floats, live: npt.NDArray[np.int64], size: int, *later: Iterabl
     for ids in later:
         left[np.fromiter(ids, dtype=np.int64)] = False
     if left.any():
-        new[left] = mean_row(_rows_of(table, live))
+        new[left] = mean_row(rows_of(table, live))
     return new
 
 
@@ -85,44 +52,6 @@ def combine_mean(new: Floats, table: Floats, pieces: Mapping[int, Sequence[int]]
     single, many = lengths == 1, lengths > 0
     new[numbers[many]] = weighted_sums(np.ones(len(ids)), ids, ends[np.append(True, many)], table, lengths[many])
     new[numbers[single]] = table[ids[ends[:-1][single]]]
-
-
-def weighted_sums(
-    weights: npt.NDArray[np.float64], ids: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], table: Floats,
-    totals: npt.NDArray[Any] | float = 1.0,
-) -> Floats:  # fmt: skip
-    """Sum of weight x row over ids[ends[i] : ends[i + 1]] for each i, in that order, over totals[i]; (len(ends) - 1, d).
-
-    Summed in float64, but for few rows whose weights are all at least 0, which cannot cancel: those in float32, several times faster.
-    """
-    from scipy.sparse import csr_array
-
-    if len(weights) and weights.min() >= 0 and np.diff(ends).max() <= FEW:
-        found = _bags(weights, ids, ends, table)
-        found /= np.reshape(totals, (-1, 1)).astype(np.float32)
-        return found
-    named = np.zeros(len(table), dtype=bool)
-    named[ids] = True
-    used = np.flatnonzero(named)
-    place = np.cumsum(named) - 1
-    matrix = csr_array((weights, place[ids], ends), shape=(len(ends) - 1, len(used)))
-    made = np.empty((len(ends) - 1, table.shape[1]), dtype=np.float32)
-    for begin in range(0, table.shape[1], COLUMNS):
-        columns = slice(begin, begin + COLUMNS)
-        made[:, columns] = (matrix @ table[used, columns].astype(np.float64)) / np.reshape(totals, (-1, 1))
-    return made
-
-
-def _bags(weights: npt.NDArray[np.float64], ids: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], table: Floats) -> Floats:
-    import torch
-
-    if not table.flags.writeable:  # torch takes no others
-        table = table.copy()
-    found: Floats = torch.nn.functional.embedding_bag(
-        torch.from_numpy(np.asarray(ids, dtype=np.int64)), torch.from_numpy(table), torch.from_numpy(np.asarray(ends, dtype=np.int64)),
-        mode="sum", per_sample_weights=torch.from_numpy(weights.astype(np.float32)), include_last_offset=True,
-    ).numpy()  # fmt: skip
-    return found
 
 
 def draw_normal(new: Floats, table: Floats, live: npt.NDArray[np.int64], ids: Iterable[int], rng: np.random.Generator) -> None:

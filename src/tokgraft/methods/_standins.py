@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from tokgraft.methods._contract import Provenance, Rows, Transplant
-from tokgraft.methods._rows import mean_row
+from tokgraft.numerics.sums import mean_row
 from tokgraft.overlap import shared_sources
 
 SHARE = 0.25  # of the mean row, in a table that is input and output at once

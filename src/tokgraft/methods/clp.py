@@ -7,7 +7,7 @@ from pydantic import Field
 
 from tokgraft.methods._contract import Params, Rows, Transplant, method
 from tokgraft.methods._donor import Made, Side, blocks, transfer
-from tokgraft.methods._similarity import BLOCK, unit_rows
+from tokgraft.numerics.similarity import BLOCK, unit_rows
 
 
 @method("clp", version=1, paper="arXiv:2301.09626", requires={"donor"}, copies_overlap=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from tokgraft.methods._contract import Params, Rows, Transplant, method
 from tokgraft.methods._donor import SHOWN, Made, Side, transfer
-from tokgraft.methods._similarity import cosine_sparsemax, heaviest, weighted
+from tokgraft.numerics.similarity import cosine_sparsemax, heaviest, weighted
 
 
 @method("clp_plus", version=1, paper="arXiv:2402.10712", requires={"donor"}, copies_overlap=True, convex=True)

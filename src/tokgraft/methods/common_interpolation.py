@@ -11,9 +11,9 @@ from pydantic import Field
 
 from tokgraft.methods._contract import Params, Rows, Transplant, method
 from tokgraft.methods._donor import SHOWN, Doubles, Made, Side, blocks, transfer
-from tokgraft.methods._rows import weighted_sums
-from tokgraft.methods._similarity import BLOCK, Groups, Ints, padded, unit_rows
-from tokgraft.methods._sparse import least_squares, solve
+from tokgraft.numerics.similarity import BLOCK, Groups, Ints, padded, unit_rows
+from tokgraft.numerics.sparse import least_squares, solve
+from tokgraft.numerics.sums import weighted_sums
 
 ROUNDING = 3e-6  # of two rows' lengths: four times what float32 was seen to be wrong about their product
 CANCELLED = 0.05  # a squared distance that is a smaller share of the squared lengths is not taken from a product in float32

@@ -12,7 +12,7 @@ from pydantic import Field
 from tokgraft.errors import UnavailableError
 from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, method
 from tokgraft.methods._rows import copy_matches, draw_normal, head_bias, provenance, specials, start, tables
-from tokgraft.methods._similarity import cosine_sparsemax, heaviest, weighted
+from tokgraft.numerics.similarity import cosine_sparsemax, heaviest, weighted
 from tokgraft.overlap import Match
 from tokgraft.vocab import Vocabulary
 

@@ -11,7 +11,7 @@ from tokgraft.methods._contract import Floats, Rows, Transplant, given, method
 from tokgraft.methods._crosslingual import REQUIRES, AlignedParams, Space, common_space, neighbours, vectors_by_words
 from tokgraft.methods._factors import truncated
 from tokgraft.methods._mixtures import Mixtures, assemble
-from tokgraft.methods._similarity import softmax
+from tokgraft.numerics.similarity import softmax
 from tokgraft.overlap import Match
 
 

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from tokgraft.methods._contract import Params, Rows, Transplant, method
 from tokgraft.methods._donor import SHOWN, Made, Side, transfer
-from tokgraft.methods._rows import weighted_sums
-from tokgraft.methods._sparse import pursue
+from tokgraft.numerics.sparse import pursue
+from tokgraft.numerics.sums import weighted_sums
 
 
 @method("omp", version=1, paper="arXiv:2506.06607", requires={"donor"}, copies_overlap=True)

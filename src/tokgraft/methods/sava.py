@@ -12,7 +12,7 @@ from pydantic import Field
 from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
 from tokgraft.methods._donor import Doubles, Made, Side, blocks, transfer
 from tokgraft.methods._linear import procrustes
-from tokgraft.methods._similarity import BLOCK
+from tokgraft.numerics.similarity import BLOCK
 
 FOLDS = 5
 RIDGES = 10.0 ** np.arange(-6, 3)  # times the mean variance of the inputs

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from pydantic import Field
 
 from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
-from tokgraft.methods._rows import drawn_rows, moments, specials
+from tokgraft.methods._rows import drawn_rows, specials
 from tokgraft.methods._scripts import script_among
+from tokgraft.numerics.sums import moments
 from tokgraft.vocab import Vocabulary
 
 SCRIPTS = """

@@ -11,7 +11,7 @@ from pydantic import Field
 from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
 from tokgraft.methods._donor import Doubles, Made, Side, transfer
 from tokgraft.methods._linear import map_rows, principal
-from tokgraft.methods._sparse import pursue
+from tokgraft.numerics.sparse import pursue
 
 
 @method("sparse_basis", version=1, paper="arXiv:2506.06607 (mergekit-tokensurgeon, stb)", requires={"donor"}, copies_overlap=True)

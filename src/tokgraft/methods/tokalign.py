@@ -13,7 +13,7 @@ from tokgraft.logs import log
 from tokgraft.methods._contract import Params, Provenance, Rows, Transplant, method
 from tokgraft.methods._pairing import made_for
 from tokgraft.methods._rows import combine_mean, copy_matches, head_bias, provenance, start, tables
-from tokgraft.methods._similarity import BLOCK, unit_rows
+from tokgraft.numerics.similarity import BLOCK, unit_rows
 from tokgraft.overlap import Match
 
 LEAST = 10  # fewer pivots than this say too little about a token

@@ -12,8 +12,8 @@ from pydantic import Field
 from tokgraft.errors import ConfigError, UnavailableError
 from tokgraft.methods._composition import Mixture, blend, by_pieces, characters, mixed_rows
 from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
-from tokgraft.methods._nearest import nearest
-from tokgraft.methods._similarity import softmax
+from tokgraft.numerics.nearest import nearest
+from tokgraft.numerics.similarity import softmax
 from tokgraft.vocab import Vocabulary
 
 Doubles = npt.NDArray[np.float64]

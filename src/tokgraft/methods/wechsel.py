@@ -20,7 +20,7 @@ from tokgraft.methods._crosslingual import (
 )
 from tokgraft.methods._mixtures import Mixtures, assemble
 from tokgraft.methods._rows import specials
-from tokgraft.methods._similarity import softmax
+from tokgraft.numerics.similarity import softmax
 
 
 @method("wechsel", version=1, paper="arXiv:2112.06598", requires=REQUIRES, convex=True)

@@ -11,7 +11,8 @@ import numpy as np
 from tokgraft.config.overrides import Override
 from tokgraft.errors import ConfigError, UnsupportedError, near_matches
 from tokgraft.methods import Floats, Provenance, Rows, Transplant
-from tokgraft.methods._rows import combine_mean, mean_row
+from tokgraft.methods._rows import combine_mean
+from tokgraft.numerics.sums import mean_row
 from tokgraft.transplant._padding import MASKED
 from tokgraft.vocab import Vocabulary
 

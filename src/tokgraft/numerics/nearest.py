@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from tokgraft.methods._bfloat16 import ROUNDING, bits, bits_below, from_bits, is_fast, narrow, product, rounded
-from tokgraft.methods._contract import Floats
-from tokgraft.methods._similarity import EPSILON, Groups, Ints, lengths, padded, unit_rows
+from tokgraft.numerics.bfloat16 import ROUNDING, bits, bits_below, from_bits, is_fast, narrow, product, rounded
+from tokgraft.numerics.similarity import EPSILON, Groups, Ints, lengths, padded, unit_rows
+from tokgraft.numerics.types import Floats
 
 Doubles = npt.NDArray[np.float64]
 BLOCK = 16_000_000  # numbers of one similarity block: 64 MB in float32

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokgraft.methods._contract import Floats
+from tokgraft.numerics.types import Floats
 
 ROUNDING = 2.0**-8  # of a number to bfloat16, as a share of it
 

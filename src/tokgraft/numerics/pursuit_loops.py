@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from tokgraft.methods._contract import Floats
+from tokgraft.numerics.types import Floats
 
 Ids = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.floating[Any]]

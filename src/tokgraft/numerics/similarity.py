@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokgraft.methods._contract import Floats
-from tokgraft.methods._rows import weighted_sums
+from tokgraft.numerics.sums import weighted_sums
+from tokgraft.numerics.types import Floats
 
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tokgraft.methods._contract import Floats
-from tokgraft.methods._similarity import EPSILON, lengths
+from tokgraft.numerics.similarity import EPSILON, lengths
+from tokgraft.numerics.types import Floats
 
 Doubles = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
@@ -86,7 +86,7 @@ def _fit(targets: Floats, atoms: Floats, picks: Ids) -> tuple[Doubles, Doubles]:
 
 def _select(targets: Floats, products: _Products, k: int) -> Ids:
     """The atoms that each target takes, (n, k); -1 after it is explained."""
-    from tokgraft.methods import _pursuit
+    from tokgraft.numerics import pursuit_loops as _pursuit
 
     count, width = targets.shape
     basis = np.empty((count, k, width), dtype=np.float32)
@@ -152,7 +152,7 @@ class _Products:
     def _estimated(self, residuals: Floats, places: Places, units: Floats, errors: Floats) -> Iterator[Estimates]:
         import torch
 
-        from tokgraft.methods import _pursuit
+        from tokgraft.numerics import pursuit_loops as _pursuit
 
         narrow = np.empty(residuals.shape, dtype=np.int8)
         _pursuit.to_8_bits(residuals, self._chances[1], LARGEST, narrow, units, errors, self.longest, self._unit, self._slack, MISSED)
