@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 import toys
 from tokgraft.methods import Floats, Transplant
-from tokgraft.methods._donor import Donor
+from tokgraft.rows.donor import Donor
 from tokgraft.segmenter import Segmenter
 from tokgraft.vocab import Vocabulary
 

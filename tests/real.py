@@ -22,9 +22,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from tokgraft import resources
 from tokgraft.methods import Floats, Transplant
-from tokgraft.methods._donor import Donor
 from tokgraft.models.io import load_model, load_tokenizer
 from tokgraft.models.tables import embedding_tables
+from tokgraft.rows.donor import Donor
 from tokgraft.segmenter import Segmenter
 from tokgraft.vocab import Vocabulary
 

@@ -106,7 +106,7 @@ def task(
     inputs = table(size) if E is None else E
     loaded: dict[str, Any] = {
         name: resources.load(name, folder, len(target_vocabulary), target_vocabulary.fingerprint)
-        for name, folder in made(methods.requirements(chain), target, source).items()
+        for name, folder in made(methods.parse(chain).requires, target, source).items()
     }
     return Transplant(
         source_vocabulary, target_vocabulary, inputs, inputs if tied else (table(size, seed=1) if U is None else U),

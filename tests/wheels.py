@@ -27,7 +27,7 @@ from pathlib import Path
 from tokgraft import methods, transplant
 base, new, out = sys.argv[1:]
 for chain in [*methods.METHODS.names(), *(f"mean+{name}" for name in methods.REFINERS.names())]:
-    if not methods.requirements(chain):
+    if not methods.parse(chain).requires:
         transplant.run(model=base, tokenizer=None if chain == "none" else new, method=chain, out=Path(out) / chain)
 """
 

@@ -217,12 +217,12 @@ class Matrix:
                 harness_files.files(Path(name))
         for name in sorted(used | set(self.experiment.methods)):
             chain, params = self.method(name)
-            methods.validate(chain, params)
+            methods.parse(chain, params)
             self._validate_resources(name, chain)
         for name in self.experiment.resources:
             resources.validate(*self.resource(name))
         for name, params in self.experiment.refiners.items():
-            methods.validate(f"{layout.CONTROL}+{name}", {name: params})
+            methods.parse(f"{layout.CONTROL}+{name}", {name: params})
         named = {part for name in used for part in (name, name.partition("+")[0])}
         for name in self.experiment.methods:
             if name not in named:
@@ -230,7 +230,7 @@ class Matrix:
 
     def _validate_resources(self, method: str, chain: str) -> None:
         """The entries that a method names must exist, and be of the resources that it requires."""
-        where, required = f"experiment {self.experiment.name}, method {method}", methods.requirements(chain)
+        where, required = f"experiment {self.experiment.name}, method {method}", methods.parse(chain).requires
         for name, entry in self.resources(method).items():
             if name not in required:
                 raise unknown("resource", name, required, f"{where} (it requires no such resource)")

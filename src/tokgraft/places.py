@@ -59,7 +59,7 @@ class Places:
     def _resources_of(self, method: str) -> dict[str, str]:
         """Resource that a method requires -> name in the path of the one that it gets."""
         chosen = self.matrix.resources(method)
-        required = methods.requirements(self.matrix.method(method)[0])
+        required = methods.parse(self.matrix.method(method)[0]).requires
         return {role: self.resource_name(chosen.get(role, role)) for role in sorted(required)}
 
     # --- artifacts ----------------------------------------------------------------------------------------------------

@@ -160,7 +160,8 @@ def _overrides(job: Job) -> str:
 
 def _chain_parts(chain: str) -> list[str]:
     """Modules of the methods of a chain, and of the resources that they require."""
-    return [*methods.modules(chain), *map(resources.module, methods.requirements(chain))]
+    parsed = methods.parse(chain)
+    return [*parsed.modules, *map(resources.module, parsed.requires)]
 
 
 def _task_settings(job: Job) -> dict[str, Any]:

@@ -240,3 +240,8 @@ def _scheme(spec: dict[str, Any]) -> tuple[str, str]:
         if part["type"] == "Replace" and part["pattern"].get("String") == "▁" and part["content"] == " ":
             return "sentencepiece", "▁"
     return ("sentencepiece", "▁") if model["type"] == "Unigram" else ("plain", "")
+
+
+def characters(text: bytes) -> int:
+    """Number of characters that begin in `text`."""
+    return sum(byte & 0xC0 != 0x80 for byte in text)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tests.bench.german import Case
-from tokgraft.methods._crosslingual import token_texts
+from tokgraft.rows.words import token_texts
 
 BATCH = 512  # new tokens at once, an option of mergekit; all at once, its default, is slower here
 Run = Callable[[], Any]

@@ -17,11 +17,11 @@ from transformers import PreTrainedTokenizerFast
 from tokenizers import Tokenizer
 from tokgraft import methods
 from tokgraft.methods import Floats, Transplant
-from tokgraft.methods._donor import Donor
-from tokgraft.methods._hull import Factors
+from tokgraft.numerics.hull import Factors
 from tokgraft.overlap import overlap
 from tokgraft.resources.token_spans import Spans
 from tokgraft.resources.word_vectors import Both, Words
+from tokgraft.rows.donor import Donor
 from tokgraft.segmenter import Segmenter
 from tokgraft.token_strings import TO_CHARACTER
 from tokgraft.vocab import Vocabulary
@@ -126,9 +126,9 @@ class Invented:
         E = normal(self.size, self.width, 0)
         first = methods.METHODS.get(chain.split("+")[0])
         target, new = (self.source, self.pair[0]) if first.keeps_tokenizer else (self.target, self.pair[1])
-        loaded = {name: getattr(self, name)() for name in sorted(methods.requirements(chain))}
+        loaded = {name: getattr(self, name)() for name in sorted(methods.parse(chain).requires)}
         more: dict[str, Any] = {}
-        if methods.runs_model(chain):
+        if methods.parse(chain).runs_model:
             from tokgraft.models.states import BodyStates
 
             more = {"load_model": lambda: self.model(E), "states": BodyStates(lambda: self.model(E))}

@@ -14,7 +14,7 @@ from tokgraft import methods, resources
 
 def test_every_requirement_is_there() -> None:
     assert set(SMALL) == set(resources.RESOURCES.names())
-    missing = {name for chain in chains() for name in methods.requirements(chain) if not hasattr(Invented, name)}
+    missing = {name for chain in chains() for name in methods.parse(chain).requires if not hasattr(Invented, name)}
     assert not missing, f"invent {missing} in tests/bench/synthetic.py"
     assert set(PEERS) <= set(methods.METHODS.names())
 

@@ -14,7 +14,7 @@ import toys
 import toytasks
 from tokgraft import methods, resources
 from tokgraft.errors import ArtifactError, ConfigError, DataError
-from tokgraft.methods.align import mixture
+from tokgraft.methods.align import weights
 from tokgraft.overlap import overlap
 from tokgraft.vocab import Vocabulary
 
@@ -61,12 +61,12 @@ def test_counts_are_those_of_a_naive_comparison(tmp_path: Path, old: str, new: s
 
 def test_mixture_by_hand() -> None:
     """(1, 2) twice and (3,) once: a third each; with the pieces (4,) counted as often as the most frequent: (1, 2) 2, (3) 1, (4) 2."""
-    found = mixture({(1, 2): 2, (3,): 1}, ())
-    assert found.ids == [1, 2, 3] and found.weights == [1, 1, 1]
-    found = mixture({(1, 2): 2, (3,): 1}, (4,))
-    assert found.ids == [1, 2, 3, 4] and found.weights == [1, 1, 1, 2]
-    found = mixture({(1, 2): 2, (3,): 1}, (3,))
-    assert found.ids == [1, 2, 3] and found.weights == [1, 1, 3]
+    found = weights({(1, 2): 2, (3,): 1}, ())
+    assert found == {1: 1, 2: 1, 3: 1}
+    found = weights({(1, 2): 2, (3,): 1}, (4,))
+    assert found == {1: 1, 2: 1, 3: 1, 4: 2}
+    found = weights({(1, 2): 2, (3,): 1}, (3,))
+    assert found == {1: 1, 2: 1, 3: 3}
 
 
 def test_rows_are_means_over_ways() -> None:
@@ -108,7 +108,7 @@ def test_bad_input_is_explained(tmp_path: Path) -> None:
             tmp_path / "out",
         )
     with pytest.raises(ConfigError, match="min_count"):
-        methods.validate("align", {"min_count": 0})
+        methods.parse("align", {"min_count": 0})
 
 
 def test_the_limit_is_kept(tmp_path: Path) -> None:

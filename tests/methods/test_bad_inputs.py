@@ -28,8 +28,8 @@ from tokgraft.vocab import Token, Vocabulary
 CHANGING = [name for name in METHODS.names() if not METHODS.get(name).keeps_tokenizer]
 CHAINS = CHANGING + [f"mean+{name}" for name in REFINERS.names()]
 ALL = METHODS.names() + [f"mean+{name}" for name in REFINERS.names()]
-NEEDY = [chain for chain in ALL if methods.requirements(chain)]
-NEEDING_BASE = [chain for chain in NEEDY if any("base" in resources.needs(name) for name in methods.requirements(chain))]
+NEEDY = [chain for chain in ALL if methods.parse(chain).requires]
+NEEDING_BASE = [chain for chain in NEEDY if any("base" in resources.needs(name) for name in methods.parse(chain).requires)]
 SHIFT = {number: chr(0x0430 + number - 97) for number in range(97, 123)} | {number: chr(0x0410 + number - 65) for number in range(65, 91)}
 
 
@@ -227,7 +227,7 @@ def test_transplant_without_tokenizers_or_model(chain: str) -> None:
     outcome(chain, replace(given, segmenter=None))
     outcome(chain, replace(given, load_target_segmenter=None))
     outcome(chain, replace(given, load_model=None, states=None))
-    for name in methods.requirements(chain):
+    for name in methods.parse(chain).requires:
         with pytest.raises(ConfigError, match=f"requires the resource {name}") as error:
             methods.apply(chain, replace(given, resources={key: value for key, value in given.resources.items() if key != name}), {})
         explained(error.value)
@@ -236,7 +236,7 @@ def test_transplant_without_tokenizers_or_model(chain: str) -> None:
 @pytest.mark.parametrize("chain", NEEDY)
 def test_resource_of_another_tokenizer_is_refused(chain: str) -> None:
     """A donor that does not own the tokenizer, vectors and counts of other tokens."""
-    folders = toytasks.made(methods.requirements(chain), target(), source("plain"))
+    folders = toytasks.made(methods.parse(chain).requires, target(), source("plain"))
     other = Vocabulary.from_tokenizer(toys.tokenizer("sp_bpe", 600, "both"))
     for name, folder in folders.items():
         if "tokenizer" in resources.needs(name):
@@ -259,7 +259,7 @@ def test_resource_of_another_base_is_refused(chain: str) -> None:
 def damaged(chain: str, place: Path, how: str) -> Mapping[str, Path]:
     """Copies of a chain's resources in which every file, or every array of numbers, is damaged."""
     found = {}
-    for name, folder in toytasks.made(methods.requirements(chain), target(), source("plain")).items():
+    for name, folder in toytasks.made(methods.parse(chain).requires, target(), source("plain")).items():
         found[name] = place / name
         shutil.copytree(folder, place / name)
         for path in sorted((place / name).iterdir()):

@@ -16,6 +16,7 @@ import toytasks
 from tokgraft import methods
 from tokgraft.errors import ConfigError, ModelError
 from tokgraft.methods import METHODS, REFINERS, Params, Rows, Transplant, refiner
+from tokgraft.rows.composition import compose
 
 
 @pytest.fixture
@@ -24,12 +25,12 @@ def shift() -> Iterator[type[Params]]:
     REFINERS.names()
     before = dict(REFINERS._things)
 
-    @refiner("shift", version=3, requires={"token_vectors"}, untied=False)
     class Shift(Params):
         """Add a number."""
 
         by: float = 1.0
 
+    refiner("shift", Shift, version=3, requires={"token_vectors"}, untied=False)(refine)
     yield Shift
     REFINERS._things.clear()
     REFINERS._things.update(before)
@@ -51,8 +52,8 @@ def test_refiners_follow_the_initialiser() -> None:
     assert shifted.stats["shifted"] == 1.0 and "pieces_per_token" in shifted.stats
     further = methods.apply("mean+shift", task(), {"shift": {"by": 2.5}})
     assert np.allclose(further.input, plain.input + 2.5)
-    assert methods.requirements("mean+shift") == {"token_vectors"}
-    assert methods.validate("mean+shift", {}) == {"mean": {}, "shift": {"by": 1.0}}
+    assert methods.parse("mean+shift").requires == {"token_vectors"}
+    assert methods.parse("mean+shift", {}).settings == {"mean": {}, "shift": {"by": 1.0}}
     assert [part.version for part in methods.parse("mean+shift").parts] == [1, 3]
 
 
@@ -73,7 +74,7 @@ def test_refiners_follow_the_initialiser() -> None:
 )
 def test_bad_chains_are_explained(chain: str, params: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        methods.validate(chain, params)
+        methods.parse(chain, params)
 
 
 @pytest.mark.usefixtures("shift")
@@ -96,17 +97,16 @@ def test_support_and_resources_are_checked() -> None:
 )
 def test_unusable_rows_are_refused(monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str) -> None:
     entry = METHODS.get("mean")
-    build = entry.function("build")
 
     def broken(given: Transplant, params: Params) -> Rows:
-        rows = build(given, params)
+        rows = compose(given, entry.run(given, params), "mean")
         if change.get("input") is not None and isinstance(change["input"], str):
             table = rows.input.copy().astype(np.float64 if change["input"] == "double" else np.float32)
             table[5] = np.nan if change["input"] == "nan" else table[5]
             return replace(rows, input=table)
         return replace(rows, **change)
 
-    monkeypatch.setattr(sys.modules[entry.params.__module__], "build", broken)
+    monkeypatch.setitem(METHODS._things, "mean", replace(entry, run=broken))
     with pytest.raises(ModelError, match=message):
         methods.apply("mean", task(), {})
 
@@ -124,7 +124,7 @@ def test_streams_of_random_numbers_are_independent_and_repeatable() -> None:
 
 def test_the_registry_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from tokgraft import methods, resources; methods.validate('focus+prior', {}); resources.validate('token_vectors', {});"
+        "import sys; from tokgraft import methods, resources; methods.parse('focus+prior', {}).settings; resources.validate('token_vectors', {});"
         "import tokgraft; print(sorted({'torch', 'transformers', 'tokenizers', 'datasets', 'scipy', 'fasttext'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -136,14 +136,12 @@ def test_only_a_declared_refiner_may_untie(monkeypatch: pytest.MonkeyPatch) -> N
     def untying(given: Transplant, rows: Rows, params: Params) -> Rows:
         return replace(rows, output=rows.input.copy())
 
-    monkeypatch.setattr(sys.modules[__name__], "refine", untying)
+    monkeypatch.setitem(REFINERS._things, "shift", replace(REFINERS.get("shift"), run=untying))
     with pytest.raises(ModelError, match=r"shift returned output rows .* expected none"):
         methods.apply("mean+shift", task(), {})
     monkeypatch.setitem(REFINERS._things, "shift", replace(REFINERS.get("shift"), unties=True))
     assert methods.apply("mean+shift", task(), {}).output is not None
-    back = replace(REFINERS.get("shift"), name="back", unties=True)
+    back = replace(REFINERS.get("shift"), name="back", run=lambda given, rows, params: replace(rows, output=None))
     monkeypatch.setitem(REFINERS._things, "back", back)
-    turns = iter([untying, lambda given, rows, params: replace(rows, output=None)])
-    monkeypatch.setattr(sys.modules[__name__], "refine", lambda *arguments: next(turns)(*arguments))
     with pytest.raises(ModelError, match="back returned output rows none"):
         methods.apply("mean+shift+back", task(), {})

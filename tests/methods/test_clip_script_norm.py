@@ -91,6 +91,6 @@ def test_nothing_made_is_nothing_changed() -> None:
 
 def test_bad_parameters_are_explained() -> None:
     with pytest.raises(ConfigError, match="quantile"):
-        methods.validate("mean+clip", {"clip": {"quantile": 1.5}})
+        methods.parse("mean+clip", {"clip": {"quantile": 1.5}})
     with pytest.raises(ConfigError, match="did you mean least"):
-        methods.validate("mean+script_norm", {"script_norm": {"leats": 3}})
+        methods.parse("mean+script_norm", {"script_norm": {"leats": 3}})

@@ -11,7 +11,7 @@ import toys
 import toytasks
 from tokgraft import methods
 from tokgraft.errors import ConfigError
-from tokgraft.methods._hull import Factors
+from tokgraft.numerics.hull import Factors
 from tokgraft.vocab import Vocabulary
 
 

@@ -9,14 +9,14 @@ import donors
 import toys
 from tokgraft import methods
 from tokgraft.errors import ConfigError, DataError
-from tokgraft.methods._donor import Made, Side
-from tokgraft.methods._linear import procrustes
 from tokgraft.methods.clp import _mix
 from tokgraft.methods.common_interpolation import _Space
 from tokgraft.methods.omp import Omp, _carry
 from tokgraft.numerics import pursuit_loops as _pursuit
 from tokgraft.numerics import sparse as _sparse
+from tokgraft.numerics.linear import procrustes
 from tokgraft.numerics.sparse import _Products, _select, least_squares, pursue
+from tokgraft.rows.donor import Made, Side
 
 ALL = [name for name, entry in methods.METHODS.items() if "donor" in entry.requires]
 NEEDS_K = ["omp", "common_interpolation", "sparse_basis"]

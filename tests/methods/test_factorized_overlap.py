@@ -35,4 +35,4 @@ def test_overlap_has_the_best_approximation_of_its_rank(rank: int) -> None:
 
 def test_bad_rank_is_explained() -> None:
     with pytest.raises(ConfigError, match="rank"):
-        methods.validate("factorized_overlap", {"rank": 0})
+        methods.parse("factorized_overlap", {"rank": 0})

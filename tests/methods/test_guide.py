@@ -16,8 +16,8 @@ import tokgraft.methods
 tokgraft.methods.__path__.append(sys.argv[1])
 from tokgraft import methods
 assert {"length_mean", "mean"} <= set(methods.METHODS.names()) and "rescale" in methods.REFINERS.names()
-assert methods.requirements("length_mean+rescale") == set()
-assert methods.modules("length_mean+rescale") == ["tokgraft.methods.length_mean", "tokgraft.methods.rescale"]
+assert methods.parse("length_mean+rescale").requires == set()
+assert methods.parse("length_mean+rescale").modules == ["tokgraft.methods.length_mean", "tokgraft.methods.rescale"]
 import numpy as np, toys, toytasks
 task = toytasks.task("mean", toys.tokenizer("byte_level"), toys.tokenizer("sp_bpe", 600, "both"), tied=False)
 plain = methods.apply("mean", task, {})

@@ -14,8 +14,8 @@ import toys
 import toytasks
 from tokgraft import methods
 from tokgraft.errors import ConfigError, DataError, ModelError
-from tokgraft.methods._ridge import fit
 from tokgraft.methods.hidden_state import HiddenState, Reader, example_words, split, spread
+from tokgraft.numerics.ridge import fit
 from tokgraft.vocab import Vocabulary
 
 
@@ -131,4 +131,4 @@ def test_bad_bases_are_explained() -> None:
         methods.apply("hidden_state", replace(made, load_model=broken), {})
     for params in ({"depth": 0}, {"words": 3}, {"tied": "none"}):
         with pytest.raises(ConfigError, match="hidden_state"):
-            methods.validate("hidden_state", params)
+            methods.parse("hidden_state", params)

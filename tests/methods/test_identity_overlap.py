@@ -34,4 +34,4 @@ def test_nothing_in_common_leaves_only_draws() -> None:
     rows = methods.apply("identity_overlap", replace(task, target=target), {})
     assert {row.how for row in rows.provenance} == {"random"}
     with pytest.raises(ConfigError, match="std"):
-        methods.validate("identity_overlap", {"std": 0})
+        methods.parse("identity_overlap", {"std": 0})

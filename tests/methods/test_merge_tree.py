@@ -42,7 +42,7 @@ def test_a_tree_by_hand() -> None:
     rows = small([[0, 1, 3], [3, 2, 4], [4, 6, 5], [3, 9, 5], [6, 6, 7]])
     assert np.allclose(rows.input[4], [0.25, 0.25, 0.5, 0])
     assert np.allclose(rows.input[5], [0.25, 0.25, 0, 0.5])
-    assert rows.provenance[4].sources == (0, 1, 2)
+    assert rows.provenance[4].sources == (2, 0, 1), "the heaviest first"
     assert rows.provenance[7].how == rows.provenance[8].how == "fallback", "no rule and no pieces"
     assert rows.stats == {"by_merges": 3, "by_pieces": 0, "leaves_per_token": round((2 + 3 + 3) / 3, 4)}
 

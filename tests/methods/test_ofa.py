@@ -78,7 +78,7 @@ def test_bad_input_is_explained() -> None:
     with pytest.raises(ConfigError, match=r"made without (load_target_)?segmenter"):
         methods.apply("ofa", replace(made(), load_target_segmenter=None), {})
     with pytest.raises(ConfigError, match="rank"):
-        methods.validate("ofa", {"rank": 0})
+        methods.parse("ofa", {"rank": 0})
     both = made().resources["word_vectors"]
     broken = replace(both, target=replace(both.target, vectors=np.full_like(both.target.vectors, np.inf)))
     with pytest.raises(DataError, match="NaN or Inf"):

@@ -17,7 +17,7 @@ import toytasks
 from tokgraft import methods, resources
 from tokgraft.errors import ArtifactError, ConfigError, DataError, ModelError
 from tokgraft.methods import Rows, Transplant
-from tokgraft.methods._head import direction, head, loss, match, mean_prediction, sample, unigram
+from tokgraft.rows.head import direction, head, loss, match, mean_prediction, sample, unigram
 
 
 def task(chain: str, *, tied: bool = False, bias: bool = False) -> Transplant:
@@ -64,7 +64,7 @@ def test_the_mean_prediction_becomes_the_unigram_distribution(bias: bool) -> Non
 
 def test_two_tokens_by_hand() -> None:
     """Head rows 0, states 1: the prediction is (1/2, 1/2); the bias log(0.8 / 0.5), log(0.2 / 0.5) makes it (0.8, 0.2)."""
-    from tokgraft.methods._head import Head
+    from tokgraft.rows.head import Head
 
     start = Head(torch.zeros(2, 1), None, torch.zeros(2, dtype=torch.bool))
     found = match(torch.ones(5, 1), start, torch.tensor([0.8, 0.2], dtype=torch.float64), torch.ones(1), rounds=1, step=1.0)
@@ -74,7 +74,7 @@ def test_two_tokens_by_hand() -> None:
 
 
 def test_fixed_rows_keep_their_share() -> None:
-    from tokgraft.methods._head import Head
+    from tokgraft.rows.head import Head
 
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(300, 6, generator=generator)
@@ -134,8 +134,8 @@ def test_the_map_is_one_matrix() -> None:
 
 def test_gradient_of_the_map() -> None:
     """Against finite differences of the loss."""
-    from tokgraft.methods._head import Head, Sample
     from tokgraft.methods.readout import _gradient, _mapped
+    from tokgraft.rows.head import Head, Sample
 
     generator = torch.Generator().manual_seed(2)
     text = Sample(torch.randn(40, 4, generator=generator), torch.randint(0, 9, (40,), generator=generator))
@@ -173,7 +173,7 @@ def test_bad_input_is_explained(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="no tokens of the target"):
             methods.apply(f"mean+{name}", holes, {})
         with pytest.raises(ConfigError, match=r"rounds|ridges"):
-            methods.validate(f"mean+{name}", {name: {"rounds": 0} if name == "prior" else {"ridges": []}})
+            methods.parse(f"mean+{name}", {name: {"rounds": 0} if name == "prior" else {"ridges": []}})
 
     def broken(rows: Rows, documents: Sequence[Any]) -> methods.Floats:
         raise ModelError("the model gives NaN")

@@ -79,4 +79,4 @@ def test_switches() -> None:
     assert [row.how for row in nothing.provenance] == ["role", *["random"] * 603]
     assert abs(script.input[1:301].mean() - 1.5) < 0.1, "starts of words and the rest are one category"
     with pytest.raises(ConfigError, match="did you mean position"):
-        methods.validate("script", {"positions": True})
+        methods.parse("script", {"positions": True})

@@ -102,4 +102,4 @@ def test_explicit_weights_override_a_preset() -> None:
 )
 def test_bad_parameters(params: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"subword"):
-        methods.validate("subword", params)
+        methods.parse("subword", params)

@@ -62,4 +62,4 @@ def test_bad_input_is_explained() -> None:
     with pytest.raises(DataError, match="6 source tokens have a vector, 7 are needed"):
         methods.apply("tik_to_tok", small(), {"neighbors": 7})
     with pytest.raises(ConfigError, match=r"first \+ second is 1.5"):
-        methods.validate("tik_to_tok", {"first": 0.9, "second": 0.6})
+        methods.parse("tik_to_tok", {"first": 0.9, "second": 0.6})

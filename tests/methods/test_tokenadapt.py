@@ -61,4 +61,4 @@ def test_bad_input_is_explained() -> None:
         methods.apply("tokenadapt", replace(made, resources={"sentence_embedder": (fewer, vectors)}), {})
     for params in ({"temperature": 0}, {"neighbours": 0}, {"share": 1.5}, {"variant": "third"}, {"threshold": 2}):
         with pytest.raises(ConfigError, match="tokenadapt"):
-            methods.validate("tokenadapt", params)
+            methods.parse("tokenadapt", params)

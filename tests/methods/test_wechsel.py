@@ -11,11 +11,11 @@ import pytest
 import toyspaces
 from tokgraft import methods
 from tokgraft.errors import ConfigError, DataError
-from tokgraft.methods._crosslingual import AlignedParams, common_space, neighbours
-from tokgraft.methods._linear import procrustes
 from tokgraft.numerics import nearest as _nearest
+from tokgraft.numerics.linear import procrustes
 from tokgraft.numerics.nearest import nearest
 from tokgraft.numerics.similarity import unit_rows
+from tokgraft.rows.words import AlignedParams, common_space, neighbours
 
 SOURCE = toyspaces.vocabulary(" house", " tree", " dog", "1", b"\xc3")
 TARGET = toyspaces.vocabulary(" Haus", " Baum", "1", b"\xc3", " ?")
@@ -143,6 +143,6 @@ def test_bad_input_is_explained() -> None:
     with pytest.raises(ConfigError, match=r"made without (load_target_)?segmenter"):
         methods.apply("wechsel", small(), {"subword": "words"})
     with pytest.raises(ConfigError, match="temperature"):
-        methods.validate("wechsel", {"temperature": 0})
+        methods.parse("wechsel", {"temperature": 0})
     with pytest.raises(ConfigError, match="did you mean neighbors"):
-        methods.validate("wechsel", {"neighbours": 3})
+        methods.parse("wechsel", {"neighbours": 3})

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import logsigmoid
 
-from tokgraft.methods._hull import Factors, points
+from tokgraft.numerics.hull import Factors, points
 from tokgraft.resources._word2vec import Table, Training, step
 
 TOKENS, NEW, SOURCE, WIDTH, RANK = 20, 12, 30, 8, 5

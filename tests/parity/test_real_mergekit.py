@@ -21,7 +21,7 @@ import donors
 import real
 from tokgraft import methods
 from tokgraft.methods import Floats, Rows, Transplant
-from tokgraft.methods._linear import principal
+from tokgraft.numerics.linear import principal
 from tokgraft.numerics.sparse import pursue
 
 pytestmark = pytest.mark.slow
@@ -35,13 +35,13 @@ RUN = "from mergekit.scripts import tokensurgeon as surgeon\n{patch}\nsurgeon.ma
 # What keeps two of its methods from running, or from running twice alike, is replaced in the process of the command.
 EXACT_DIRECTIONS = """
 import torch
-from tokgraft.methods._linear import principal
+from tokgraft.numerics.linear import principal
 torch.pca_lowrank = lambda rows, q: (None, None, torch.from_numpy(principal(rows.numpy(), q)).float())
 """
 NUMBER_GIVEN = """
 import torch
 from mergekit.tokensurgeon import token_basis
-from tokgraft.methods._linear import principal
+from tokgraft.numerics.linear import principal
 def basis(points, k, d):
     directions = torch.from_numpy(principal(points.numpy(), d)).T.float()
     picks, weights = token_basis.batch_omp(directions.double(), points.double() - points.double().mean(dim=0), k)

@@ -68,7 +68,7 @@ def test_interpolation_has_the_same_rows(metric: str, weights: str) -> None:
 
 def test_landmark_pca_is_the_reference_with_its_rotation_transposed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its random PCA is replaced by an exact one with our signs, on which its transposed rotation depends."""
-    from tokgraft.methods._linear import principal
+    from tokgraft.numerics.linear import principal
 
     monkeypatch.setattr(torch, "pca_lowrank", lambda rows, q: (None, None, torch.from_numpy(principal(rows.numpy(), q)).float()))
     X, A, B, new = spaces(task := donors.task())

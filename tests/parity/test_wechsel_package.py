@@ -11,8 +11,8 @@ import pytest
 import toys
 import toyspaces
 from tokgraft import methods
-from tokgraft.methods._crosslingual import AlignedParams, common_space
 from tokgraft.numerics.similarity import unit_rows
+from tokgraft.rows.words import AlignedParams, common_space
 
 wechsel = pytest.importorskip("wechsel")
 

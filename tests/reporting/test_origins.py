@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import get_args
 
-from tokgraft.methods._contract import How
 from tokgraft.reporting import figures, origins
+from tokgraft.rows.contract import How
 
 
 def test_every_way_that_a_row_is_made_has_its_place_in_shares_and_in_the_figure() -> None:

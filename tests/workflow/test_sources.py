@@ -58,7 +58,7 @@ def test_a_registered_part_lives_in_the_module_of_its_name(registry: Registry[An
 
 def test_asking_for_one_part_imports_no_other() -> None:
     code = (
-        "import sys; from tokgraft import methods; methods.validate('mean+clip', {}); methods.requirements('omp')\n"
+        "import sys; from tokgraft import methods; methods.parse('mean+clip', {}).settings; methods.parse('omp').requires\n"
         "print([name.rpartition('.')[2] for name in sorted(sys.modules) if name.startswith('tokgraft.methods.') and '._' not in name])"
     )
     assert (
@@ -125,10 +125,10 @@ def _cases(place: Path) -> Any:
             "resource", (RESOURCES.module(name),), ("resource", "--name", name, *given, "--settings", settings, "--out", str(place / name))
         )
     for chain in [*METHODS.names(), *(f"mean+{name}" for name in REFINERS.names())]:
-        required = sorted(methods.requirements(chain))
+        required = sorted(methods.parse(chain).requires)
         given = [word for name in required for word in ("--resource", f"{name}={place / name}")]
         tokenizer = () if chain == "none" else ("--tokenizer", str(new))
-        parts = (*methods.modules(chain), *map(RESOURCES.module, required))
+        parts = (*methods.parse(chain).modules, *map(RESOURCES.module, required))
         out = str(place / f"model-{chain}")
         yield Case("transplant", parts, ("transplant", "--model", str(base), *tokenizer, "--method", chain, *given, "--out", out))
     model, trained = str(place / "model-mean"), str(place / "trained")
@@ -213,7 +213,7 @@ def _reports(place: Path) -> Any:
     yield Case("check", ("tokgraft.tracking.record",), ("report", "--cells", cells, "--check"))
     yield Case("publish", (), ("publish", "--cells", cells))
     settings, config = str(ROOT / "config" / "config.yaml"), str(ROOT / "config")
-    named = tuple(part for method in ("none", "random", "mean", "multivariate", "focus") for part in methods.modules(method))
+    named = tuple(part for method in ("none", "random", "mean", "multivariate", "focus") for part in methods.parse(method).modules)
     command = ("list", "cells", "--settings", settings, "--config", config)
     yield Case("cells", (*named, RESOURCES.module("token_vectors")), command)
 

@@ -1,9 +1,35 @@
-"""Ways of making the rows of a new vocabulary: one module each, found by the registry."""
+"""Ways of making the rows of a new vocabulary: one module each, found by the registry. Their authors find here what they need."""
 
-from tokgraft.methods._chain import Chain, apply, check_support, modules, parse, requirements, runs_model, settings, validate
-from tokgraft.methods._contract import METHODS, REFINERS, Floats, Params, Provenance, Registered, Rows, States, Transplant, method, refiner
+from tokgraft.numerics.types import Doubles, Flags, Floats, Ints
+from tokgraft.rows.chain import Chain, apply, check_support, parse
+from tokgraft.rows.composition import Composition, Dense, draw_normal
+from tokgraft.rows.contract import How, Params, Provenance, Rows, States, Transplant, given
+from tokgraft.rows.mixtures import Mixtures
+from tokgraft.rows.registration import METHODS, REFINERS, Registered, method, refiner
 
 __all__ = [
-    "METHODS", "REFINERS", "Chain", "Floats", "Params", "Provenance", "Registered", "Rows", "States", "Transplant", "apply", "check_support", "method",
-    "modules", "parse", "refiner", "requirements", "runs_model", "settings", "validate",
-]  # fmt: skip
+    "METHODS",
+    "REFINERS",
+    "Chain",
+    "Composition",
+    "Dense",
+    "Doubles",
+    "Flags",
+    "Floats",
+    "How",
+    "Ints",
+    "Mixtures",
+    "Params",
+    "Provenance",
+    "Registered",
+    "Rows",
+    "States",
+    "Transplant",
+    "apply",
+    "check_support",
+    "draw_normal",
+    "given",
+    "method",
+    "parse",
+    "refiner",
+]

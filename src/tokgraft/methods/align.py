@@ -7,13 +7,11 @@ from typing import Any
 from pydantic import Field
 
 from tokgraft.errors import ConfigError
-from tokgraft.methods._composition import Mixture, by_pieces, from_counts, mixed_rows
-from tokgraft.methods._contract import Params, Rows, Transplant, method
+from tokgraft.methods import Composition, Mixtures, Params, Transplant, method
 
 Tuples = dict[tuple[int, ...], int]
 
 
-@method("align", version=1, paper="arXiv:2406.11477", requires={"token_spans"}, copies_overlap=True, convex=True)
 class Align(Params):
     """Mean over the ways that the source tokenizer writes a token in running text; tokens of both vocabularies are copied."""
 
@@ -21,7 +19,8 @@ class Align(Params):
     min_count: int = Field(1, ge=1, description="Tokens seen less often get the mean over their pieces.")
 
 
-def build(task: Transplant, params: Align) -> Rows:
+@method("align", Align, version=1, paper="arXiv:2406.11477", requires={"token_spans"}, copies_overlap=True, convex=True)
+def build(task: Transplant, params: Align) -> Composition:
     """Copy the overlap; for the rest sum over tuples of p(tuple | t) * mean of its rows; mean over pieces for tokens not seen.
 
     Raises:
@@ -41,18 +40,17 @@ def build(task: Transplant, params: Align) -> Rows:
     for number, ids in pieces.items():
         tuples = seen.get(number, {})
         if sum(tuples.values()) >= params.min_count:
-            aligned[number] = mixture(tuples, ids if params.consider_mean else ())
-    rest = by_pieces({number: ids for number, ids in pieces.items() if number not in aligned})
+            aligned[number] = weights(tuples, ids if params.consider_mean else ())
+    rest = Mixtures.means({number: ids for number, ids in pieces.items() if number not in aligned})
     ways = sum(len(seen[number]) for number in aligned)
     stats = {"aligned": len(aligned), "by_pieces": len(rest), "ways_per_token": round(ways / max(len(aligned), 1), 4)}
-    mixtures = aligned | rest
-    return mixed_rows(task, mixtures, mixtures, stats=stats)
+    return Composition(task.overlap, Mixtures.joined(Mixtures.counted(aligned), rest), stats=stats)
 
 
-def mixture(tuples: Tuples, pieces: tuple[int, ...]) -> Mixture:
+def weights(tuples: Tuples, pieces: tuple[int, ...]) -> dict[int, float]:
     """Weights of source ids: each tuple shares its count among its ids; `pieces`, if any, has the largest count once more."""
     weight: dict[int, float] = {}
     for ids, count in sorted({**tuples, **({pieces: tuples.get(pieces, 0) + max(tuples.values())} if pieces else {})}.items()):
         for number in ids:
             weight[number] = weight.get(number, 0.0) + count / len(ids)
-    return from_counts(weight)
+    return weight

@@ -7,20 +7,19 @@ from dataclasses import replace
 import numpy as np
 from pydantic import Field
 
-from tokgraft.methods._contract import Floats, Params, Rows, Transplant, refiner
-from tokgraft.methods._rows import made
+from tokgraft.methods import Floats, Params, Rows, Transplant, refiner
 
 
-@refiner("clip", version=1)
 class Clip(Params):
     """Shorten made rows to a quantile of the lengths that source rows have; copied rows stay."""
 
     quantile: float = Field(0.99, ge=0, le=1, description="Quantile of the lengths of the source's rows; 1: the longest one.")
 
 
+@refiner("clip", Clip, version=1)
 def refine(task: Transplant, rows: Rows, params: Clip) -> Rows:
     """Rows in the same direction, none of the made ones longer than the quantile; each table by its own."""
-    numbers = made(rows)
+    numbers = rows.made
     stats = {}
 
     def shortened(new: Floats, table: Floats, name: str) -> Floats:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from tokgraft.methods._contract import Params, Rows, Transplant, method
-from tokgraft.methods._donor import Made, Side, blocks, transfer
+from tokgraft.methods import Composition, Params, Transplant, method
 from tokgraft.numerics.similarity import BLOCK, unit_rows
+from tokgraft.numerics.sums import blocks
+from tokgraft.rows.donor import Made, Side, transfer
 
 
-@method("clp", version=1, paper="arXiv:2301.09626", requires={"donor"}, copies_overlap=True)
 class Clp(Params):
     """Copy the overlap; for the rest the mean of the whole overlap, weighted by cosines between rows of the donor."""
 
@@ -20,7 +20,8 @@ class Clp(Params):
     )  # fmt: skip
 
 
-def build(task: Transplant, params: Clp) -> Rows:
+@method("clp", Clp, version=1, paper="arXiv:2301.09626", requires={"donor"}, copies_overlap=True)
+def build(task: Transplant, params: Clp) -> Composition:
     """E'[t] = sum_o cos(g_t, g_o) E[o] / sum_o cos(g_t, g_o) over the whole overlap, g being the donor's rows; for each table on its own."""
     return transfer(task, "combined", lambda side: _mix(side, params.guard))
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from tokgraft.methods._contract import Params, Rows, Transplant, method
-from tokgraft.methods._donor import SHOWN, Made, Side, transfer
+from tokgraft.methods import Composition, Params, Transplant, method
 from tokgraft.numerics.similarity import cosine_sparsemax, heaviest, weighted
+from tokgraft.rows.donor import SHOWN, Made, Side, transfer
 
 
-@method("clp_plus", version=1, paper="arXiv:2402.10712", requires={"donor"}, copies_overlap=True, convex=True)
 class ClpPlus(Params):
     """Copy the overlap; mix the rest from it with sparsemax weights of cosines between rows of the donor."""
 
 
-def build(task: Transplant, params: ClpPlus) -> Rows:
+@method("clp_plus", ClpPlus, version=1, paper="arXiv:2402.10712", requires={"donor"}, copies_overlap=True, convex=True)
+def build(task: Transplant, params: ClpPlus) -> Composition:
     """E'[t] = sum_o sparsemax(cos(g_t, g_O))_o E[o], g being the donor's rows; for each table on its own."""
     return transfer(task, "combined", _mix)
 

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.methods._contract import Params, Rows, Transplant, method
-from tokgraft.methods._donor import SHOWN, Doubles, Made, Side, blocks, transfer
+from tokgraft.methods import Composition, Doubles, Params, Transplant, method
 from tokgraft.numerics.similarity import BLOCK, Groups, Ints, padded, unit_rows
 from tokgraft.numerics.sparse import least_squares, solve
-from tokgraft.numerics.sums import weighted_sums
+from tokgraft.numerics.sums import blocks, weighted_sums
+from tokgraft.rows.donor import SHOWN, Made, Side, transfer
 
 ROUNDING = 3e-6  # of two rows' lengths: four times what float32 was seen to be wrong about their product
 CANCELLED = 0.05  # a squared distance that is a smaller share of the squared lengths is not taken from a product in float32
@@ -21,7 +21,6 @@ GROUP = 8  # points of which the nearest is looked at first
 PAIRS = 4096  # points whose distances are computed at once
 
 
-@method("common_interpolation", version=1, paper="arXiv:2506.06607 (mergekit-tokensurgeon)", requires={"donor"}, copies_overlap=True)
 class CommonInterpolation(Params):
     """Copy the overlap; the rest from its k nearest shared tokens in the donor's table."""
 
@@ -33,7 +32,15 @@ class CommonInterpolation(Params):
     )  # fmt: skip
 
 
-def build(task: Transplant, params: CommonInterpolation) -> Rows:
+@method(
+    "common_interpolation",
+    CommonInterpolation,
+    version=1,
+    paper="arXiv:2506.06607 (mergekit-tokensurgeon)",
+    requires={"donor"},
+    copies_overlap=True,
+)
+def build(task: Transplant, params: CommonInterpolation) -> Composition:
     """E'[t] = sum_j w_j E[o_j] over the k nearest shared tokens o_j in the donor's space, for each table on its own.
 
     Raises:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, method
-from tokgraft.methods._hull import Factors, points
-from tokgraft.methods._pairing import made_for
-from tokgraft.methods._rows import copy_matches, head_bias, provenance, start, tables
+from tokgraft.methods import Composition, Dense, Floats, Params, Provenance, Transplant, method
+from tokgraft.numerics.hull import Factors, points
+from tokgraft.rows.pairing import made_for
 
 
-@method("cw2v", version=1, paper="arXiv:2407.05841", requires={"token_word2vec"}, copies_overlap=True, convex=True)
 class CW2V(Params):
     """Copy the overlap; every other token is softmax(A1 A2) E in the input table and softmax(B1 B2) U in the output table."""
 
 
-def build(task: Transplant, params: CW2V) -> Rows:
+@method("cw2v", CW2V, version=1, paper="arXiv:2407.05841", requires={"token_word2vec"}, copies_overlap=True, convex=True)
+def build(task: Transplant, params: CW2V) -> Composition:
     """Rows at the learnt weights, each table at its own; tokens that the text never showed have the weights training began with.
 
     Weights learnt on a tied base serve both tables.
@@ -25,22 +24,16 @@ def build(task: Transplant, params: CW2V) -> Rows:
     """
     found = made_for(task, "token_word2vec")
     sides: dict[str, Factors] = {"input": found["input"], "output": found.get("output", found["input"])}
-    matches = task.overlap
-    ids = found["ids"].tolist()
 
     def mixed(name: str, table: Floats) -> Floats:
         centres = points(table, found["source_ids"], found["groups"], len(sides[name].sizes))
-        return sides[name].rows(np.arange(len(ids)), centres)
+        return sides[name].rows(np.arange(len(found["ids"])), centres)
 
-    rows = {}
-    for name, table in tables(task):
-        rows[name] = start(table, task.live, len(task.target), ids, matches)
-        rows[name][ids] = mixed(name, table)
-        copy_matches(rows[name], table, matches)
-    bias = head_bias(task, matches, {})
-    if bias is not None and task.bias is not None:
-        columns = mixed("input" if task.tied else "output", task.bias.reshape(len(task.bias), -1))
-        bias[ids] = columns.reshape(-1, *bias.shape[1:])
-    made = {number: Provenance("trained" if seen else "fallback") for number, seen in zip(ids, found["seen"].tolist())}
-    stats = {"mixtures": len(ids), "groups": len(found["input"].sizes), "unseen": len(ids) - int(found["seen"].sum())}
-    return Rows(rows["input"], rows.get("output"), bias, provenance(task, matches, made), stats)
+    dense = Dense(
+        found["ids"],
+        {name: mixed(name, table) for name, table in task.tables.items()},
+        [Provenance("trained" if seen else "fallback") for seen in found["seen"].tolist()],
+        lambda columns: mixed("input" if task.tied else "output", columns),
+    )
+    stats = {"mixtures": len(dense.ids), "groups": len(found["input"].sizes), "unseen": len(dense.ids) - int(found["seen"].sum())}
+    return Composition(task.overlap, dense=dense, stats=stats)

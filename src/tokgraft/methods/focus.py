@@ -10,17 +10,14 @@ import numpy as np
 from pydantic import Field
 
 from tokgraft.errors import UnavailableError
-from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, method
-from tokgraft.methods._rows import copy_matches, draw_normal, head_bias, provenance, specials, start, tables
-from tokgraft.numerics.similarity import cosine_sparsemax, heaviest, weighted
+from tokgraft.methods import Composition, Floats, Mixtures, Params, Transplant, method
+from tokgraft.numerics.similarity import cosine_sparsemax
 from tokgraft.overlap import Match
 from tokgraft.vocab import Vocabulary
 
 MARK = "▁"
-SHOWN = 16  # so many sources of a mixture are recorded
 
 
-@method("focus", version=1, paper="arXiv:2305.14481", requires={"token_vectors"}, copies_overlap=True, convex=True)
 class Focus(Params):
     """Copy the overlap; mix the rest from it with sparsemax weights of cosines between token vectors trained on target text."""
 
@@ -32,7 +29,8 @@ class Focus(Params):
     )
 
 
-def build(task: Transplant, params: Focus) -> Rows:
+@method("focus", Focus, version=1, paper="arXiv:2305.14481", requires={"token_vectors"}, copies_overlap=True, convex=True)
+def build(task: Transplant, params: Focus) -> Composition:
     """Copies for the overlap O; for a new token a with a vector, sum_o sparsemax(cos(x_a, x_O))_o E[o]; N(mean, std) without a vector.
 
     The weights are the same for both tables.
@@ -45,29 +43,24 @@ def build(task: Transplant, params: Focus) -> Rows:
     known = np.abs(vectors).sum(axis=1) > 0
     anchors = [number for number in matches if known[number]]
     new_ids = [number for number in task.target.ids if number not in matches and known[number]]
-    drawn = [number for number in task.target.canonical_order if number not in matches and not known[number]]
     if new_ids and not anchors:
         raise UnavailableError(
             f"none of the {len(matches)} tokens of the overlap has a token vector",
             "train the token vectors on more text, lower min_count, or choose a method that needs no shared tokens",
         )
-    origin = [matches[number].source for number in anchors]
-    bases = {name: table[origin] for name, table in tables(task)}
-    new = {name: start(table, task.live, len(task.target), new_ids, drawn, matches) for name, table in tables(task)}
-    bias = head_bias(task, matches, task.pieces) if task.bias is not None else None
-    made = dict.fromkeys(drawn, Provenance("random"))
-    support = 0
-    for block, weights in cosine_sparsemax(vectors[new_ids], vectors[anchors]):
-        for name, base in bases.items():
-            new[name][new_ids[block]] = weighted(weights, base)
-        support += weights.nnz
-        for number, used in zip(new_ids[block], heaviest(weights, SHOWN).tolist()):
-            made[number] = Provenance("combined", tuple(origin[place] for place in used if place >= 0))
-    for name, table in tables(task):
-        draw_normal(new[name], table, task.live, drawn, task.rng(f"focus {name}"))
-        copy_matches(new[name], table, matches)
-    stats = {"anchors": len(anchors), "rows_per_mixture": round(support / max(len(new_ids), 1), 2)}
-    return Rows(new["input"], new.get("output"), bias, provenance(task, matches, made), stats)
+    origin = np.array([matches[number].source for number in anchors], dtype=np.int64)
+    blocks = [weights for _, weights in cosine_sparsemax(vectors[new_ids], vectors[anchors])]
+    lengths = np.concatenate([np.zeros(1, dtype=np.int64), *(np.diff(weights.indptr) for weights in blocks)])
+    sources = np.concatenate([np.zeros(0, dtype=np.int64), *(origin[weights.indices] for weights in blocks)])
+    values = np.concatenate([np.zeros(0), *(weights.data for weights in blocks)])
+    mixtures = Mixtures(np.array(new_ids, dtype=np.int64), sources, values, np.cumsum(lengths))
+    return Composition(
+        matches,
+        mixtures,
+        drawn=task.others(matches, new_ids),
+        bias=Mixtures.means(task.pieces) if task.bias is not None or task.columns is not None else None,
+        stats={"anchors": len(anchors), "rows_per_mixture": round(len(values) / max(len(new_ids), 1), 2)},
+    )
 
 
 def fuzzy_form(text: bytes) -> str | None:
@@ -85,7 +78,7 @@ def is_symbol(text: str) -> bool:
 
 def _matches(task: Transplant, params: Focus) -> dict[int, Match]:
     """The overlap by bytes and roles, widened or narrowed by the options; fuzzy candidates by equal case, then lowest id."""
-    found = dict(task.overlap) if params.exact_match_all else dict(specials(task))
+    found = dict(task.overlap) if params.exact_match_all else dict(task.specials)
     if not (params.match_symbols or params.fuzzy_match_all):
         return found
     fuzzy: dict[str, list[int]] = {}

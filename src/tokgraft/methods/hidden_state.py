@@ -10,16 +10,14 @@ import numpy as np
 from pydantic import Field
 
 from tokgraft.errors import ModelError, UnavailableError, UnsupportedError
-from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, given, method
-from tokgraft.methods._ridge import TESTED, Affine, fit
-from tokgraft.methods._rows import copy_matches, head_bias, provenance, start, tables
+from tokgraft.methods import Composition, Dense, Floats, Mixtures, Params, Provenance, Transplant, given, method
+from tokgraft.numerics.ridge import TESTED, Affine, fit
 
 Ids = tuple[int, ...]
 FEWEST = 20  # single-piece words that a fit needs
 NUMBERS = 32_000_000  # of the states of one forward pass: 128 MB in float32
 
 
-@method("hidden_state", version=2, paper="arXiv:2410.05864", copies_overlap=True, forward=True)
 class HiddenState(Params):
     """Map the state at the last piece to an input row (inner layer) and an output row (last layer); the overlap is copied."""
 
@@ -32,7 +30,8 @@ class HiddenState(Params):
     tied: Literal["mean", "input", "output"] = Field("mean", description="Row of a tied model: mean of both maps, or one of them.")
 
 
-def build(task: Transplant, params: HiddenState) -> Rows:
+@method("hidden_state", HiddenState, version=2, paper="arXiv:2410.05864", copies_overlap=True, forward=True)
+def build(task: Transplant, params: HiddenState) -> Composition:
     """Copy the overlap; T_E(h_l) and T_U(h_L) at the last piece for the rest; mean over all rows for tokens without pieces.
 
     Raises:
@@ -42,10 +41,10 @@ def build(task: Transplant, params: HiddenState) -> Rows:
     reader = Reader(task, params)
     inner, outer, stats = _maps(task, params, reader)
     pieces = {number: ids for number, ids in task.new_pieces.items() if ids}
-    new = {name: start(table, task.live, len(task.target), pieces, task.overlap) for name, table in tables(task)}
     numbers: dict[Ids, list[int]] = {}
-    for number, ids in pieces.items():
-        numbers.setdefault(ids, []).append(number)
+    for place, ids in enumerate(pieces.values()):
+        numbers.setdefault(ids, []).append(place)
+    new = {name: np.empty((len(pieces), table.shape[1]), dtype=np.float32) for name, table in task.tables.items()}
     for batch, early, late in reader.states(list(numbers)):
         rows = {"input": inner(early), "output": outer(late)}
         if task.tied:
@@ -53,10 +52,8 @@ def build(task: Transplant, params: HiddenState) -> Rows:
         for place, ids in enumerate(batch):
             for name in new:
                 new[name][numbers[ids]] = rows[name][place]
-    for name, table in tables(task):
-        copy_matches(new[name], table, task.overlap)
-    made = provenance(task, task.overlap, {number: Provenance("mapped", ids) for number, ids in pieces.items()})
-    return Rows(new["input"], new.get("output"), head_bias(task, task.overlap, pieces), made, stats)
+    dense = Dense(np.array(list(pieces), dtype=np.int64), new, [Provenance("mapped", ids) for ids in pieces.values()])
+    return Composition(task.overlap, dense=dense, bias=Mixtures.means(pieces), stats=stats)
 
 
 class Reader:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from pydantic import Field
 
-from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
-from tokgraft.methods._rows import draw_normal, drawn_rows
+from tokgraft.methods import Composition, Floats, Params, Transplant, draw_normal, method
 
 
-@method("identity_overlap", version=1, paper="arXiv:2012.15562; arXiv:2309.04679", copies_overlap=True)
 class IdentityOverlap(Params):
     """Copy tokens that both vocabularies have; draw the rest from the source rows' distribution, or from one given."""
 
@@ -18,13 +18,13 @@ class IdentityOverlap(Params):
     )
 
 
-def build(task: Transplant, params: IdentityOverlap) -> Rows:
+@method("identity_overlap", IdentityOverlap, version=1, paper="arXiv:2012.15562; arXiv:2309.04679", copies_overlap=True)
+def build(task: Transplant, params: IdentityOverlap) -> Composition:
     """E'[t] = E[s] where s is the same token; independent normal draws else, for each table on its own."""
 
-    def draw(new: Floats, table: Floats, ids: list[int], rng: np.random.Generator) -> None:
+    def draw(table: Floats, ids: Sequence[int], rng: np.random.Generator) -> Floats:
         if params.std is None:
-            draw_normal(new, table, task.live, ids, rng)
-        else:
-            new[ids] = (params.std * rng.standard_normal((len(ids), table.shape[1]))).astype(np.float32)
+            return draw_normal(table, task.live, len(ids), rng)
+        return (params.std * rng.standard_normal((len(ids), table.shape[1]))).astype(np.float32)
 
-    return drawn_rows(task, "identity_overlap", task.overlap, draw)
+    return Composition(task.overlap, drawn=task.others(task.overlap), draw=draw)

@@ -7,19 +7,19 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from tokgraft.methods._contract import Params, Rows, Transplant, method
-from tokgraft.methods._donor import Made, Side, transfer
-from tokgraft.methods._linear import cross_covariance, map_rows, principal, procrustes
+from tokgraft.methods import Composition, Params, Transplant, method
+from tokgraft.numerics.linear import cross_covariance, map_rows, principal, procrustes
+from tokgraft.rows.donor import Made, Side, transfer
 
 
-@method("landmark_pca", version=1, paper="arXiv:2506.06607 (mergekit-tokensurgeon)", requires={"donor"}, copies_overlap=True)
 class LandmarkPca(Params):
     """Copy the overlap; carry the rest from the donor's principal components to the base's by a rotation."""
 
     compatibility: Literal["none", "mergekit"] = Field("none", description="mergekit: the transpose of the best rotation, as it does.")
 
 
-def build(task: Transplant, params: LandmarkPca) -> Rows:
+@method("landmark_pca", LandmarkPca, version=1, paper="arXiv:2506.06607 (mergekit-tokensurgeon)", requires={"donor"}, copies_overlap=True)
+def build(task: Transplant, params: LandmarkPca) -> Composition:
     """E'[t] = (g_t - mean) V_donor R V_base^T + mean with the orthogonal R that brings the shared tokens together best; each table alone.
 
     Raises:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
-from tokgraft.methods._rows import drawn_rows, specials
+from tokgraft.methods import Composition, Doubles, Floats, Ints, Params, Transplant, method
 
 
-@method("multivariate", version=1, paper="Hewitt 2021, Initializing New Word Embeddings", copies_overlap=True)
 class Multivariate(Params):
     """Draw new rows from N(mean, eps * covariance) of the source rows; tokens of both vocabularies are copied."""
 
@@ -18,20 +17,21 @@ class Multivariate(Params):
     copy_overlap: bool = Field(True, description="Copy tokens that both vocabularies have; otherwise only special tokens keep their rows.")
 
 
-def build(task: Transplant, params: Multivariate) -> Rows:
+@method("multivariate", Multivariate, version=1, paper="Hewitt 2021, Initializing New Word Embeddings", copies_overlap=True)
+def build(task: Transplant, params: Multivariate) -> Composition:
     """New rows mu + sqrt(eps) * L z with Sigma = L L^T over the source's live rows, for each table on its own."""
-    matches = task.overlap if params.copy_overlap else specials(task)
+    copies = task.overlap if params.copy_overlap else task.specials
 
-    def draw(new: Floats, table: Floats, ids: list[int], rng: np.random.Generator) -> None:
-        if ids:
-            mean, factor = gaussian(table, task.live)
-            noise = rng.standard_normal((len(ids), table.shape[1]))
-            new[ids] = (mean + np.sqrt(params.eps) * (noise @ factor.T)).astype(np.float32)
+    def draw(table: Floats, ids: Sequence[int], rng: np.random.Generator) -> Floats:
+        mean, factor = gaussian(table, task.live)
+        noise = rng.standard_normal((len(ids), table.shape[1]))
+        drawn: Floats = (mean + np.sqrt(params.eps) * (noise @ factor.T)).astype(np.float32)
+        return drawn
 
-    return drawn_rows(task, "multivariate", matches, draw)
+    return Composition(copies, drawn=task.others(copies), draw=draw)
 
 
-def gaussian(table: Floats, live: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def gaussian(table: Floats, live: Ints) -> tuple[Doubles, Doubles]:
     """Mean (d,) and lower Cholesky factor (d, d) of the covariance (divided by n) of the rows `live`, in float64.
 
     The jitter on the diagonal grows from 1e-12 of the mean variance until the factor exists: with fewer rows than dimensions the

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tokgraft.errors import ConfigError
-from tokgraft.methods._contract import Params, Rows, Transplant, method
-from tokgraft.methods._rows import provenance
+from tokgraft.methods import Composition, Dense, Params, Provenance, Transplant, method
 
 
-@method("none", version=1, keeps_tokenizer=True, copies_overlap=True, convex=True)
 class Nothing(Params):
     """Keep the original model and tokenizer (control)."""
 
 
-def build(task: Transplant, params: Nothing) -> Rows:
+@method("none", Nothing, version=1, keeps_tokenizer=True, copies_overlap=True, convex=True)
+def build(task: Transplant, params: Nothing) -> Composition:
     """The base's own rows, bit by bit.
 
     Raises:
@@ -20,5 +21,6 @@ def build(task: Transplant, params: Nothing) -> Rows:
     """
     if task.target.fingerprint != task.source.fingerprint:
         raise ConfigError("the method none keeps the original tokenizer, but another one was given", "give the base model's own tokenizer")
-    output = None if task.tied else task.U.copy()
-    return Rows(task.E.copy(), output, None if task.bias is None else task.bias.copy(), provenance(task, task.overlap, {}))
+    every = np.arange(len(task.target))
+    tokenless = [Provenance("fallback")] * len(every)  # ids without a token keep their rows, too
+    return Composition(task.overlap, dense=Dense(every, task.tables, tokenless, lambda columns: columns))

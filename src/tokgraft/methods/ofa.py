@@ -7,15 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from tokgraft.methods._contract import Floats, Rows, Transplant, given, method
-from tokgraft.methods._crosslingual import REQUIRES, AlignedParams, Space, common_space, neighbours, vectors_by_words
-from tokgraft.methods._factors import truncated
-from tokgraft.methods._mixtures import Mixtures, assemble
+from tokgraft.methods import Composition, Floats, Mixtures, Transplant, given, method
+from tokgraft.numerics.low_rank import truncated
 from tokgraft.numerics.similarity import softmax
 from tokgraft.overlap import Match
+from tokgraft.rows.words import REQUIRES, AlignedParams, Space, common_space, neighbours, vectors_by_words
 
 
-@method("ofa", version=1, paper="arXiv:2311.08849", requires=REQUIRES, copies_overlap=True, convex=True)
 class Ofa(AlignedParams):
     """Copy what both vocabularies have; mix the rest from its nearest source tokens, a token being the mean of the words it is part of."""
 
@@ -27,7 +25,8 @@ class Ofa(AlignedParams):
     )
 
 
-def build(task: Transplant, params: Ofa) -> Rows:
+@method("ofa", Ofa, version=1, paper="arXiv:2311.08849", requires=REQUIRES, copies_overlap=True, convex=True)
+def build(task: Transplant, params: Ofa) -> Composition:
     """With E = F P of the given rank: F'[t] = F[s] for the overlap, sum_j softmax(cos / temperature)_j F[j] else, and E' = F' P.
 
     Raises:
@@ -35,20 +34,21 @@ def build(task: Transplant, params: Ofa) -> Rows:
         ConfigError: This transplant has no target tokenizer.
     """
     segmenter, target_segmenter = given(task.segmenter, "segmenter"), given(task.load_target_segmenter, "load_target_segmenter")()
-    matches = dict(task.overlap)
     folded = _fuzzy(task) if params.fuzzy else {}
-    matches |= folded
+    copies = task.overlap | folded
     space = common_space(task, params)
     words, vectors = _pooled(space)
     forms = _forms(words)
     ones = np.ones(len(words))
     source = vectors_by_words(len(task.source), segmenter, forms, vectors, ones)
     target = vectors_by_words(len(task.target), target_segmenter, forms, vectors, ones)
-    wanted = [number for number in task.target.text_ids if number not in matches]
+    wanted = [number for number in task.target.text_ids if number not in copies]
     near = neighbours(task, source, target, wanted, params.neighbors)
-    mixtures = Mixtures(near.ids, near.sources, softmax(near.cosines / params.temperature))
+    mixtures = Mixtures.table(near.ids, near.sources, softmax(near.cosines / params.temperature))
     stats = {"dictionary_pairs": space.pairs, "anchors": near.anchors, "mixed": len(near.ids), "fuzzy": len(folded)}
-    return assemble(task, "ofa", matches, mixtures, stats, truncated(task, params.rank) if params.rank else None)
+    rank = params.rank
+    low_rank = None if rank is None else lambda table: truncated(table, task.live, rank)
+    return Composition(copies, mixtures, drawn=task.others(copies, near.ids), low_rank=low_rank, stats=stats)
 
 
 def _pooled(space: Space) -> tuple[list[str], Floats]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from tokgraft.methods._contract import Params, Rows, Transplant, method
-from tokgraft.methods._donor import SHOWN, Made, Side, transfer
+from tokgraft.methods import Composition, Params, Transplant, method
 from tokgraft.numerics.sparse import pursue
 from tokgraft.numerics.sums import weighted_sums
+from tokgraft.rows.donor import SHOWN, Made, Side, transfer
 
 
-@method("omp", version=1, paper="arXiv:2506.06607", requires={"donor"}, copies_overlap=True)
 class Omp(Params):
     """Copy the overlap; carry over sparse codes of the rest, found in the donor's table by orthogonal matching pursuit."""
 
@@ -24,7 +23,8 @@ class Omp(Params):
     )  # fmt: skip
 
 
-def build(task: Transplant, params: Omp) -> Rows:
+@method("omp", Omp, version=1, paper="arXiv:2506.06607", requires={"donor"}, copies_overlap=True)
+def build(task: Transplant, params: Omp) -> Composition:
     """E'[t] = sum_j c_j E[o_j] with g_t ~ sum_j c_j g_{o_j} by orthogonal matching pursuit, g being the donor's rows; each table on its own.
 
     Raises:

@@ -7,14 +7,13 @@ from typing import Any
 from pydantic import Field
 
 from tokgraft.logs import log
-from tokgraft.methods._contract import Params, Rows, Transplant, refiner
-from tokgraft.methods._head import direction, head, match, put, retie, sample, told, unigram
+from tokgraft.methods import Params, Rows, Transplant, refiner
+from tokgraft.rows.head import direction, head, match, put, retie, sample, told, unigram
 
 POOR = 0.2  # folding error that is worth a word
 SHARES = (0.25, 0.5, 1.0)  # of the way, for a tied table
 
 
-@refiner("prior", version=1, requires={"target_text"}, forward=True, unties=True)
 class Prior(Params):
     """Add to the logits the bias that makes the mean prediction equal the unigram distribution of the target's text."""
 
@@ -27,6 +26,7 @@ class Prior(Params):
     untie: bool = Field(False, description="Give a tied model an output table of its own, so that its input rows stay.")
 
 
+@refiner("prior", Prior, version=1, requires={"target_text"}, forward=True, unties=True)
 def refine(task: Transplant, rows: Rows, params: Prior) -> Rows:
     """Rows of the head plus b v', or the head's own bias plus b where it has one.
 

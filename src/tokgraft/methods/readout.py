@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from tokgraft.logs import log
-from tokgraft.methods._contract import Params, Rows, Transplant, refiner
-from tokgraft.methods._head import Head, Sample, direction, head, logits, loss, match, moment, put, retie, sample, told, unigram
+from tokgraft.methods import Params, Rows, Transplant, refiner
+from tokgraft.rows.head import Head, Sample, direction, head, logits, loss, match, moment, put, retie, sample, told, unigram
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,6 @@ NEAR = 0.02  # total variation at which the mean prediction counts as the unigra
 ROUNDS, STEP = 6, 0.7  # of the bias, as in `prior`
 
 
-@refiner("readout", version=1, requires={"target_text"}, forward=True, unties=True)
 class Readout(Params):
     """Fit a linear map of the hidden states and a bias by cross-entropy on target text, and fold them into the head's rows."""
 
@@ -38,6 +37,7 @@ class Readout(Params):
     untie: bool = Field(True, description="Give a tied model an output table of its own; false: move the one table as far as it helps.")
 
 
+@refiner("readout", Readout, version=1, requires={"target_text"}, forward=True, unties=True)
 def refine(task: Transplant, rows: Rows, params: Readout) -> Rows:
     """Rows U (I + W) + b v': logits U (h + W h) + b, with the bias in the rows unless the head has one.
 

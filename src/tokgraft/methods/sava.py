@@ -9,17 +9,17 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
-from tokgraft.methods._donor import Doubles, Made, Side, blocks, transfer
-from tokgraft.methods._linear import procrustes
+from tokgraft.methods import Composition, Doubles, Floats, Params, Transplant, method
+from tokgraft.numerics.linear import procrustes
 from tokgraft.numerics.similarity import BLOCK
+from tokgraft.numerics.sums import blocks
+from tokgraft.rows.donor import Made, Side, transfer
 
 FOLDS = 5
 RIDGES = 10.0 ** np.arange(-6, 3)  # times the mean variance of the inputs
 STEPS, RATE = 1000, 1e-3
 
 
-@method("sava", version=1, paper="arXiv:2504.17025", requires={"donor"}, copies_overlap=True)
 class Sava(Params):
     """Copy the overlap; map the rest from the donor's space by a linear map that is fitted on the shared tokens."""
 
@@ -33,7 +33,8 @@ class Sava(Params):
     )
 
 
-def build(task: Transplant, params: Sava) -> Rows:
+@method("sava", Sava, version=1, paper="arXiv:2504.17025", requires={"donor"}, copies_overlap=True)
+def build(task: Transplant, params: Sava) -> Composition:
     """E'[t] = the map of the donor's row, both spaces brought to mean 0, variance 1 per dimension and mean length 1; each table alone.
 
     The mean cosine between held-out anchors and their maps (5 folds) is told: it says how far the map can be trusted.

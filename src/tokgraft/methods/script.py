@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
-from tokgraft.methods._rows import drawn_rows, specials
-from tokgraft.methods._scripts import script_among
+from tokgraft.methods import Composition, Floats, Params, Transplant, method
 from tokgraft.numerics.sums import moments
+from tokgraft.rows.scripts import script_among
 from tokgraft.vocab import Vocabulary
 
 SCRIPTS = """
@@ -26,7 +24,6 @@ BYTES = "bytes"  # tokens that are no whole characters
 BLOCK = 8192
 
 
-@method("script", version=1, paper="arXiv:2309.04679", copies_overlap=True)
 class Script(Params):
     """Draw each new row from the normal distribution of the source rows of its category; tokens of both vocabularies are copied."""
 
@@ -35,10 +32,11 @@ class Script(Params):
     identity: bool = Field(True, description="Copy tokens that both vocabularies have (+IDENT); otherwise special tokens only.")
 
 
-def build(task: Transplant, params: Script) -> Rows:
+@method("script", Script, version=1, paper="arXiv:2309.04679", copies_overlap=True)
+def build(task: Transplant, params: Script) -> Composition:
     """E'[t] ~ N(mean, std) of the source rows in t's category, for each table on its own; of all source rows where it has fewer than two."""
-    matches = task.overlap if params.identity else specials(task)
-    drawn = [number for number in task.target.canonical_order if number not in matches]
+    copies = task.overlap if params.identity else task.specials
+    drawn = task.others(copies)
     source, target = (categories(vocabulary, params.script, params.position) for vocabulary in (task.source, task.target))
     members: dict[str, list[int]] = {}
     for number, name in source.items():
@@ -47,11 +45,11 @@ def build(task: Transplant, params: Script) -> Rows:
     groups = [name if len(members.get(name := target.get(number, ""), [])) > 1 else "" for number in drawn]
     members[""] = task.live.tolist()
 
-    def draw(new: Floats, table: Floats, ids: list[int], rng: np.random.Generator) -> None:
-        _draw(new, table, ids, groups, members, rng)
+    def draw(table: Floats, ids: Sequence[int], rng: np.random.Generator) -> Floats:
+        return _draw(table, groups, members, rng)
 
     counts = Counter(name or "all source rows" for name in groups)
-    return drawn_rows(task, "script", matches, draw, {"drawn_like": dict(sorted(counts.items()))})
+    return Composition(copies, drawn=drawn, draw=draw, stats={"drawn_like": dict(sorted(counts.items()))})
 
 
 def categories(vocabulary: Vocabulary, by_script: bool = True, by_position: bool = True) -> dict[int, str]:
@@ -78,16 +76,13 @@ def script_of(text: bytes) -> str:
     return counts.most_common(1)[0][0] if counts else "Zyyy"
 
 
-def _draw(new: Floats, table: Floats, ids: list[int], groups: list[str], members: dict[str, list[int]], rng: np.random.Generator) -> None:
-    """Rows `ids` ~ N(mean_d, std_d) of the rows that their group has, drawn in the order of `ids`."""
+def _draw(table: Floats, groups: Sequence[str], members: dict[str, list[int]], rng: np.random.Generator) -> Floats:
+    """A row ~ N(mean_d, std_d) of the rows that its group has, for each of the groups given, in their order."""
     found = {name: moments(table, np.array(members[name], dtype=np.int64)) for name in sorted(set(groups))}
     places = {name: number for number, name in enumerate(found)}
-    mean, std = (_stack((pair[part] for pair in found.values()), table.shape[1]) for part in (0, 1))
-    for begin in range(0, len(ids), BLOCK):
+    mean, std = (np.array([pair[part] for pair in found.values()]) for part in (0, 1))
+    new = np.empty((len(groups), table.shape[1]), dtype=np.float32)
+    for begin in range(0, len(groups), BLOCK):
         rows = [places[name] for name in groups[begin : begin + BLOCK]]
-        noise = rng.standard_normal((len(rows), table.shape[1]))
-        new[ids[begin : begin + BLOCK]] = (mean[rows] + std[rows] * noise).astype(np.float32)
-
-
-def _stack(rows: Iterable[npt.NDArray[np.float64]], width: int) -> npt.NDArray[np.float64]:
-    return np.array(list(rows)).reshape(-1, width)
+        new[begin : begin + BLOCK] = mean[rows] + std[rows] * rng.standard_normal((len(rows), table.shape[1]))
+    return new

@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 from pydantic import Field
 
-from tokgraft.methods._contract import Floats, Params, Rows, Transplant, refiner
-from tokgraft.methods._rows import made
-from tokgraft.methods._scripts import script_among
+from tokgraft.methods import Floats, Params, Rows, Transplant, refiner
+from tokgraft.rows.scripts import script_among
 from tokgraft.vocab import Token
 
 SCRIPTS = """
@@ -22,7 +21,6 @@ SCRIPTS = """
 NONE, PART = "no script", "part of a character"
 
 
-@refiner("script_norm", version=1, paper="arXiv:2608.03494")
 class ScriptNorm(Params):
     """Scale made input rows to the mean length of source rows of the same Unicode script; copied rows stay."""
 
@@ -30,11 +28,12 @@ class ScriptNorm(Params):
     output: bool = Field(False, description="Scale the output rows of an untied model, too (by its own output table).")
 
 
+@refiner("script_norm", ScriptNorm, version=1, paper="arXiv:2608.03494")
 def refine(task: Transplant, rows: Rows, params: ScriptNorm) -> Rows:
     """Rows in the same direction; a row of zeros has none and stays."""
     source = {number: script(task.source[number]) for number in task.source.text_ids}
     goals = {number: script(task.target[number]) for number in task.target.text_ids}
-    numbers = [number for number in made(rows).tolist() if number in goals]
+    numbers = [number for number in rows.made.tolist() if number in goals]
     kinds = Counter(goals[number] for number in numbers)
 
     def scaled(new: Floats, table: Floats) -> Floats:

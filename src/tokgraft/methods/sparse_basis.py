@@ -8,13 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
-from tokgraft.methods._donor import Doubles, Made, Side, transfer
-from tokgraft.methods._linear import map_rows, principal
+from tokgraft.methods import Composition, Doubles, Floats, Params, Transplant, method
+from tokgraft.numerics.linear import map_rows, principal
 from tokgraft.numerics.sparse import pursue
+from tokgraft.rows.donor import Made, Side, transfer
 
 
-@method("sparse_basis", version=1, paper="arXiv:2506.06607 (mergekit-tokensurgeon, stb)", requires={"donor"}, copies_overlap=True)
 class SparseBasis(Params):
     """Copy the overlap; write the rest in a basis of few shared tokens each, and read it in the base's space."""
 
@@ -24,7 +23,10 @@ class SparseBasis(Params):
     )
 
 
-def build(task: Transplant, params: SparseBasis) -> Rows:
+@method(
+    "sparse_basis", SparseBasis, version=1, paper="arXiv:2506.06607 (mergekit-tokensurgeon, stb)", requires={"donor"}, copies_overlap=True
+)
+def build(task: Transplant, params: SparseBasis) -> Composition:
     """E'[t] = mean + w Z_base with the w that brings w Z_donor nearest to g_t - mean; Z are the same combinations of shared tokens' rows.
 
     The combinations approximate the principal directions of the narrower space by orthogonal matching pursuit; each table on its own.

@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from tokgraft.config.base import Strict
-from tokgraft.methods._composition import Mixture, blend, by_pieces, characters, mixed_rows
-from tokgraft.methods._contract import Params, Rows, Transplant, method
+from tokgraft.methods import Composition, Mixtures, Params, Transplant, given, method
+from tokgraft.token_strings import characters
 
 
 class Plain(Strict):
@@ -63,7 +63,6 @@ PRESETS: dict[Preset, tuple[Weighting, Weighting]] = {
 }
 
 
-@method("subword", version=1, paper="arXiv:2503.19693, arXiv:2608.03494 and others: see presets", copies_overlap=True, convex=True)
 class Subword(Params):
     """Weighted mean of the source rows of a token's pieces; tokens of both vocabularies are copied."""
 
@@ -75,40 +74,39 @@ class Subword(Params):
     )
 
 
-def build(task: Transplant, params: Subword) -> Rows:
+@method("subword", Subword, version=1, paper="arXiv:2503.19693, arXiv:2608.03494 and others: see presets", copies_overlap=True, convex=True)
+def build(task: Transplant, params: Subword) -> Composition:
     """Copy the overlap; for the rest sum_i w_i E[p_i] and sum_i v_i U[p_i]; of a tied model the mean of both; global mean without pieces."""
     preset = PRESETS[params.preset]
     weighting = {"input": params.input or preset[0], "output": params.output or preset[1]}
     found = task.new_pieces if params.compatibility == "none" else _pieces_of_strings(task)
     pieces = {number: ids for number, ids in found.items() if ids}
-    made = {"input": _mixtures(task, weighting["input"], pieces)}
-    alike = weighting["input"] == weighting["output"]
-    made["output"] = made["input"] if alike else _mixtures(task, weighting["output"], pieces)
-    if task.tied and not alike:
-        made["input"] = {number: blend(mixture, made["output"][number], 0.5) for number, mixture in made["input"].items()}
+    mixtures = _mixtures(task, weighting["input"], pieces)
+    output = None if weighting["input"] == weighting["output"] else _mixtures(task, weighting["output"], pieces)
+    if task.tied and output is not None:
+        mixtures = mixtures.blend(output, 0.5)
     counts = [len(ids) for ids in pieces.values()]
     stats = {
         "pieces_per_token": round(sum(counts) / len(counts), 4) if counts else 0.0,
         **{part: rule.model_dump(mode="json") for part, rule in weighting.items()},
     }
-    return mixed_rows(task, made["input"], made["output"], stats=stats)
+    return Composition(task.overlap, mixtures, output, stats=stats)
 
 
 def _pieces_of_strings(task: Transplant) -> dict[int, tuple[int, ...]]:
     """Target id -> pieces of the vocabulary string, read as text; only the marker of a space before it is understood."""
-    if task.segmenter is None:
-        raise ValueError("this transplant was made without a segmenter")
+    segmenter = given(task.segmenter, "segmenter")
     ids = [number for number in task.target.text_ids if number not in task.overlap]
     texts = [task.target[number].surface for number in ids]
     spaced = [" " + text[1:] if text.startswith("Ġ") else text for text in texts]
-    return {number: tuple(found) for number, found in zip(ids, task.segmenter.pieces_many([text.encode() for text in spaced]))}
+    return {number: tuple(found) for number, found in zip(ids, segmenter.pieces_many([text.encode() for text in spaced]))}
 
 
-def _mixtures(task: Transplant, rule: Weighting, pieces: Mapping[int, tuple[int, ...]]) -> dict[int, Mixture]:
+def _mixtures(task: Transplant, rule: Weighting, pieces: Mapping[int, tuple[int, ...]]) -> Mixtures:
     """The mixture of each token by a rule."""
     if rule == MEAN:
-        return by_pieces(pieces)
-    return {number: Mixture(ids, weights(rule, [task.source[piece].text for piece in ids])) for number, ids in pieces.items()}
+        return Mixtures.means(pieces)
+    return Mixtures.of({number: (ids, weights(rule, [task.source[piece].text for piece in ids])) for number, ids in pieces.items()})
 
 
 def weights(rule: Weighting, texts: Sequence[bytes]) -> list[float]:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field, model_validator
 
-from tokgraft.methods._contract import Rows, Transplant, method
-from tokgraft.methods._crosslingual import REQUIRES, AlignedParams, common_space, neighbours, token_texts, vectors_by_text
-from tokgraft.methods._mixtures import Doubles, Mixtures, assemble
-from tokgraft.methods._rows import specials
+from tokgraft.methods import Composition, Doubles, Mixtures, Transplant, method
+from tokgraft.rows.words import REQUIRES, AlignedParams, common_space, neighbours, token_texts, vectors_by_text
 
 
-@method("tik_to_tok", version=1, paper="arXiv:2310.03477", requires=REQUIRES, convex=True)
 class TikToTok(AlignedParams):
     """Map tokens one to one by the dictionary where it has them, and the others to their nearest source tokens by fixed weights."""
 
@@ -29,7 +26,8 @@ class TikToTok(AlignedParams):
         return self
 
 
-def build(task: Transplant, params: TikToTok) -> Rows:
+@method("tik_to_tok", TikToTok, version=1, paper="arXiv:2310.03477", requires=REQUIRES, convex=True)
+def build(task: Transplant, params: TikToTok) -> Composition:
     """E'[t] = E[translation of t] where that is one source token; else 0.4 E[j1] + 0.2 E[j2] + 0.4 mean(E[j1], E[j2], E[j3]).
 
     Raises:
@@ -37,24 +35,19 @@ def build(task: Transplant, params: TikToTok) -> Rows:
     """
     space = common_space(task, params)
     texts = token_texts(task.target)
-    matches = specials(task)
+    copies = task.specials
     if params.copy_symbols:
-        matches |= {number: match for number, match in task.overlap.items() if not _has_letter(texts.get(number, ""))}
-    direct = {number: source for number, source in _translations(task, texts).items() if number not in matches}
-    wanted = [number for number in task.target.text_ids if number not in matches and number not in direct]
+        copies = copies | {number: match for number, match in task.overlap.items() if not _has_letter(texts.get(number, ""))}
+    direct = {number: source for number, source in _translations(task, texts).items() if number not in copies}
+    wanted = [number for number in task.target.text_ids if number not in copies and number not in direct]
     source, target = vectors_by_text(task.source, space.english_texts), vectors_by_text(task.target, space.target_texts)
     near = neighbours(task, source, target, wanted, params.neighbors)
-    # One table of mixtures: a direct translation has all the weight on its first place.
-    ids = np.array([*direct, *near.ids.tolist()], dtype=np.int64)
-    sources = np.zeros((len(ids), params.neighbors), dtype=np.int64)
-    weights = np.zeros((len(ids), params.neighbors))
-    sources[: len(direct)] = np.array(list(direct.values()), dtype=np.int64)[:, None]
-    weights[: len(direct), 0] = 1
-    sources[len(direct) :], weights[len(direct) :] = near.sources, fixed_weights(params)
-    mixed = set(ids.tolist())
-    matches |= {number: match for number, match in task.overlap.items() if number not in mixed}
+    weights = np.broadcast_to(fixed_weights(params), near.sources.shape)
+    mixtures = Mixtures.joined(Mixtures.copies(direct), Mixtures.table(near.ids, near.sources, weights))
+    mixed = set(mixtures.ids.tolist())
+    copies = copies | {number: match for number, match in task.overlap.items() if number not in mixed}
     stats = {"dictionary_pairs": space.pairs, "anchors": near.anchors, "direct": len(direct), "mixed": len(near.ids)}
-    return assemble(task, "tik_to_tok", matches, Mixtures(ids, sources, weights), stats)
+    return Composition(copies, mixtures, drawn=task.others(copies, mixtures.ids), stats=stats)
 
 
 def fixed_weights(params: TikToTok) -> Doubles:

@@ -10,19 +10,13 @@ from pydantic import Field
 
 from tokgraft.errors import UnavailableError
 from tokgraft.logs import log
-from tokgraft.methods._contract import Params, Provenance, Rows, Transplant, method
-from tokgraft.methods._pairing import made_for
-from tokgraft.methods._rows import combine_mean, copy_matches, head_bias, provenance, start, tables
+from tokgraft.methods import Composition, How, Ints, Mixtures, Params, Transplant, method
 from tokgraft.numerics.similarity import BLOCK, unit_rows
-from tokgraft.overlap import Match
+from tokgraft.rows.pairing import made_for
 
 LEAST = 10  # fewer pivots than this say too little about a token
-Ids = npt.NDArray[np.int64]
 
 
-@method(
-    "tokalign", version=1, paper="arXiv:2506.03523", requires={"token_cooccurrence"}, copies_overlap=True, convex=True, shares_rows=True
-)
 class TokAlign(Params):
     """Copy the overlap; every other token copies the source token whose GloVe vector has the most similar cosines to shared pivots."""
 
@@ -33,7 +27,17 @@ class TokAlign(Params):
     )
 
 
-def build(task: Transplant, params: TokAlign) -> Rows:
+@method(
+    "tokalign",
+    TokAlign,
+    version=1,
+    paper="arXiv:2506.03523",
+    requires={"token_cooccurrence"},
+    copies_overlap=True,
+    convex=True,
+    shares_rows=True,
+)
+def build(task: Transplant, params: TokAlign) -> Composition:
     """E'[t] = E[m(t)], U'[t] = U[m(t)]: m(t) the same token, else the most similar; the mean over pieces for tokens without a vector.
 
     Raises:
@@ -41,30 +45,26 @@ def build(task: Transplant, params: TokAlign) -> Rows:
         DataError: Too few shared tokens have vectors in both spaces.
     """
     found = made_for(task, "token_cooccurrence")
-    matches = dict(task.overlap)
     known = dict(zip(found["target"][0].tolist(), found["target"][1]))
-    order = [number for number in task.target.canonical_order if number not in matches]
+    order = task.others(task.overlap)
     new = [number for number in order if number in known]
     unseen = [number for number in order if number not in known]
     mapped, pivots = _align(task, params, new) if new else ({}, 0)
-    made = {number: Provenance("mapped", (origin,)) for number, origin in mapped.items()}
+    how: dict[int, How] = dict.fromkeys(mapped, "mapped")
     if params.compatibility == "tokalign":
         drawn = task.rng("tokalign unseen").choice(task.live, size=len(unseen))
         mapped |= dict(zip(unseen, drawn.tolist()))
-        made |= {number: Provenance("random", (mapped[number],)) for number in unseen}
-    pieces = {number: task.pieces[number] for number in unseen if number not in mapped and task.pieces.get(number)}
-    made |= {number: Provenance("fallback", ids) for number, ids in pieces.items()}
-    copies = {**{number: Match(origin, "bytes") for number, origin in mapped.items()}, **matches}
-    rows = {}
-    for name, table in tables(task):
-        rows[name] = start(table, task.live, len(task.target), pieces, copies)
-        combine_mean(rows[name], table, pieces)
-        copy_matches(rows[name], table, copies)
-    stats = {"pivots": pivots, "unseen": len(unseen), "source_rows_used": len({match.source for match in copies.values()})}
-    return Rows(rows["input"], rows.get("output"), head_bias(task, copies, pieces), provenance(task, matches, made), stats)
+        how |= dict.fromkeys(unseen, "random")
+    pieces = {number: task.pieces.get(number, ()) for number in unseen if number not in mapped}
+    how |= dict.fromkeys(pieces, "fallback")
+    used = {*mapped.values(), *(match.source for match in task.overlap.values())}
+    stats = {"pivots": pivots, "unseen": len(unseen), "source_rows_used": len(used)}
+    return Composition(task.overlap, Mixtures.joined(Mixtures.copies(mapped), Mixtures.means(pieces)), how=how, stats=stats)
 
 
-def most_similar(target: npt.NDArray[np.floating], source: npt.NDArray[np.floating], pivots: tuple[Ids, Ids], cosine: bool = True) -> Ids:
+def most_similar(
+    target: npt.NDArray[np.floating], source: npt.NDArray[np.floating], pivots: tuple[Ints, Ints], cosine: bool = True
+) -> Ints:
     """For each target vector the place of the source vector with the most similar relative representation.
 
     A relative representation is the vector of cosines to the pivots of its own space (Moschella 2023). Among equals the first wins.
@@ -107,7 +107,7 @@ def _align(task: Transplant, params: TokAlign, new: list[int]) -> tuple[dict[int
     if len(shared) < params.pivots:
         log.warning("tokalign: %d of %d pivots; no more tokens are shared", len(shared), params.pivots)
     drawn = task.rng("tokalign pivots").permutation(len(shared))[: params.pivots]
-    chosen: Ids = np.array(shared, dtype=np.int64)[drawn]
+    chosen: Ints = np.array(shared, dtype=np.int64)[drawn]
     # Queries first, pivots behind them: the pivots need not be among the tokens that are looked for.
     queries = np.concatenate([vectors[[place[number] for number in new]], vectors[chosen[:, 0]]])
     at = np.arange(len(new), len(queries), dtype=np.int64)

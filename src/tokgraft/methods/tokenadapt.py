@@ -10,18 +10,17 @@ import numpy.typing as npt
 from pydantic import Field
 
 from tokgraft.errors import ConfigError, UnavailableError
-from tokgraft.methods._composition import Mixture, blend, by_pieces, characters, mixed_rows
-from tokgraft.methods._contract import Floats, Params, Rows, Transplant, method
+from tokgraft.methods import Composition, Doubles, Floats, Ints, Mixtures, Params, Transplant, method
 from tokgraft.numerics.nearest import nearest
 from tokgraft.numerics.similarity import softmax
+from tokgraft.token_strings import characters
 from tokgraft.vocab import Vocabulary
 
-Doubles = npt.NDArray[np.float64]
+Parts = tuple[Sequence[int], Doubles]  # source ids and their weights
 TINY = 1e-5  # added to the temperature of the local part
 THRESHOLD = {"tokenadapt": 0.0, "aloobun": 0.6}
 
 
-@method("tokenadapt", version=1, paper="arXiv:2505.09738", requires={"sentence_embedder"}, copies_overlap=True, convex=True)
 class TokenAdapt(Params):
     """Mix pieces (by similarity and length) with the nearest source tokens (by similarity); tokens of both vocabularies are copied."""
 
@@ -38,7 +37,8 @@ class TokenAdapt(Params):
     )
 
 
-def build(task: Transplant, params: TokenAdapt) -> Rows:
+@method("tokenadapt", TokenAdapt, version=1, paper="arXiv:2505.09738", requires={"sentence_embedder"}, copies_overlap=True, convex=True)
+def build(task: Transplant, params: TokenAdapt) -> Composition:
     """Copy the overlap; (1 - share) * local + share * global for the rest, or the one part that there is; N(mean, std) without any.
 
     Raises:
@@ -49,21 +49,19 @@ def build(task: Transplant, params: TokenAdapt) -> Rows:
     target, source = _rows(task.target, index, usable), _rows(task.source, index, usable)
     pieces = task.new_pieces
     known = [number for number in pieces if target[number] >= 0]
-    near: dict[int, Mixture] = {}
+    near: dict[int, Parts] = {}
     if params.mode != "local":
         near = neighbour_mixtures(known, target, source, vectors, params)
-    own: dict[int, Mixture] = {}
+    own: dict[int, Parts] = {}
     if params.mode != "global":
         for number in known:
             if ids := pieces[number]:
                 a = _cosines(vectors, target[number], [source[piece] for piece in ids])
                 lengths = [characters(task.source[piece].text) for piece in ids]
-                own[number] = Mixture(ids, local_weights(a, lengths, characters(task.target[number].text), params).tolist())
-    mixtures = dict(own)
-    for number, mixture in near.items():
-        mixtures[number] = blend(own[number], mixture, params.share) if number in own else mixture
-    rest = by_pieces({number: ids for number, ids in pieces.items() if number not in mixtures})
-    made = mixtures | rest
+                own[number] = ids, local_weights(a, lengths, characters(task.target[number].text), params)
+    rest = Mixtures.means({number: ids for number, ids in pieces.items() if number not in own and number not in near})
+    mixtures = Mixtures.joined(Mixtures.of(own).blend(Mixtures.of(near), params.share), rest)
+    made = set(mixtures.ids.tolist())
     drawn = [number for number in task.target.canonical_order if number in pieces and number not in made]
     both = len(own.keys() & near.keys())
     stats = {
@@ -73,7 +71,7 @@ def build(task: Transplant, params: TokenAdapt) -> Rows:
         "by_pieces": len(rest),
         "without_vector": len(pieces) - len(known),
     }
-    return mixed_rows(task, made, made, drawn, "tokenadapt", stats)
+    return Composition(task.overlap, mixtures, drawn=drawn, stats=stats)
 
 
 def local_weights(cosines: Doubles, lengths: Sequence[int], whole: int, params: TokenAdapt) -> Doubles:
@@ -82,9 +80,7 @@ def local_weights(cosines: Doubles, lengths: Sequence[int], whole: int, params: 
     return softmax((similarity + np.array(lengths, dtype=np.float64) / max(whole, 1)) / 2 / (params.temperature + TINY))
 
 
-def neighbour_mixtures(
-    numbers: Sequence[int], target: npt.NDArray[np.int64], source: npt.NDArray[np.int64], vectors: Floats, params: TokenAdapt
-) -> dict[int, Mixture]:
+def neighbour_mixtures(numbers: Sequence[int], target: Ints, source: Ints, vectors: Floats, params: TokenAdapt) -> dict[int, Parts]:
     """Target id -> softmax(cos / temperature) over its nearest source tokens, those under the threshold left out.
 
     Raises:
@@ -102,7 +98,7 @@ def neighbour_mixtures(
     for number, ids, row in zip(numbers, anchors[places].tolist(), cosines):
         weights = np.where(row >= threshold, softmax(row / params.temperature), 0.0)
         if weights.any():
-            found[number] = Mixture(ids, weights.tolist())
+            found[number] = ids, weights
     return found
 
 
@@ -114,7 +110,7 @@ def _cosines(vectors: Floats, token: int, pieces: Sequence[int]) -> Doubles:
     return found
 
 
-def _rows(vocabulary: Vocabulary, index: dict[str, Any], usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+def _rows(vocabulary: Vocabulary, index: dict[str, Any], usable: npt.NDArray[np.bool_]) -> Ints:
     """Per id the row of its text, -1 where it has none: special, no UTF-8, white space alone, nothing that the encoder knows."""
     found = np.full(len(vocabulary), -1, dtype=np.int64)
     for number in vocabulary.text_ids:

@@ -7,23 +7,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from tokgraft.errors import ConfigError, DataError
-from tokgraft.methods._contract import Floats, Params, Provenance, Rows, Transplant, method
-from tokgraft.methods._rows import bias_by, combine_mean, copy_matches, provenance, specials, start, tables
+from tokgraft.methods import Composition, Doubles, How, Ints, Mixtures, Params, Transplant, method
 from tokgraft.vocab import Vocabulary
 
-Ints = npt.NDArray[np.int64]
-Mixture = tuple[Ints, npt.NDArray[np.float64]]  # source ids, ascending, and their counts
+Counts = tuple[Ints, Doubles]  # source ids, ascending, and their counts
 Name = bytes | str
 NUMBERS = {str(number).encode() for number in range(9999)} | {f"0{number}".encode() for number in range(99)}
 CERTAIN = 1e9  # count of a special token and its counterpart (published)
 SCALE = 1000  # to which published smoothing brings the counts of a similar token before they are rounded down
 
 
-@method("trans_tokenization", version=1, paper="arXiv:2408.04303", requires={"token_alignment"}, convex=True)
 class TransTokenization(Params):
     """Mix source rows by counts of aligned tokens; tokens without counts take those of similar tokens that have some."""
 
@@ -39,7 +35,8 @@ class TransTokenization(Params):
     )
 
 
-def build(task: Transplant, params: TransTokenization) -> Rows:
+@method("trans_tokenization", TransTokenization, version=1, paper="arXiv:2408.04303", requires={"token_alignment"}, convex=True)
+def build(task: Transplant, params: TransTokenization) -> Composition:
     """E'[t] = sum_s C[t, s] E[s] / sum_s C[t, s], in each table by the same counts; special tokens by role.
 
     C holds the counts of aligned tokens, 1 more for the same token in both vocabularies and for the first piece of a number; tokens
@@ -50,33 +47,27 @@ def build(task: Transplant, params: TransTokenization) -> Rows:
         DataError: It holds numbers that cannot be counts, or ids that a vocabulary does not have.
     """
     published = params.compatibility == "trans-tokenizers"
-    matches = dict(task.overlap) if params.copy_overlap else specials(task)
+    copies = task.overlap if params.copy_overlap else task.specials
     counts = _counts(task, published)
     known = {number: mixture for number, mixture in counts.items() if task.target[number].kind != "special"}
     smooth = _smooth_published(task, counts) if published else _smooth(task, known, params.space_weight)
-    mixtures = {number: mixture for number, mixture in {**known, **smooth}.items() if number not in matches}
-    rest = {} if published else _rest(task, {*matches, *mixtures})
-    new = {name: start(table, task.live, len(task.target), mixtures, rest, matches) for name, table in tables(task)}
-    for name, table in tables(task):
-        _fill(new[name], table, mixtures, rest, matches)
-        if published:
-            unmapped = [number for number in task.target.ids if number not in mixtures and number not in matches]
-            new[name][unmapped] = table[_unknown(task.source)]
-    bias = bias_by(task, matches, lambda column, old: _fill(column, old, mixtures, rest, matches))
-    made = {number: Provenance("combined", _heaviest(mixture)) for number, mixture in mixtures.items()}
-    made |= {number: Provenance("combined", ids) for number, ids in rest.items()}
+    mixtures = {number: mixture for number, mixture in {**known, **smooth}.items() if number not in copies}
+    others = task.others(copies, mixtures)
+    unknown = (_unknown(task.source),)
+    rest = {number: unknown if published else task.pieces.get(number, ()) for number in others}
     aligned = {number for number in np.unique(task.resources["token_alignment"]["target"]).tolist() if number in mixtures}
     stats = {
         "aligned": len(aligned),
         "same_or_number_only": len(set(known) & set(mixtures)) - len(aligned),
         "smoothed": len(set(smooth) & set(mixtures)),
-        "from_pieces": len(rest),
+        "from_pieces": 0 if published else sum(map(bool, rest.values())),
         "sources_per_mixture": round(sum(len(ids) for ids, _ in mixtures.values()) / max(len(mixtures), 1), 2),
     }
-    return Rows(new["input"], new.get("output"), bias, provenance(task, matches, made), stats)
+    how: dict[int, How] = dict.fromkeys(rest, "fallback") if published else {}
+    return Composition(copies, Mixtures.joined(Mixtures.of(mixtures), Mixtures.means(rest)), how=how, stats=stats)
 
 
-def _counts(task: Transplant, published: bool) -> dict[int, Mixture]:
+def _counts(task: Transplant, published: bool) -> dict[int, Counts]:
     """C: for each target token with counts its source tokens; special tokens have certain ones."""
     resource = task.resources["token_alignment"]
     _check(task, resource)
@@ -92,7 +83,7 @@ def _counts(task: Transplant, published: bool) -> dict[int, Mixture]:
     owner, origin = keys // len(task.source), keys % len(task.source)
     begins = np.flatnonzero(np.diff(owner, prepend=-1))
     ends = [*begins[1:], len(owner)]
-    totals: npt.NDArray[np.float64] = summed.astype(np.float64)
+    totals: Doubles = summed.astype(np.float64)
     return {int(owner[a]): (origin[a:b], totals[a:b]) for a, b in zip(begins, ends)}
 
 
@@ -120,12 +111,12 @@ def _numbers(task: Transplant, published: bool) -> Iterable[tuple[int, int, floa
         yield number, first, 2.0 if published and not text.startswith(b" ") else 1.0
 
 
-def _smooth(task: Transplant, known: Mapping[int, Mixture], space_weight: float) -> dict[int, Mixture]:
+def _smooth(task: Transplant, known: Mapping[int, Counts], space_weight: float) -> dict[int, Counts]:
     """Mixtures for text tokens without counts, each from tokens that have counts of their own: the order of tokens does not matter."""
     spaced = np.zeros(len(task.source), dtype=bool)
     spaced[[number for number in task.source.text_ids if task.source[number].text.startswith(b" ")]] = True
 
-    def contribution(number: int) -> Mixture:
+    def contribution(number: int) -> Counts:
         ids, counts = known[number]
         return ids, counts / counts.sum() * np.where(spaced[ids], space_weight, 1.0)
 
@@ -134,12 +125,12 @@ def _smooth(task: Transplant, known: Mapping[int, Mixture], space_weight: float)
     return _smoothed(missing, similar, known.__contains__, contribution)
 
 
-def _smooth_published(task: Transplant, counts: Mapping[int, Mixture]) -> dict[int, Mixture]:
+def _smooth_published(task: Transplant, counts: Mapping[int, Counts]) -> dict[int, Counts]:
     """The same as trans-tokenizers 0.1.4 does it: over vocabulary strings, tokens smoothed earlier included."""
     marked = np.array([token is not None and token.surface.startswith("▁") for token in task.source.tokens])
-    made: dict[int, Mixture] = {}
+    made: dict[int, Counts] = {}
 
-    def contribution(number: int) -> Mixture:
+    def contribution(number: int) -> Counts:
         ids, values = made[number] if number in made else counts[number]
         return ids, np.maximum(1, np.where(marked[ids], 2 * SCALE, SCALE) * values // values.sum())
 
@@ -149,15 +140,15 @@ def _smooth_published(task: Transplant, counts: Mapping[int, Mixture]) -> dict[i
 
 
 def _smoothed(
-    missing: Sequence[int], similar: _Similar, has: Callable[[int], bool], contribution: Callable[[int], Mixture],
-    made: dict[int, Mixture] | None = None,
-) -> dict[int, Mixture]:  # fmt: skip
+    missing: Sequence[int], similar: _Similar, has: Callable[[int], bool], contribution: Callable[[int], Counts],
+    made: dict[int, Counts] | None = None,
+) -> dict[int, Counts]:  # fmt: skip
     """The summed contributions of what is similar to each missing token; entered into `made` one by one, where it is given."""
     found = {} if made is None else made
     for number in missing:
         if parts := [contribution(other) for other in similar.to(number, has)]:
             sources, place = np.unique(np.concatenate([ids for ids, _ in parts]), return_inverse=True)
-            values: npt.NDArray[np.float64] = np.bincount(place, np.concatenate([values for _, values in parts])).astype(np.float64)
+            values: Doubles = np.bincount(place, np.concatenate([values for _, values in parts])).astype(np.float64)
             found[number] = sources, values
     return found
 
@@ -199,22 +190,6 @@ class _Similar:
         return [number for part, ids in longest.items() if not any(part != other and part in other for other in longest) for number in ids]
 
 
-def _rest(task: Transplant, have: set[int]) -> dict[int, tuple[int, ...]]:
-    return {number: ids for number, ids in task.pieces.items() if ids and number not in have}
-
-
 def _unknown(source: Vocabulary) -> int:
     """What an unmapped token is given by trans-tokenizers."""
     return next((source.roles[role] for role in ("unk", "pad", "bos") if role in source.roles), 0)
-
-
-def _fill(new: Floats, table: Floats, mixtures: Mapping[int, Mixture], rest: Mapping[int, tuple[int, ...]], matches: Any) -> None:
-    for number, (ids, counts) in mixtures.items():
-        new[number] = (counts / counts.sum()) @ table[ids].astype(np.float64)
-    combine_mean(new, table, rest)
-    copy_matches(new, table, matches)
-
-
-def _heaviest(mixture: Mixture) -> tuple[int, ...]:
-    ids, counts = mixture
-    return tuple(ids[np.argsort(-counts, kind="stable")][:16].tolist())

@@ -7,14 +7,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from tokgraft.methods._composition import Mixture, from_counts, mixed_rows
-from tokgraft.methods._contract import Params, Rows, Transplant, method
+from tokgraft.methods import Composition, Mixtures, Params, Transplant, method
 from tokgraft.vocab import Vocabulary
 
 Edge = tuple[int, int]
 
 
-@method("vipi", version=1, paper="arXiv:2112.14569", copies_overlap=True, convex=True)
 class Vipi(Params):
     """Mean over the partitions of a token into the fewest source tokens; tokens of both vocabularies are copied."""
 
@@ -23,11 +21,12 @@ class Vipi(Params):
     )
 
 
-def build(task: Transplant, params: Vipi) -> Rows:
+@method("vipi", Vipi, version=1, paper="arXiv:2112.14569", copies_overlap=True, convex=True)
+def build(task: Transplant, params: Vipi) -> Composition:
     """Copy the overlap; for the rest the mean over minimal partitions of the mean over their parts; global mean where none exists."""
     index = by_bytes(task.source)
     longest = max(map(len, index), default=0)
-    mixtures: dict[int, Mixture] = {}
+    weights: dict[int, dict[int, float]] = {}
     parts = ways = 0
     for number in task.target.text_ids:
         if number in task.overlap:
@@ -35,14 +34,13 @@ def build(task: Transplant, params: Vipi) -> Rows:
         found = edge_shares(task.target[number].text, index, longest, params.ties)
         if not found.shares:
             continue
-        weight: dict[int, float] = {}
+        weight = weights[number] = {}
         for (begin, end), share in found.shares.items():
             piece = index[task.target[number].text[begin:end]]
             weight[piece] = weight.get(piece, 0.0) + share
-        mixtures[number] = from_counts(weight)
         parts, ways = parts + found.parts, ways + found.ways
-    stats = {"parts_per_token": round(parts / max(len(mixtures), 1), 4), "partitions_per_token": round(ways / max(len(mixtures), 1), 4)}
-    return mixed_rows(task, mixtures, mixtures, stats=stats)
+    stats = {"parts_per_token": round(parts / max(len(weights), 1), 4), "partitions_per_token": round(ways / max(len(weights), 1), 4)}
+    return Composition(task.overlap, Mixtures.counted(weights), stats=stats)
 
 
 def by_bytes(vocabulary: Vocabulary) -> dict[bytes, int]:

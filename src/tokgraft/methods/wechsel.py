@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from tokgraft.methods._contract import Floats, Rows, Transplant, given, method
-from tokgraft.methods._crosslingual import (
+from tokgraft.methods import Composition, Floats, Mixtures, Transplant, given, method
+from tokgraft.numerics.similarity import softmax
+from tokgraft.rows.words import (
     REQUIRES,
     AlignedParams,
     Space,
@@ -18,12 +19,8 @@ from tokgraft.methods._crosslingual import (
     vectors_by_text,
     vectors_by_words,
 )
-from tokgraft.methods._mixtures import Mixtures, assemble
-from tokgraft.methods._rows import specials
-from tokgraft.numerics.similarity import softmax
 
 
-@method("wechsel", version=1, paper="arXiv:2112.06598", requires=REQUIRES, convex=True)
 class Wechsel(AlignedParams):
     """Mix each token from its nearest source tokens in a bilingual word space; only special tokens are copied."""
 
@@ -42,7 +39,8 @@ class Wechsel(AlignedParams):
     )  # fmt: skip
 
 
-def build(task: Transplant, params: Wechsel) -> Rows:
+@method("wechsel", Wechsel, version=1, paper="arXiv:2112.06598", requires=REQUIRES, convex=True)
+def build(task: Transplant, params: Wechsel) -> Composition:
     """E'[t] = sum_j softmax(cos(x_t, x_j) / temperature)_j E[j] over the nearest source tokens j, by the same weights in each table.
 
     Raises:
@@ -52,14 +50,14 @@ def build(task: Transplant, params: Wechsel) -> Rows:
     space = common_space(task, params)
     published = params.compatibility == "wechsel"
     source, target = _by_text(task, space, published) if params.subword == "ngrams" else _by_words(task, space)
-    matches = specials(task)
+    copies = task.specials
     near = neighbours(task, source, target, task.target.text_ids, params.neighbors)
-    mixtures = Mixtures(near.ids, near.sources, softmax(near.cosines / params.temperature))
+    mixtures = Mixtures.table(near.ids, near.sources, softmax(near.cosines / params.temperature))
     if params.copy_unknown:
         known = set(near.ids.tolist())
-        matches |= {number: match for number, match in task.overlap.items() if number not in known}
+        copies = copies | {number: match for number, match in task.overlap.items() if number not in known}
     stats = {"dictionary_pairs": space.pairs, "anchors": near.anchors, "mixed": len(near.ids)}
-    return assemble(task, "wechsel", matches, mixtures, stats)
+    return Composition(copies, mixtures, drawn=task.others(copies, near.ids), stats=stats)
 
 
 def _by_text(task: Transplant, space: Space, published: bool) -> tuple[Floats, Floats]:

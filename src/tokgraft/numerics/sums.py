@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,12 @@ BLOCK = 1024  # rows that are worked on at once
 TOGETHER = 256  # rows that are summed in float32
 COLUMNS = 64  # of a table at a time, in float64: 64 MB at 128k rows
 FEW = 1024  # rows of a sum: more are not summed in float32
+
+
+def blocks(rows: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` of `rows` rows."""
+    for begin in range(0, rows, max(size, 1)):
+        yield slice(begin, min(begin + max(size, 1), rows))
 
 
 def finite(array: Floats) -> bool:

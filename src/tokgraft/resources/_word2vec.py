@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokgraft.logs import Heartbeat
-from tokgraft.methods._hull import Factors
+from tokgraft.numerics.hull import Factors
 from tokgraft.resources._streams import Stream
 
 Floats = npt.NDArray[np.float32]

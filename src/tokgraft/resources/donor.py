@@ -14,8 +14,8 @@ from pydantic import Field
 from tokgraft.config.model import ScratchModel
 from tokgraft.config.recipe import Stage, TrainingRecipe
 from tokgraft.errors import ArtifactError, ConfigError
-from tokgraft.methods._donor import Donor
 from tokgraft.resources._contract import Inputs, Params, resource
+from tokgraft.rows.donor import Donor
 from tokgraft.vocab import Vocabulary
 
 LENGTH, BATCH = 256, 4

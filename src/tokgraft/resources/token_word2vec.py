@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from tokgraft.errors import ArtifactError, DataError, ModelError, UnavailableError
-from tokgraft.methods._hull import Factors, points
+from tokgraft.numerics.hull import Factors, points
 from tokgraft.overlap import overlap
 from tokgraft.resources import _groups, _streams
 from tokgraft.resources._contract import Inputs, Params, resource

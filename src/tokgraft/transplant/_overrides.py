@@ -10,8 +10,7 @@ import numpy as np
 
 from tokgraft.config.overrides import Override
 from tokgraft.errors import ConfigError, UnsupportedError, near_matches
-from tokgraft.methods import Floats, Provenance, Rows, Transplant
-from tokgraft.methods._rows import combine_mean
+from tokgraft.methods import Floats, Mixtures, Provenance, Rows, Transplant
 from tokgraft.numerics.sums import mean_row
 from tokgraft.transplant._padding import MASKED
 from tokgraft.vocab import Vocabulary
@@ -116,23 +115,23 @@ def override(rows: Rows, task: Transplant, chosen: Chosen) -> Rows:
     """
     if not chosen.sources:
         return rows
-    pieces, zeros = {number: sources for number, sources in chosen.sources.items() if sources}, chosen.zeros
+    means, zeros = Mixtures.means(chosen.sources), chosen.zeros
     if rows.output is None:
         _check_zeros(chosen, task)
     others = np.array([number for number in task.target.ids if number not in set(zeros)], dtype=np.int64)
-    inputs = _combined(rows.input, task.E, pieces)
+    inputs = _combined(rows.input, task.E, means)
     inputs[zeros] = 0
     output, bias = rows.output, rows.bias
     if output is not None:
-        output = _combined(output, task.U, pieces)
+        output = _combined(output, task.U, means)
         if zeros:
             output[zeros] = mean_row(output[others])
     if bias is not None and task.bias is not None:
-        bias = _combined(bias[:, None], task.bias[:, None], pieces)[:, 0]
+        bias = _combined(bias[:, None], task.bias[:, None], means)[:, 0]
         bias[zeros] = MASKED
     columns = rows.columns
     if columns is not None and task.columns is not None:
-        columns = _combined(columns, task.columns, pieces)
+        columns = _combined(columns, task.columns, means)
         columns[zeros] = 0
     made = list(rows.provenance)
     for number, sources in chosen.sources.items():
@@ -140,7 +139,7 @@ def override(rows: Rows, task: Transplant, chosen: Chosen) -> Rows:
     return replace(rows, input=inputs, output=output, bias=bias, columns=columns, provenance=tuple(made))
 
 
-def _combined(new: Floats, table: Floats, pieces: Mapping[int, tuple[int, ...]]) -> Floats:
+def _combined(new: Floats, table: Floats, means: Mixtures) -> Floats:
     new = new.copy()
-    combine_mean(new, table, pieces)
+    new[means.ids] = means.rows(table)
     return new

@@ -19,7 +19,6 @@ from tokgraft.errors import ConfigError, ModelError, TokenizerError
 from tokgraft.garbage import rarely_collected
 from tokgraft.logs import log, processor_seconds
 from tokgraft.methods import Floats, Rows, States, Transplant
-from tokgraft.methods._rows import made
 from tokgraft.segmenter import Segmenter
 from tokgraft.transplant import _gate, _padding
 from tokgraft.transplant._facts import facts, provenance_lines
@@ -87,8 +86,7 @@ def run(
         ArtifactError: A folder is missing, or the output cannot be written.
     """
     base, new, out = Path(model), Path(tokenizer if tokenizer is not None else model), Path(out)
-    chain = methods.parse(method)
-    resolved = methods.validate(method, params or {})
+    chain = methods.parse(method, params)
     given = {name: Path(folder) for name, folder in (resources or {}).items()}
     SEEDS.check(seed, "seed")
     _padding.check(rows, pad_to_multiple, chain.first.keeps_tokenizer)
@@ -99,13 +97,13 @@ def run(
         raise ConfigError(f"{chain.first.name} makes rows for a new tokenizer, and none is given", "give --tokenizer DIR")
     reads = {"model": base, "tokenizer": new, **({} if corpus is None else {"corpus": Path(corpus)})}
     artifacts.check_place(out, "model", reads | {f"resource {name}": folder for name, folder in given.items()})
-    _check_call(chain, method, given, base, new)
+    _check_call(chain, given, base, new)
     _gate.prepare()
-    begun = artifacts.begin(out, "model", reads | {f"resource_{name}": given[name] for name in sorted(methods.requirements(method))})
+    begun = artifacts.begin(out, "model", reads | {f"resource_{name}": given[name] for name in sorted(chain.requires)})
     started, worked = time.monotonic(), processor_seconds()
     source_tokenizer, target_tokenizer = _tokenizers(base, new, trust_remote_code)
     source, target = _vocabularies(base, source_tokenizer, new, target_tokenizer, chain.first.keeps_tokenizer)
-    loaded = _load_resources(methods.requirements(method), given, target)
+    loaded = _load_resources(chain.requires, given, target)
     read = _read(base, source_tokenizer, len(source), trust_remote_code)
     source = Vocabulary(source.tokens[: len(read.tables[0])], source.scheme)  # without tokens that have no row
     task = Transplant(
@@ -119,7 +117,7 @@ def run(
     moved = [] if chain.first.keeps_tokenizer else _follow(read.model, target_tokenizer, task)
     log.info("%s: %d -> %d tokens, %d of them shared", method, len(source.ids), len(target.ids), len(task.overlap))
     tell(task)
-    made_rows, flops = _counted(method, task, params or {})
+    made_rows, flops = _counted(chain, task)
     if not chain.first.keeps_tokenizer and (changed := _changed(task, made_rows)):
         log.warning("the new vocabulary keeps every token of the base, but %s changes the rows of %d of them: the base's own languages will "
                     "suffer. Without refiners, methods that copy the overlap leave them as they are", method, changed)  # fmt: skip
@@ -128,7 +126,7 @@ def run(
     known, old_sizes = _gate.probe(read.model, task, new_rows, seed), _gate.vocabulary_sizes(read.model)
     settings = {
         "method": method,
-        "params": resolved,
+        "params": chain.settings,
         "versions": {part.name: part.version for part in chain.parts},
         "seed": seed,
         "pad_to_multiple": pad_to_multiple,
@@ -156,7 +154,7 @@ def run(
             if chosen.sources:
                 told["overrides"] = chosen.facts(target)
             if corpus is not None:
-                predicted = most_predicted(read.model, target_tokenizer, Path(corpus), made(new_rows).tolist())
+                predicted = most_predicted(read.model, target_tokenizer, Path(corpus), new_rows.made.tolist())
                 warn(predicted, method)
                 told["most_predicted"] = [one.facts() for one in predicted]
             wrote = time.monotonic()
@@ -180,14 +178,14 @@ def _changed(task: Transplant, rows: Rows) -> int:
     return int(((rows.input[new] != task.E[old]).any(axis=1) | (output[new] != task.U[old]).any(axis=1)).sum())
 
 
-def _counted(method: str, task: Transplant, params: Mapping[str, Any]) -> tuple[Rows, int]:
-    """The rows, and the operations of torch's matrix products on the way (forward passes, refiners): 0 for a chain that runs no model."""
-    if not methods.runs_model(method):
-        return methods.apply(method, task, params), 0
+def _counted(chain: methods.Chain, task: Transplant) -> tuple[Rows, int]:
+    """The rows, and the FLOPs of torch's matrix products on the way (forward passes, refiners): 0 for a chain that runs no model."""
+    if not chain.runs_model:
+        return chain.apply(task), 0
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
-        rows = methods.apply(method, task, params)
+        rows = chain.apply(task)
     return rows, int(counter.get_total_flops())
 
 
@@ -197,19 +195,19 @@ def _seconds(resource: Path, kind: str) -> float | None:
     return float(found) if isinstance(found, int | float) else None
 
 
-def _check_call(chain: methods.Chain, method: str, given: Mapping[str, Path], base: Path, new: Path) -> None:
+def _check_call(chain: methods.Chain, given: Mapping[str, Path], base: Path, new: Path) -> None:
     """Everything that can be seen without opening a file of weights."""
     for name in given:
         resources.RESOURCES.get(name, "resources")
-    for name in sorted(methods.requirements(method)):
+    for name in sorted(chain.requires):
         if name not in given:
             flags = " ".join(f"--{need} DIR" for need in sorted(resources.needs(name)))
             raise ConfigError(
-                f"{method} requires the resource {name}",
+                f"{chain.name} requires the resource {name}",
                 f"make it with `tokgraft resource --name {name} {flags} --out DIR`, then give --resource {name}=DIR",
             )
-    for name in sorted(set(given) - methods.requirements(method)):
-        log.warning("the resource %s is not used by %s", name, method)
+    for name in sorted(set(given) - chain.requires):
+        log.warning("the resource %s is not used by %s", name, chain.name)
     if not base.is_dir():
         raise ModelError(f"model folder {base} does not exist", "give a folder with config.json, model.safetensors and tokenizer.json")
     if chain.first.keeps_tokenizer and new.resolve() != base.resolve() and not (new / "tokenizer.json").is_file():

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
-import numpy.typing as npt
 
-from tokgraft.methods._contract import Floats, Transplant
-from tokgraft.methods._mixtures import Factor
+from tokgraft.numerics.types import Floats, Ints
 
 BLOCK = 16_384
 
 
-def truncated(task: Transplant, rank: int) -> Factor:
-    """A function table -> (coordinates, shared factor) by the truncated singular value decomposition of its live rows, not centred.
+def truncated(table: Floats, live: Ints, rank: int) -> tuple[Floats, Floats]:
+    """Truncated singular value decomposition of the rows `live` of a table, (n, d), not centred: coordinates U S, (n, k), and V^T, (k, d).
 
-    Coordinates are U S, the shared factor is V^T. A rank of at least the table's width changes nothing but the basis.
+    A rank k of at least the table's width changes nothing but the basis. Other rows have the coordinates 0. The right singular vectors are
+    eigenvectors of table^T table, so that no memory beyond (n, k) is needed.
     """
-    return partial(_truncate, live=task.live, rank=rank)
-
-
-def _truncate(table: Floats, live: npt.NDArray[np.int64], rank: int) -> tuple[Floats, Floats]:
-    """Right singular vectors as eigenvectors of table^T table, so that no memory beyond (|Vs|, rank) is needed."""
     gram = np.zeros((table.shape[1], table.shape[1]))
     for begin in range(0, len(live), BLOCK):
         rows = table[live[begin : begin + BLOCK]].astype(np.float64)

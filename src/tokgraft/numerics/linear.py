@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tokgraft.methods._contract import Floats
-from tokgraft.methods._donor import Doubles, blocks
 from tokgraft.numerics.similarity import BLOCK
+from tokgraft.numerics.sums import blocks
+from tokgraft.numerics.types import Doubles, Floats
 
 
 def cross_covariance(A: Floats, B: Floats, kind: npt.DTypeLike = np.float64) -> tuple[Doubles, Doubles, Doubles]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tokgraft.methods._contract import Floats
+from tokgraft.numerics.types import Doubles, Flags, Floats
 
-Doubles = npt.NDArray[np.float64]
 TESTED = slice(9, None, 10)  # rows that no map sees before its cosine is taken
 PENALTIES = tuple(10.0**exponent for exponent in range(-5, 3))  # of features with variance 1, per example
 
@@ -55,7 +54,7 @@ def fit(states: Sequence[Floats], rows: Floats, others: Floats | None = None) ->
     """
     place = np.arange(len(rows)) % 10
 
-    def solved(keep: npt.NDArray[np.bool_], penalties: tuple[float, ...]) -> list[Affine]:
+    def solved(keep: Flags, penalties: tuple[float, ...]) -> list[Affine]:
         return _solve(np.concatenate([kind[keep] for kind in states]), np.concatenate([rows[keep]] * len(states)), penalties)
 
     choose = place == 8

@@ -8,18 +8,16 @@ from itertools import product
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from tokgraft.errors import DataError, UnavailableError
-from tokgraft.methods._contract import Floats, Params, Transplant
-from tokgraft.methods._linear import procrustes
+from tokgraft.numerics.linear import procrustes
 from tokgraft.numerics.nearest import nearest
+from tokgraft.numerics.types import Doubles, Floats, Ints
+from tokgraft.rows.contract import Params, Transplant
 from tokgraft.segmenter import Segmenter
 from tokgraft.vocab import Vocabulary
 
-Doubles = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 REQUIRES = ("word_vectors", "dictionary")
 RESOURCE = "make the resource word_vectors again"
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokgraft.errors import ConfigError, ModelError
-from tokgraft.methods._contract import Rows, Transplant, given
+from tokgraft.rows.contract import Rows, Transplant, given
 
 if TYPE_CHECKING:
     from torch import Tensor

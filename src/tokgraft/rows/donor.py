@@ -6,22 +6,20 @@ A method turns the donor's row of a new token into a row of the base by means of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tokgraft.errors import DataError, UnavailableError
-from tokgraft.methods._contract import Floats, How, Provenance, Rows, Transplant
-from tokgraft.methods._rows import copy_matches, head_bias, provenance, start
 from tokgraft.numerics.sums import finite
+from tokgraft.numerics.types import Doubles, Flags, Floats, Ints
+from tokgraft.rows.composition import Composition, Dense
+from tokgraft.rows.contract import How, Provenance, Transplant
+from tokgraft.rows.mixtures import Mixtures
 
-Doubles = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 NEARER = (
     "take a donor trained on more text, a tokenizer nearer to the base's, a lower k where the method has one, or a method without a donor"
 )
@@ -78,12 +76,12 @@ class Made:
     """
 
     rows: Floats
-    used: Ids | None = None
+    used: Ints | None = None
     failed: Flags | None = None
     stats: Mapping[str, Any] = field(default_factory=dict)
 
 
-def transfer(task: Transplant, how: How, make: Callable[[Side], Made], *, at_least: int = 1) -> Rows:
+def transfer(task: Transplant, how: How, make: Callable[[Side], Made], *, at_least: int = 1) -> Composition:
     """Copy the overlap and fill the rest by `make`, once for each table of the base; tied donors serve both with their one table.
 
     Anchors and new tokens stand in canonical order, so that results do not depend on ids. Special tokens whose place is taken by another
@@ -101,62 +99,61 @@ def transfer(task: Transplant, how: How, make: Callable[[Side], Made], *, at_lea
     """
     donor: Donor = task.resources["donor"]
     _check(donor, len(task.target))
-    matches = task.overlap
     known: Flags = np.asarray(donor.E.any(axis=1))
     if not donor.tied:
         known &= donor.U.any(axis=1)
     order = np.array(task.target.canonical_order, dtype=np.int64)
-    shared = np.array([number in matches and matches[number].level != "substitute" for number in order.tolist()], dtype=bool)
-    fresh = np.array([number not in matches for number in order.tolist()], dtype=bool)
+    matches = [task.overlap.get(number) for number in order.tolist()]
+    shared = np.array([match is not None and match.level != "substitute" for match in matches], dtype=bool)
+    fresh = np.array([match is None for match in matches], dtype=bool)
     anchors, new_ids = order[shared & known[order]], order[fresh & known[order]]
-    origin = np.array([matches[number].source for number in anchors.tolist()], dtype=np.int64)
-    if len(new_ids) and len(anchors) < at_least:
+    if len(new_ids):
+        _check_anchors(task, anchors, at_least)
+    origin = np.array([task.overlap[number].source for number in anchors.tolist()], dtype=np.int64)
+    results = {
+        name: make(Side(name, theirs[new_ids], theirs[anchors], table[origin], partial(_means, theirs, order, table, task.live)))
+        for name, table, theirs in _tables(task, donor)
+        if len(new_ids)
+    }
+    failed: Flags = np.zeros(len(new_ids), dtype=bool)  # a row that means nothing in one table is a fallback in both
+    stats = {"anchors": len(anchors), "zero_donor_rows": int((~known[order]).sum())}
+    for name, made in results.items():
+        failed |= False if made.failed is None else made.failed
+        stats |= {key if name == "input" else f"{name}_{key}": value for key, value in made.stats.items()}
+    used = results["input"].used if results else None
+    sources = [()] * len(new_ids) if used is None else _shown(used[:, :SHOWN], origin)
+    kept = np.flatnonzero(~failed)
+    dense = Dense(
+        new_ids[kept],
+        {name: made.rows if len(kept) == len(new_ids) else made.rows[kept] for name, made in results.items()},
+        [Provenance(how, sources[place]) for place in kept.tolist()],
+    )
+    stats["fallbacks"] = int(failed.sum() + (fresh & ~known[order]).sum())
+    wanted = task.bias is not None or task.columns is not None
+    bias = Mixtures.means(task.pieces) if wanted else None
+    return Composition(task.overlap, dense=dense if len(new_ids) else None, bias=bias, stats=stats)
+
+
+def _check_anchors(task: Transplant, anchors: Ints, at_least: int) -> None:
+    if len(anchors) < at_least:
         raise UnavailableError(
             f"{len(anchors)} tokens are shared by both vocabularies and known to the donor, {at_least} are needed", NEARER
         )
-    if len(new_ids) and all(task.target[number].kind == "special" for number in anchors.tolist()):
+    if all(task.target[number].kind == "special" for number in anchors.tolist()):
         raise UnavailableError(
             "no text token is shared by both vocabularies and known to the donor: the two spaces have nothing in common", NEARER
         )
-    stats = {"anchors": len(anchors), "zero_donor_rows": int((~known[order]).sum())}
-    new, made = {}, dict.fromkeys(new_ids.tolist(), Provenance(how))
-    failed: Flags = np.zeros(len(new_ids), dtype=bool)
-    for name, table, theirs in _tables(task, donor):
-        new[name] = start(table, task.live, len(task.target), new_ids, matches)
-        if len(new_ids):
-            result = make(Side(name, theirs[new_ids], theirs[anchors], table[origin], partial(_means, theirs, order, table, task.live)))
-            new[name][new_ids] = result.rows
-            if result.failed is not None:
-                failed |= result.failed
-            stats |= {key if name == "input" else f"{name}_{key}": value for key, value in result.stats.items()}
-            if name == "input" and result.used is not None:
-                for number, sources in zip(new_ids.tolist(), _shown(result.used[:, :SHOWN], origin)):
-                    made[number] = Provenance(how, tuple(sources))
-    made |= dict.fromkeys(new_ids[failed].tolist(), Provenance("fallback"))
-    for name, table, _ in _tables(task, donor):
-        if failed.any():  # a row that means nothing in one table is a fallback in both
-            new[name][new_ids[failed]] = start(table, task.live, 1)
-        copy_matches(new[name], table, matches)
-    stats["fallbacks"] = int(failed.sum() + (fresh & ~known[order]).sum())
-    bias = head_bias(task, matches, task.pieces) if task.bias is not None else None
-    return Rows(new["input"], new.get("output"), bias, provenance(task, matches, made), stats)
 
 
-def _means(theirs: Floats, order: Ids, table: Floats, live: Ids) -> tuple[Doubles, Doubles]:
+def _means(theirs: Floats, order: Ints, table: Floats, live: Ints) -> tuple[Doubles, Doubles]:
     return theirs[order].mean(axis=0, dtype=np.float64), table[live].mean(axis=0, dtype=np.float64)
 
 
-def _shown(used: Ids, origin: Ids) -> list[list[int]]:
+def _shown(used: Ints, origin: Ints) -> list[tuple[int, ...]]:
     """Source ids of the anchors of each row."""
     found: list[list[int]] = origin[used].tolist()
     counts = (used >= 0).sum(axis=1).tolist()
-    return [sources[:count] for sources, count in zip(found, counts)]
-
-
-def blocks(rows: int, size: int) -> Iterator[slice]:
-    """Slices of at most `size` of `rows` rows."""
-    for begin in range(0, rows, max(size, 1)):
-        yield slice(begin, min(begin + max(size, 1), rows))
+    return [tuple(sources[:count]) for sources, count in zip(found, counts)]
 
 
 def _tables(task: Transplant, donor: Donor) -> list[tuple[str, Floats, Floats]]:

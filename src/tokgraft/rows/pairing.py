@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tokgraft.errors import ConfigError
-from tokgraft.methods._contract import Transplant
+from tokgraft.rows.contract import Transplant
 
 
 def made_for(task: Transplant, name: str) -> Any:

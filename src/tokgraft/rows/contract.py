@@ -1,17 +1,12 @@
-"""What a method is given, what it returns, and how it is registered.
-
-A method is one module of this package: a class of parameters under `@method(...)`, and `build(task, params) -> Rows` beside it. A refiner
-is the same with `@refiner(...)` and `refine(task, rows, params) -> Rows`. Methods work on numpy arrays in float32; what needs torch or
-transformers imports them inside `build`, because the registry is imported whenever the workflow's graph is built.
-"""
+"""What a method is given, and the rows that come of it. Arrays are numpy's, in float32."""
 
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -19,12 +14,11 @@ import numpy.typing as npt
 
 from tokgraft.config.base import ConfigFile
 from tokgraft.errors import ConfigError
+from tokgraft.numerics.types import Floats, Ints
 from tokgraft.overlap import Match, overlap
-from tokgraft.registry import Registry
 from tokgraft.segmenter import Segmenter
 from tokgraft.vocab import Vocabulary
 
-Floats = npt.NDArray[np.float32]
 How = Literal["copied", "role", "stand_in", "combined", "mapped", "trained", "fallback", "random", "override"]
 
 
@@ -91,10 +85,9 @@ class Transplant:
         target: The new vocabulary.
         E: Input table of the base, (len(source), d), float32; rows of ids without a token are included, padding behind them is not.
         U: Output table, (len(source), d_out); the same object as `E` when the model is tied.
-        bias: Bias of the head, (len(source),), or None. `build` of a method is given (len(source), k), where the model has `columns`: what
-            makes the bias of a token makes them as well.
+        bias: Bias of the head, (len(source),), or None.
         columns: Numbers of each token in tables beside input and output table (Gemma 3n's embeddings of each layer, a second part of a head),
-            (len(source), k), float32; None for most models.
+            (len(source), k), float32; None for most models. What makes the bias of a token makes them as well.
         segmenter: Cuts the bytes of a target token into source ids.
         resources: What the method requires, loaded, by name.
         seed: Seed; draw through `rng`, never from it directly.
@@ -121,10 +114,20 @@ class Transplant:
         """Whether input and output table are one."""
         return self.U is self.E
 
+    @property
+    def tables(self) -> dict[str, Floats]:
+        """The tables to fill: "input", and "output" when the model is untied."""
+        return {"input": self.E} if self.tied else {"input": self.E, "output": self.U}
+
     @cached_property
     def overlap(self) -> dict[int, Match]:
         """Target id -> the same source token (`tokgraft.overlap.overlap`)."""
         return overlap(self.source, self.target)
+
+    @cached_property
+    def specials(self) -> dict[int, Match]:
+        """The part of `overlap` that special tokens make."""
+        return {number: match for number, match in self.overlap.items() if self.target[number].kind == "special"}
 
     @cached_property
     def pieces(self) -> dict[int, tuple[int, ...]]:
@@ -152,9 +155,14 @@ class Transplant:
         return dict(zip(ids, map(tuple, found)))
 
     @cached_property
-    def live(self) -> npt.NDArray[np.int64]:
+    def live(self) -> Ints:
         """Source ids that have a token: the only rows that statistics may use."""
         return np.array(self.source.ids, dtype=np.int64)
+
+    def others(self, *known: Iterable[int]) -> list[int]:
+        """Target ids that have a token and are in none of `known`, in canonical order."""
+        taken = set(chain.from_iterable(known))
+        return [number for number in self.target.canonical_order if number not in taken]
 
     def rng(self, name: str) -> np.random.Generator:
         """A generator of its own for each `name`, so that no draw depends on what else was drawn before."""
@@ -164,7 +172,7 @@ class Transplant:
 
 @dataclass(frozen=True)
 class Rows:
-    """What a method returns.
+    """The new rows of every target id.
 
     Attributes:
         input: New input rows, (len(target), d), float32.
@@ -172,8 +180,8 @@ class Rows:
             output rows of its own, which unties it.
         bias: New bias of the head, (len(target),), or None when it has none.
         provenance: For every target id, also those without a token.
-        stats: What the method wants to tell about its work; JSON values.
-        columns: New rows of `Transplant.columns`, (len(target), k), or None; the chain sets them.
+        stats: What the method reports about its work; JSON values.
+        columns: New rows of `Transplant.columns`, (len(target), k), or None where the model has none.
     """
 
     input: Floats
@@ -183,86 +191,7 @@ class Rows:
     stats: Mapping[str, Any] = field(default_factory=dict)
     columns: Floats | None = None
 
-
-@dataclass(frozen=True)
-class Registered:
-    """A registered method or refiner.
-
-    Attributes:
-        name: Its name in chains.
-        version: Raised when its results change.
-        paper: Where it was published.
-        params: Class of its parameters.
-        requires: Names of the resources it needs.
-        tied: Whether it can treat a model whose input and output table are one.
-        untied: Whether it can treat a model with two tables.
-        forward: Whether it runs the base model.
-        keeps_tokenizer: Whether it works with the base's own tokenizer only.
-        copies_overlap: Whether tokens of both vocabularies keep their rows bit by bit.
-        convex: Whether every row that is neither random nor a fallback is a convex combination of source rows.
-        bpe_target: Whether the new tokenizer must be a BPE tokenizer.
-        shares_rows: Whether many tokens may get one and the same source row.
-        unties: Whether it may give a tied model an output table of its own (refiners).
-    """
-
-    name: str
-    version: int
-    paper: str
-    params: type[Params]
-    requires: frozenset[str]
-    tied: bool = True
-    untied: bool = True
-    forward: bool = False
-    keeps_tokenizer: bool = False
-    copies_overlap: bool = False
-    convex: bool = False
-    bpe_target: bool = False
-    shares_rows: bool = False
-    unties: bool = False
-
-    def function(self, name: str) -> Callable[..., Rows]:
-        """`build` or `refine` beside its parameters."""
-        found: Callable[..., Rows] | None = getattr(sys.modules[self.params.__module__], name, None)
-        if found is None:
-            raise TypeError(f"{self.params.__module__} registers {self.name!r} but has no function {name}")
-        return found
-
-
-METHODS: Registry[Registered] = Registry("method", "tokgraft.methods")
-REFINERS: Registry[Registered] = Registry("refiner", "tokgraft.methods")
-
-P = TypeVar("P", bound=type[Params])
-
-
-def method(
-    name: str, *, version: int, paper: str = "", requires: Iterable[str] = (), tied: bool = True, untied: bool = True,
-    forward: bool = False, keeps_tokenizer: bool = False, copies_overlap: bool = False, convex: bool = False, bpe_target: bool = False,
-    shares_rows: bool = False,
-) -> Callable[[P], P]:  # fmt: skip
-    """Register the decorated `Params` class as an initialiser; its module's `build(task, params)` makes the rows.
-
-    The arguments are the attributes of `Registered`.
-    """
-
-    def register(params: P) -> P:
-        flags = {"copies_overlap": copies_overlap, "convex": convex, "bpe_target": bpe_target, "shares_rows": shares_rows}
-        METHODS.add(name, Registered(name, version, paper, params, frozenset(requires), tied, untied, forward, keeps_tokenizer, **flags))
-        return params
-
-    return register
-
-
-def refiner(
-    name: str, *, version: int, paper: str = "", requires: Iterable[str] = (), tied: bool = True, untied: bool = True,
-    forward: bool = False, unties: bool = False,
-) -> Callable[[P], P]:  # fmt: skip
-    """Register the decorated `Params` class as a refiner; its module's `refine(task, rows, params)` returns better rows.
-
-    The arguments are the attributes of `Registered`.
-    """
-
-    def register(params: P) -> P:
-        REFINERS.add(name, Registered(name, version, paper, params, frozenset(requires), tied, untied, forward, unties=unties))
-        return params
-
-    return register
+    @property
+    def made(self) -> Ints:
+        """Ids of the rows that were made and not copied, ascending."""
+        return np.array([number for number, way in enumerate(self.provenance) if way.how not in ("copied", "role")], dtype=np.int64)

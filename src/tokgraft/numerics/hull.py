@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tokgraft.methods._contract import Floats
+from tokgraft.numerics.types import Floats, Ints
 
-Places = npt.NDArray[np.int64]
 BLOCK = 8_000_000  # weights of one block: 32 MB in float32
 
 
@@ -29,14 +28,14 @@ class Factors:
 
     left: Floats
     right: Floats
-    sizes: npt.NDArray[np.int64]
+    sizes: Ints
 
     def blocks(self, count: int) -> Iterator[slice]:
         """Slices of `count` mixtures whose weights fit into `BLOCK`."""
         step = max(1, BLOCK // max(len(self.right), 1))
         return (slice(begin, min(begin + step, count)) for begin in range(0, count, step))
 
-    def weights(self, places: Places) -> Floats:
+    def weights(self, places: Ints) -> Floats:
         """Weights of the mixtures at `places` on the points, (places, m); rows sum to 1."""
         logits = self.left[places] @ self.right.T + np.log(self.sizes).astype(np.float32)
         logits -= logits.max(axis=1, keepdims=True)
@@ -44,7 +43,7 @@ class Factors:
         logits /= logits.sum(axis=1, keepdims=True)
         return logits
 
-    def rows(self, places: Places, points: Floats) -> Floats:
+    def rows(self, places: Ints, points: Floats) -> Floats:
         """The mixtures at `places` of `points`, (m, d) -> (places, d)."""
         made = np.empty((len(places), points.shape[1]), dtype=np.float32)
         for block in self.blocks(len(places)):

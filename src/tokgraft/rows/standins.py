@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from tokgraft.methods._contract import Provenance, Rows, Transplant
 from tokgraft.numerics.sums import mean_row
 from tokgraft.overlap import shared_sources
+from tokgraft.rows.contract import Provenance, Rows, Transplant
 
 SHARE = 0.25  # of the mean row, in a table that is input and output at once
 BELOW = 20.0  # nats that the bias of a tied head is lowered by
