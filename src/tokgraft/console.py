@@ -48,7 +48,9 @@ def attach(workflow: Any, cells: CellList, ranking: str) -> None:
         return
     dag = workflow.dag
     jobs = {
-        int(dag.jobid(job)): Job(job.rule.name, str(job.output[0]), str(job.benchmark or "")) for job in dag.needrun_jobs() if job.output
+        int(dag.jobid(job)): RunningJob(job.rule.name, str(job.output[0]), str(job.benchmark or ""))
+        for job in dag.needrun_jobs()
+        if job.output
     }
     theirs.addFilter(lambda record: not replaced(record))
     logger.addHandler(Console(jobs, cells, Path(ranking), theirs.stream, quiet, started="started" if workflow.local_exec else "sent"))
@@ -61,7 +63,7 @@ def replaced(record: logging.LogRecord) -> bool:
 
 
 @dataclass(frozen=True)
-class Job:
+class RunningJob:
     """A job of the plan.
 
     Attributes:
@@ -95,7 +97,7 @@ class Console(logging.Handler):
     """
 
     def __init__(
-        self, jobs: Mapping[int, Job], cells: CellList, ranking: Path, stream: TextIO, quiet: Iterable[str] = (), started: str = "started",
+        self, jobs: Mapping[int, RunningJob], cells: CellList, ranking: Path, stream: TextIO, quiet: Iterable[str] = (), started: str = "started",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -188,7 +190,7 @@ class Remaining:
         clock: Gives the time in seconds.
     """
 
-    def __init__(self, jobs: Mapping[int, Job], clock: Callable[[], float]) -> None:
+    def __init__(self, jobs: Mapping[int, RunningJob], clock: Callable[[], float]) -> None:
         self._jobs, self._clock = jobs, clock
         self._ahead, self._since = set(jobs), dict[int, float]()
         self._seconds: dict[tuple[str, ...], tuple[float, int]] = {}

@@ -21,7 +21,7 @@ _PORTS = (20000, 20000)  # first port of a rendezvous over nodes, and how many m
 
 
 @dataclass(frozen=True)
-class Request:
+class LaunchRequest:
     """What a job may use, on all its nodes together.
 
     Attributes:
@@ -64,7 +64,7 @@ class Request:
         return None if self.threads is None else max(1, self.threads // self.per_node)
 
 
-def begin(request: Request, environment: Mapping[str, str] = os.environ) -> int | None:
+def begin(request: LaunchRequest, environment: Mapping[str, str] = os.environ) -> int | None:
     """Take the devices; where several processes are asked for, become their launcher and do not return.
 
     Returns:
@@ -86,7 +86,7 @@ def begin(request: Request, environment: Mapping[str, str] = os.environ) -> int 
     os.execvp(command[0], command)
 
 
-def command_line(request: Request, arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> list[str]:
+def command_line(request: LaunchRequest, arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> list[str]:
     """The launcher's command line for this program with these arguments.
 
     Raises:
@@ -115,7 +115,7 @@ def command_line(request: Request, arguments: Sequence[str], environment: Mappin
     return [*spread, *torchrun, f"--nnodes={request.nodes}", *meeting, *program]
 
 
-def _see_cuda(request: Request) -> None:
+def _see_cuda(request: LaunchRequest) -> None:
     if not request.gpus:
         return
     import torch

@@ -16,7 +16,7 @@ import pytest
 from help_material import Apt, build_package, sha256, write_help, write_pins
 
 from tokgraft.config.language import AptHelp
-from tokgraft.corpus.sources import SOURCES, Place, _apt, _deb
+from tokgraft.corpus.sources import SOURCES, SourceFolders, _apt, _deb
 from tokgraft.corpus.sources.apt_help import extract
 from tokgraft.errors import DataError
 from tokgraft.logs import log
@@ -180,7 +180,7 @@ def test_an_installed_package_serves_when_nothing_can_be_downloaded(package: Pat
     tools.mkdir()
     (tools / "dpkg-query").symlink_to(str(shutil.which("dpkg-query")))
     monkeypatch.setenv("PATH", str(tools))
-    place = Place(tmp_path / "cache", write_pins(tmp_path / "pins.csv", {}))
+    place = SourceFolders(tmp_path / "cache", write_pins(tmp_path / "pins.csv", {}))
     monkeypatch.setattr(_apt, "ARCHIVES", tmp_path / "none")
     loaded = SOURCES.get("apt_help").read(AptHelp(kind="apt_help", package=NAME), place)
     assert len(loaded.pages) == 3 and loaded.facts["version"] == VERSION and loaded.facts["installed"]

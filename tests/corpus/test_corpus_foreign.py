@@ -17,12 +17,12 @@ import pytest
 import foreign
 from tokgraft import artifacts
 from tokgraft.config.language import Local
-from tokgraft.corpus.sources import Place, _apt, _deb, local
+from tokgraft.corpus.sources import SourceFolders, _apt, _deb, local
 from tokgraft.corpus.sources._help_html import parse
 from tokgraft.corpus.sources.apt_help import extract
 from tokgraft.errors import DataError
 
-PLACE = Place(Path("unused"), Path("unused"))
+PLACE = SourceFolders(Path("unused"), Path("unused"))
 PAGE = b'<div id="DisplayArea"><h1 id="a">Title</h1><p id="b">Some <span>text</span> &amp; more.</p></div>'
 TIMES = 16_000
 

@@ -17,7 +17,7 @@ from tokgraft.corpus import similar_disk
 from tokgraft.corpus.build import build_corpus, build_shard, merge_corpus
 from tokgraft.corpus.disk import Tables
 from tokgraft.corpus.similar import shared
-from tokgraft.corpus.sources import Part, Place, hub
+from tokgraft.corpus.sources import Part, SourceFolders, hub
 from tokgraft.documents import Paragraph
 from tokgraft.errors import ArtifactError, ConfigError
 
@@ -180,13 +180,13 @@ def test_parts_of_a_streamed_data_set_are_its_rows_once(files_: int, tmp_path: P
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **more: rows)
     source = Hub(kind="hub", id="x", revision="0" * 40, max_bytes=10_000)
     for count in (2, 5):
-        parts = [list(hub.stream(source, Place(tmp_path, tmp_path), Part(number, count)).pages) for number in range(count)]
+        parts = [list(hub.stream(source, SourceFolders(tmp_path, tmp_path), Part(number, count)).pages) for number in range(count)]
         texts = [page.paragraphs[0].text for part in parts for page in part]
         assert sorted(texts) == sorted(f"file {file} row {row}" for file in range(files_) for row in range(10))
         names = {page.id: page.paragraphs[0].text for part in parts for page in part}
         assert names["file00000#row000000003"] == "file 0 row 3" and len(names) == 10 * files_
     small = source.model_copy(update={"max_bytes": 60})
-    pages = list(hub.stream(small, Place(tmp_path, tmp_path), Part(0, 2)).pages)
+    pages = list(hub.stream(small, SourceFolders(tmp_path, tmp_path), Part(0, 2)).pages)
     assert 30 <= sum(page.size for page in pages) <= 42
 
 

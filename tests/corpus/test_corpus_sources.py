@@ -7,10 +7,10 @@ import pytest
 
 from tokgraft.config.language import Hub, Local
 from tokgraft.corpus.ledger import Drops
-from tokgraft.corpus.sources import SOURCES, Part, Place, hub, local
+from tokgraft.corpus.sources import SOURCES, Part, SourceFolders, hub, local
 from tokgraft.errors import ConfigError, DataError
 
-PLACE = Place(Path("nowhere"), Path("nowhere"))
+PLACE = SourceFolders(Path("nowhere"), Path("nowhere"))
 
 
 def read(path: Path, **more: object) -> list[tuple[str, list[str]]]:

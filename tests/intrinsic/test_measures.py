@@ -14,7 +14,7 @@ import toys
 from tokgraft.errors import DataError
 from tokgraft.intrinsic.classes import script_of
 from tokgraft.intrinsic.counts import Text, count, frequencies
-from tokgraft.intrinsic.inputs import Pairs
+from tokgraft.intrinsic.inputs import SentencePairs
 from tokgraft.intrinsic.measures import (
     _shares_of_entropy,
     distribution,
@@ -179,20 +179,20 @@ def test_overlap_is_of_bytes_not_of_strings() -> None:
 @pytest.mark.parametrize("kind", toys.KINDS)
 def test_the_premium_of_english_against_itself_is_one(kind: str) -> None:
     lines = tuple(toys.english()[:40])
-    found = premiums(of(toys.tokenizer(kind)), Pairs(tuple(str(i // 4) for i in range(40)), lines, lines))
+    found = premiums(of(toys.tokenizer(kind)), SentencePairs(tuple(str(i // 4) for i in range(40)), lines, lines))
     assert found is not None and found["premium"] == found["byte_premium"] == {"value": 1.0, "interval": [1.0, 1.0]}
     assert found["premium_per_byte_premium"] == 1 and found["by_paragraph"]["quartiles"] == [1, 1, 1]
 
 
 def test_the_premium_is_a_ratio_of_sums(subject: Any) -> None:
-    pairs = Pairs(("a", "b"), ("the cat", "the cat"), ("die katze", "ab"))
+    pairs = SentencePairs(("a", "b"), ("the cat", "the cat"), ("die katze", "ab"))
     found = premiums(subject("the cat"), pairs)
     assert found is not None
     assert (found["tokens_english"], found["tokens_target"], found["premium"]["value"]) == (2, 11, 5.5)
     assert found["byte_premium"]["value"] == pytest.approx(11 / 14, abs=1e-6)
     assert found["premium_per_byte_premium"] == pytest.approx(7, abs=1e-4)
     assert found["by_paragraph"]["mean"] == 5.5 and found["premium"]["interval"][0] < 5.5 < found["premium"]["interval"][1]
-    assert premiums(subject(), Pairs((), (), ())) is None
+    assert premiums(subject(), SentencePairs((), (), ())) is None
 
 
 def test_the_declaration_needs_no_alignment(subject: Any) -> None:

@@ -16,7 +16,7 @@ from tokgraft.numerics import pursuit_loops as _pursuit
 from tokgraft.numerics import sparse as _sparse
 from tokgraft.numerics.linear import procrustes
 from tokgraft.numerics.sparse import _Products, _select, least_squares, pursue
-from tokgraft.rows.donor import Made, Side
+from tokgraft.rows.donor import DonorSide, Made
 
 ALL = [name for name, entry in methods.METHODS.items() if "donor" in entry.requires]
 NEEDS_K = ["omp", "common_interpolation", "sparse_basis"]
@@ -115,9 +115,9 @@ def test_landmark_pca_turns_the_right_way() -> None:
     assert off[0] < 0.3 and off[1] > 2 * off[0]
 
 
-def side(X: list[list[float]], A: list[list[float]], B: list[list[float]]) -> Side:
+def side(X: list[list[float]], A: list[list[float]], B: list[list[float]]) -> DonorSide:
     arrays = [np.array(part, dtype=np.float32) for part in (X, A, B)]
-    return Side("input", *arrays, lambda: (arrays[1].mean(axis=0, dtype=np.float64), arrays[2].mean(axis=0, dtype=np.float64)))
+    return DonorSide("input", *arrays, lambda: (arrays[1].mean(axis=0, dtype=np.float64), arrays[2].mean(axis=0, dtype=np.float64)))
 
 
 @pytest.mark.parametrize("offset", [0.0, 30.0])  # far from 0 float32 products tell no neighbours apart

@@ -14,7 +14,7 @@ import toys
 import toytasks
 from tokgraft import methods
 from tokgraft.errors import ConfigError, DataError, ModelError
-from tokgraft.methods.hidden_state import HiddenState, Reader, example_words, split, spread
+from tokgraft.methods.hidden_state import HiddenState, StateReader, example_words, split, spread
 from tokgraft.numerics.ridge import fit
 from tokgraft.vocab import Vocabulary
 
@@ -26,7 +26,7 @@ def task(tied: bool = True, source: str = "byte_level") -> methods.Transplant:
 def test_states_are_those_of_a_plain_forward_pass() -> None:
     made = task()
     assert made.load_model is not None and made.segmenter is not None
-    reader = Reader(made, HiddenState(depth=0.5, context="\n"))
+    reader = StateReader(made, HiddenState(depth=0.5, context="\n"))
     assert reader.prefix is not None, "what stands before the pieces is read once"
     assert reader.layer == 1 and reader.before == (made.source.roles["bos"], *made.segmenter.pieces(b"\n"))
     sequences = [(300, 301), (77,), (300,), (12, 13, 14), (300, 301)]
@@ -42,7 +42,7 @@ def test_states_are_those_of_a_plain_forward_pass() -> None:
 def test_a_masked_model_reads_up_to_the_separator() -> None:
     made = task(source="wordpiece")
     size = len(made.source)
-    reader = Reader(replace(made, load_model=lambda: toys.encoder(size)), HiddenState(context=""))
+    reader = StateReader(replace(made, load_model=lambda: toys.encoder(size)), HiddenState(context=""))
     assert reader.before == (made.source.roles["cls"],) and reader.after == (made.source.roles["sep"],)
     early, _ = reader.stacked([(50, 51)])
     model = toys.encoder(size)
@@ -79,12 +79,12 @@ def test_rows_that_are_states_are_found_again() -> None:
     """Where input rows are a linear function of states, a token of several pieces gets the same function of its own state."""
     made = task(tied=False)
     size, width = made.E.shape
-    states, _ = Reader(made, HiddenState()).stacked([(number,) for number in range(size)])
+    states, _ = StateReader(made, HiddenState()).stacked([(number,) for number in range(size)])
     matrix = np.random.default_rng(1).normal(size=(width, width)).astype(np.float32)
     given = replace(made, E=(states @ matrix).astype(np.float32))
     rows = methods.apply("hidden_state", given, {"examples": "words"})
     mapped = [number for number, way in enumerate(rows.provenance) if way.how == "mapped"]
-    expected = Reader(given, HiddenState()).stacked([given.pieces[number] for number in mapped])[0] @ matrix
+    expected = StateReader(given, HiddenState()).stacked([given.pieces[number] for number in mapped])[0] @ matrix
     assert len(mapped) > 100 and rows.stats["heldout_cosine_input"]["words"] > 0.99
     assert np.abs(rows.input[mapped] - expected).max() < 0.05 * np.abs(expected).max()
 

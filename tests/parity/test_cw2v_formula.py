@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import logsigmoid
 
 from tokgraft.numerics.hull import Factors, points
-from tokgraft.resources._word2vec import Table, Training, step
+from tokgraft.resources._word2vec import Training, WordTable, step
 
 TOKENS, NEW, SOURCE, WIDTH, RANK = 20, 12, 30, 8, 5
 
@@ -29,7 +29,7 @@ def test_steps_are_those_of_autograd_and_adam(loss: Literal["standard", "summed"
         left, right = (rng.normal(size=(size, RANK)).astype(np.float32) for size in (NEW, SOURCE))
         source, fixed = (rng.normal(size=(size, WIDTH)).astype(np.float32) for size in (SOURCE, TOKENS))
         theirs.append([torch.tensor(array, dtype=torch.float64) for array in (left, right, source, fixed)])
-        tables.append(Table(fixed, mixture, Factors(left, right, np.ones(SOURCE, dtype=np.int64)), source))
+        tables.append(WordTable(fixed, mixture, Factors(left, right, np.ones(SOURCE, dtype=np.int64)), source))
     parameters = [tensor.requires_grad_() for factors in theirs for tensor in factors[:2]]
     optimizer = torch.optim.Adam(parameters, lr=1e-2)
     for _ in range(3):

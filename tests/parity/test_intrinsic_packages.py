@@ -10,7 +10,7 @@ import pytest
 import toys
 from tokgraft.intrinsic import lexicon
 from tokgraft.intrinsic.counts import Text, count
-from tokgraft.intrinsic.inputs import Pairs
+from tokgraft.intrinsic.inputs import SentencePairs
 from tokgraft.intrinsic.measures import distribution, isolated, lengths, percentile_frequency
 from tokgraft.intrinsic.parallel import premiums
 from toysubjects import of
@@ -52,7 +52,7 @@ def test_fertility_and_premium_are_those_of_tokscope(kind: str, tmp_path: Path) 
     assert found["tokens_per_chunk"]["value"] == pytest.approx(theirs.fertility, abs=1e-6)
     assert found["bytes_per_token"]["value"] == pytest.approx(theirs.bytes_per_token, abs=1e-6)
     assert found["characters_per_token"]["value"] == pytest.approx(theirs.chars_per_token, abs=1e-6)
-    premium = premiums(subject, Pairs(("p",), (english,), (german,)), 100)
+    premium = premiums(subject, SentencePairs(("p",), (english,), (german,)), 100)
     assert premium is not None and premium["premium"]["value"] == pytest.approx(theirs.premium, abs=1e-6)
 
 
@@ -64,7 +64,7 @@ def test_isolated_fertility_and_parity_are_those_of_toklens(kind: str) -> None:
     assert isolated(subject, words, "")["fertility_isolated"] == pytest.approx(
         metrics.compute_fertility(subject.tokenizer, german), abs=1e-6
     )
-    premium = premiums(subject, Pairs(("p",), (english,), (german,)), 100)
+    premium = premiums(subject, SentencePairs(("p",), (english,), (german,)), 100)
     assert premium is not None and premium["premium"]["value"] == pytest.approx(
         metrics.compute_parity(subject.tokenizer, german, english), abs=1e-6
     )

@@ -15,7 +15,7 @@ from tokgraft import artifacts, resources
 from tokgraft.errors import ArtifactError, ConfigError, DataError
 from tokgraft.models.io import save_model
 from tokgraft.resources import _glove
-from tokgraft.resources._streams import Stream
+from tokgraft.resources._streams import TokenStream
 from tokgraft.vocab import Vocabulary
 
 SMALL = {"dim": 8, "iterations": 3}
@@ -47,7 +47,7 @@ def test_counts_are_those_of_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
         for j in range(150):
             if 0 < abs(i - j) <= 4 and pages[i] == pages[j]:
                 expected[ids[i], ids[j]] += 1 / abs(i - j)
-    assert np.allclose(_glove.count(Stream(ids, pages), 9, 4).toarray(), expected, rtol=1e-6)
+    assert np.allclose(_glove.count(TokenStream(ids, pages), 9, 4).toarray(), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dense", [0.0, 2.0], ids=["all products", "counted products"])

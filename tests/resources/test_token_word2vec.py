@@ -14,7 +14,7 @@ from tokgraft import artifacts, resources
 from tokgraft.errors import ArtifactError, ConfigError, DataError
 from tokgraft.models.io import save_model
 from tokgraft.resources import _groups, _word2vec
-from tokgraft.resources._streams import Stream
+from tokgraft.resources._streams import TokenStream
 from tokgraft.vocab import Vocabulary
 
 SMALL = {"groups": 40, "rank": 4, "batch": 512, "max_steps": 40}
@@ -41,7 +41,7 @@ def make(place: Path, out: str, base: str = "base", **params: object) -> dict[st
 
 
 def test_pairs_are_near_and_of_one_page() -> None:
-    stream = Stream(np.arange(60, dtype=np.int32), np.repeat(np.arange(6, dtype=np.int32), 10))
+    stream = TokenStream(np.arange(60, dtype=np.int32), np.repeat(np.arange(6, dtype=np.int32), 10))
     centres, contexts = _word2vec.pairs(stream, 3, 20_000, np.random.default_rng(0))
     assert (centres // 10 == contexts // 10).all()
     distances, counts = np.unique(contexts - centres, return_counts=True)
@@ -92,9 +92,9 @@ def test_neighbours_become_alike() -> None:
     source = np.concatenate([np.eye(4), -np.eye(4)]).astype(np.float32)
     rng = np.random.default_rng(0)
     factors = [_word2vec.Factors(*(0.01 * rng.normal(size=(n, 4)).astype(np.float32) for n in (3, 8)), np.ones(8, dtype=int)) for _ in "ab"]
-    tables = [_word2vec.Table(np.zeros((3, 4), dtype=np.float32), np.arange(3), part, source) for part in factors]
+    tables = [_word2vec.WordTable(np.zeros((3, 4), dtype=np.float32), np.arange(3), part, source) for part in factors]
     options = _word2vec.Training(1, 2, 64, 1000, 300, 0.05, 1e9, "standard", True)
-    losses = _word2vec.train(Stream(ids, pages), (tables[0], tables[1]), options, rng)
+    losses = _word2vec.train(TokenStream(ids, pages), (tables[0], tables[1]), options, rng)
     scores = tables[0].rows(np.arange(3)) @ tables[1].rows(np.arange(3)).T
     assert np.mean(losses[-20:]) < np.mean(losses[:20]) - 0.02
     assert min(scores[0, 1], scores[1, 0]) > max(scores[0, 0], scores[1, 1]) + 0.5, "no token stands beside itself"

@@ -16,7 +16,7 @@ from tokgraft.scoring import alone
 from tokgraft.scoring.alone import Reading, Watch
 from tokgraft.scoring.heldout import read_held
 from tokgraft.scoring.speed import Alone, Repeat, Run, Speed, Timing, factor, read_speed
-from tokgraft.scoring.timing import Side, measure, passages, speed
+from tokgraft.scoring.timing import TimedModel, measure, passages, speed
 
 QUIET = Alone(alone=True, before=0.0, during=0.0, after=0.0, limit=0.1, tries=1)
 
@@ -186,7 +186,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_both_models_get_the_same_bytes_and_the_order_alternates(german, make_tokenizer, make_model, quiet):
     small, large = make_tokenizer("bpe", size=300), make_tokenizer("bpe", size=600)
-    sides = [Side(_loaded(make_model(one)), one) for one in (small, large)]
+    sides = [TimedModel(_loaded(make_model(one)), one) for one in (small, large)]
     texts = passages(read_held(german), context=256)
     seen: list[tuple[str, tuple[str, ...]]] = []
     for name, side in zip(("before", "after"), sides, strict=True):

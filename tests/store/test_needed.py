@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokgraft.store.needed import Plan, needed
+from tokgraft.store.needed import PullPlan, needed
 from tokgraft.store.records import Record
 
 # corpus -> tokenizer -> model -> score -> table, for two methods; the table also reads the tokenizer.
@@ -20,7 +20,7 @@ KNOWN = {name: Record("", {"input_checksums": dict.fromkeys([*paths, "src/stage.
 
 def want(here=(), changes=(), stored=tuple(KNOWN), targets=tuple(INPUTS), known=KNOWN) -> set[str]:
     """What is needed when Snakemake would make everything that is absent, and what hangs on it."""
-    plan = Plan(frozenset(targets), frozenset(set(targets) - set(here)), tuple(targets))
+    plan = PullPlan(frozenset(targets), frozenset(set(targets) - set(here)), tuple(targets))
     return needed(plan, known, set(stored), set(changes))
 
 

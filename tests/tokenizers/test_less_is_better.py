@@ -19,11 +19,11 @@ RECIPE = TokenizerRecipe(trainer="less_is_better", vocab_size=640)
 
 def test_a_unit_is_worth_the_tokens_it_saves() -> None:
     text = "abcde"
-    reader = lexicon.Reader(["ab", "abc", "cde"])
+    reader = lexicon.LexiconReader(["ab", "abc", "cde"])
     reading = reader.read(text)
     assert [matches[-1] for matches in reading] == [3, 4, 5]  # abc d e
     assert dict(reader.gains(text, reading)) == {"abc": 2 - 3}  # ab cde is shorter: abc does harm here
-    helpful = lexicon.Reader(["abcde", "ab"])
+    helpful = lexicon.LexiconReader(["abcde", "ab"])
     assert dict(helpful.gains(text, helpful.read(text))) == {"abcde": 3}  # ab c d e
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.workflow.conftest import ROOT, Project
 from tokgraft import artifacts
 from tokgraft.cells import CellList
-from tokgraft.console import Console, Job, replaced, span
+from tokgraft.console import Console, RunningJob, replaced, span
 
 CELL = {"model": "pocket", "language": "deu_Latn", "tokenizer": "bpe8k", "method": "focus", "chain": "focus", "recipe": "demo", "seed": 0}
 SCORES = "results/scores/pocket/deu_Latn~11112222/bpe8k/focus/s0"
@@ -40,7 +40,7 @@ def event(name: str, message: str = "", **facts: Any) -> logging.LogRecord:
 class Run:
     """A console on invented jobs, with a clock of its own."""
 
-    def __init__(self, jobs: dict[int, Job], **more: Any) -> None:
+    def __init__(self, jobs: dict[int, RunningJob], **more: Any) -> None:
         self.now, self.text = 0.0, io.StringIO()
         self.console = Console(jobs, cells(), Path("results/tables/ranking.txt"), self.text, clock=lambda: self.now, **more)
 
@@ -62,8 +62,8 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_scored_cell_is_a_line_with_its_bits_per_byte() -> None:
     jobs = {
-        1: Job("score_model", f"{SCORES}/init~aaaabbbb/manifest.json", ""),
-        2: Job("score_model", f"{SCORES}/demo~aaaabbbb/manifest.json", ""),
+        1: RunningJob("score_model", f"{SCORES}/init~aaaabbbb/manifest.json", ""),
+        2: RunningJob("score_model", f"{SCORES}/demo~aaaabbbb/manifest.json", ""),
     }
     run = Run(jobs)
     score(f"{SCORES}/init~aaaabbbb", 2.468)
@@ -73,7 +73,10 @@ def test_a_scored_cell_is_a_line_with_its_bits_per_byte() -> None:
 
 
 def test_results_are_said_however_quiet_snakemake_is() -> None:
-    jobs = {1: Job("train", "results/x/manifest.json", ""), 2: Job("score_model", f"{SCORES}/demo~aaaabbbb/manifest.json", "")}
+    jobs = {
+        1: RunningJob("train", "results/x/manifest.json", ""),
+        2: RunningJob("score_model", f"{SCORES}/demo~aaaabbbb/manifest.json", ""),
+    }
     run = Run(jobs, quiet={"rules", "progress"})
     score(f"{SCORES}/demo~aaaabbbb", 2.11)
     assert run.do(1, 5) == ""
@@ -83,8 +86,8 @@ def test_results_are_said_however_quiet_snakemake_is() -> None:
 
 def test_a_model_without_bits_per_byte_and_a_skipped_one() -> None:
     jobs = {
-        1: Job("score_model", f"{SCORES}/init~aaaabbbb/manifest.json", ""),
-        2: Job("score_model", f"{SCORES}/demo~aaaabbbb/manifest.json", ""),
+        1: RunningJob("score_model", f"{SCORES}/init~aaaabbbb/manifest.json", ""),
+        2: RunningJob("score_model", f"{SCORES}/demo~aaaabbbb/manifest.json", ""),
     }
     run = Run(jobs)
     score(f"{SCORES}/init~aaaabbbb", None)
@@ -94,15 +97,17 @@ def test_a_model_without_bits_per_byte_and_a_skipped_one() -> None:
 
 
 def test_other_jobs_start_and_end_and_keys_are_left_out() -> None:
-    run = Run({1: Job("train", "results/x/manifest.json", "")})
+    run = Run({1: RunningJob("train", "results/x/manifest.json", "")})
     assert run.do(1, 130, "Training pocket deu_Latn~11112222 bpe8k focus-k5~9999aaaa by demo, seed 0").split("\n") == [
         "[1/1] done: Training pocket deu_Latn bpe8k focus-k5 by demo, seed 0 (2 min)"
     ]
     assert "    started: Training pocket deu_Latn bpe8k focus-k5 by demo, seed 0\n" in run.text.getvalue()
 
 
-def timed(count: int) -> dict[int, Job]:
-    return {number: Job("train", f"results/{number}/manifest.json", f"benchmarks/train/pocket/{number}.tsv") for number in range(count)}
+def timed(count: int) -> dict[int, RunningJob]:
+    return {
+        number: RunningJob("train", f"results/{number}/manifest.json", f"benchmarks/train/pocket/{number}.tsv") for number in range(count)
+    }
 
 
 def test_time_left_is_that_of_jobs_like_those_that_are_done() -> None:
@@ -132,15 +137,15 @@ def test_time_left_of_earlier_runs() -> None:
     run = Run(
         {
             0: timed(1)[0],
-            9: Job("other", "results/9/manifest.json", "benchmarks/train/pocket/9.tsv"),
-            1: Job("q", "results/q", "benchmarks/train/q"),
+            9: RunningJob("other", "results/9/manifest.json", "benchmarks/train/pocket/9.tsv"),
+            1: RunningJob("q", "results/q", "benchmarks/train/q"),
         }
     )
     assert run.do(1, 1).startswith("[1/3, 42 min left]"), "1,000 s of itself, 1,500 s of its likes"
 
 
 def test_nothing_is_said_of_a_time_that_is_not_known() -> None:
-    others = {number: Job("score", f"results/{number}/x", f"benchmarks/score/{number}.tsv") for number in range(10, 20)}
+    others = {number: RunningJob("score", f"results/{number}/x", f"benchmarks/score/{number}.tsv") for number in range(10, 20)}
     assert Run(timed(2) | others).do(0, 100).startswith("[1/12] done")
 
 
@@ -153,7 +158,7 @@ def test_a_failed_job_that_runs_again_is_counted_once() -> None:
 
 
 def test_the_ranking_is_the_end_of_a_run_that_wrote_it() -> None:
-    jobs = {1: Job("report_build", "results/tables/manifest.json", "")}
+    jobs = {1: RunningJob("report_build", "results/tables/manifest.json", "")}
     Path("results/tables").mkdir(parents=True)
     Path("results/tables/ranking.txt").write_text("the ranking\n")
     run, idle = Run(jobs), Run(jobs)
@@ -166,7 +171,7 @@ def test_the_ranking_is_the_end_of_a_run_that_wrote_it() -> None:
 
 
 def test_a_damaged_score_does_not_end_the_run() -> None:
-    run = Run({1: Job("score_model", f"{SCORES}/init~aaaabbbb/manifest.json", "")})
+    run = Run({1: RunningJob("score_model", f"{SCORES}/init~aaaabbbb/manifest.json", "")})
     Path(f"{SCORES}/init~aaaabbbb").mkdir(parents=True)
     Path(f"{SCORES}/init~aaaabbbb/manifest.json").write_text("{")
     assert f"done, but {SCORES}/init~aaaabbbb/manifest.json is " in run.do(1, 1)

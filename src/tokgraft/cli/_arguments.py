@@ -269,7 +269,7 @@ def text(value: str) -> str:
     return value
 
 
-class Pairs(argparse.Action):
+class KeyValues(argparse.Action):
     """Collect NAME=VALUE of a repeated flag in a dictionary; a name that comes twice is refused."""
 
     def __call__(

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         name: _of_language(task, args.english if task.language == "english" else args.corpus, args.config) for name, task in tasks.items()
     }
     templates = args.templates or (args.config / "lm_eval" if (args.config / "lm_eval").is_dir() else None)
-    launch.begin(launch.Request(gpus=args.gpus))
+    launch.begin(launch.LaunchRequest(gpus=args.gpus))
     logs.opening({"tasks": {name: task.canonical() for name, task in tasks.items()}, "device": args.device, "threads": args.threads})
     result = score(
         args.model, args.corpus, tasks, args.out, english=args.english, device=args.device, threads=args.threads, templates=templates,

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from tokgraft.scoring.speed import PHASES, SIDES
     from tokgraft.scoring.timing import speed
 
-    launch.begin(launch.Request(gpus=args.gpus))
+    launch.begin(launch.LaunchRequest(gpus=args.gpus))
     logs.opening({"device": args.device, "threads": args.threads, "repeats": args.repeats, "seconds": args.seconds})
     found = speed(
         args.base, args.corpus, args.out, model=args.model, tokenizer=args.tokenizer, device=args.device, threads=args.threads,

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--learn",
         type=arguments.named_folder,
-        action=arguments.Pairs,
+        action=arguments.KeyValues,
         default={},
         metavar="SLUG=DIR",
         help="corpus of a language that the recipe's `languages` names (repeat)",

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from tokgraft.config.recipe import TrainingRecipe
 
     recipe = TrainingRecipe.load(args.recipe) if args.settings is None else TrainingRecipe.parse(args.settings, "--settings")
-    threads = launch.begin(launch.Request(args.gpus, args.processes, args.nodes, args.threads))
+    threads = launch.begin(launch.LaunchRequest(args.gpus, args.processes, args.nodes, args.threads))
     logs.opening({"recipe": recipe.canonical(), "seed": args.seed, "threads": threads, "device": args.device})
     from tokgraft.training.run import train
 

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resource",
         type=arguments.named_folder,
-        action=arguments.Pairs,
+        action=arguments.KeyValues,
         default={},
         metavar="NAME=DIR",
         help="folder of a resource that the method requires",
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--override",
         type=arguments.override,
-        action=arguments.Pairs,
+        action=arguments.KeyValues,
         default={},
         metavar="TOKEN=HOW",
         dest="overrides",

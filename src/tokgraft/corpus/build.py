@@ -22,7 +22,7 @@ from tokgraft.corpus.pages import digest, in_order, normal
 from tokgraft.corpus.quality import answered, broken_rule, check_labels, language_rule
 from tokgraft.corpus.romanize import romanize_pages, romanizer
 from tokgraft.corpus.similar import cluster_sizes, exact_duplicates, near_duplicates
-from tokgraft.corpus.sources import SOURCES, Loaded, Place
+from tokgraft.corpus.sources import SOURCES, Loaded, SourceFolders
 from tokgraft.documents import SPLITS, Page, Paragraph, write_pages
 from tokgraft.errors import ArtifactError, ConfigError, DataError, remedy
 from tokgraft.logs import Heartbeat
@@ -74,7 +74,7 @@ def build_corpus(settings: CorpusSettings, out: Path, english: Path | None = Non
         DataError: A source cannot be read, or nothing is left of it.
         ArtifactError: The English corpus does not fit, or `out` cannot be written.
     """
-    out, place = Path(out), Place(Path(cache or CACHE), Path(pins))
+    out, place = Path(out), SourceFolders(Path(cache or CACHE), Path(pins))
     begun = artifacts.begin(out, "corpus", {"english": Path(english)} if english else {}, _reads(settings, english))
     work = Work(settings, _check(settings, english, place))
     if settings.language.shards > 1:
@@ -101,7 +101,7 @@ def build_shard(
 
     Args and errors are those of `build_corpus`; `number` says which shard, from 0.
     """
-    place = Place(Path(cache or CACHE), Path(pins))
+    place = SourceFolders(Path(cache or CACHE), Path(pins))
     artifacts.check_place(out, sharding.KIND, _reads(settings, english))
     return sharding.build_shard(settings, number, out, _check(settings, english, place), place, _recorded(settings))
 
@@ -144,7 +144,7 @@ def _reads(settings: CorpusSettings, english: Path | None) -> dict[str, Path]:
     return {f"source {path}": path for path in sources} | ({"English corpus": Path(english)} if english else {})
 
 
-def _check(settings: CorpusSettings, english: Path | None, place: Place) -> English | None:
+def _check(settings: CorpusSettings, english: Path | None, place: SourceFolders) -> English | None:
     """Everything that can be found out before the work begins."""
     language, where = settings.language, f"the language {settings.slug}"
     kinds = [source.kind for source in language.sources]
@@ -195,7 +195,7 @@ def _recorded(settings: CorpusSettings) -> dict[str, Any]:
     return found
 
 
-def _read(work: Work, place: Place) -> None:
+def _read(work: Work, place: SourceFolders) -> None:
     drops, several = Drops(), len(work.settings.language.sources) > 1
     for number, source in enumerate(work.settings.language.sources):
         loaded: Loaded = SOURCES.get(source.kind).read(source, place)

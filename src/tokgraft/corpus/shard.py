@@ -35,7 +35,7 @@ from tokgraft.corpus.pages import digest, order
 from tokgraft.corpus.quality import answered, broken_rule, language_rule
 from tokgraft.corpus.romanize import romanize_pages
 from tokgraft.corpus.similar import BANDS, ROWS, minhash
-from tokgraft.corpus.sources import SOURCES, Part, Place
+from tokgraft.corpus.sources import SOURCES, Part, SourceFolders
 from tokgraft.corpus.splits import LONG
 from tokgraft.documents import Page
 from tokgraft.errors import ArtifactError, ConfigError
@@ -133,7 +133,7 @@ def _table(keys: bytearray) -> Any:
 
 
 def build_shard(
-    settings: CorpusSettings, number: int, out: Path, english: English | None, place: Place, recorded: dict[str, Any]
+    settings: CorpusSettings, number: int, out: Path, english: English | None, place: SourceFolders, recorded: dict[str, Any]
 ) -> Path:  # fmt: skip
     """Prepare one shard.
 
@@ -165,7 +165,7 @@ def build_shard(
     return Path(out)
 
 
-def _run(settings: CorpusSettings, part: Part, english: English | None, place: Place, writer: _Writer) -> dict[str, Any]:
+def _run(settings: CorpusSettings, part: Part, english: English | None, place: SourceFolders, writer: _Writer) -> dict[str, Any]:
     """Every step about a page alone, batch by batch."""
     language, filters = settings.language, settings.language.filters
     accounts, sources, hits = Accounts(), [], Counter[str]()

@@ -94,7 +94,7 @@ class _Fast:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class SentencePairs:
     """Paragraphs and their English originals.
 
     Args:
@@ -121,10 +121,10 @@ def read_pages(corpus: Path, split: str, max_bytes: int) -> list[str]:
     return found
 
 
-def read_pairs(corpus: Path, max_bytes: int, split: str = "test") -> Pairs:
+def read_pairs(corpus: Path, max_bytes: int, split: str = "test") -> SentencePairs:
     """Aligned paragraphs of a split, as many as `documents.within` gives; none for a corpus without alignment."""
     found = list(documents.within(documents.pairs(documents.pairs_file(corpus, split)), max_bytes))
-    return Pairs(tuple(pair.page for pair in found), tuple(pair.english for pair in found), tuple(pair.text for pair in found))
+    return SentencePairs(tuple(pair.page for pair in found), tuple(pair.english for pair in found), tuple(pair.text for pair in found))
 
 
 def read_udhr(folder: Path, iso639_3: str) -> tuple[str, list[str]] | None:

@@ -56,7 +56,7 @@ class Replay:
 
 
 @dataclass(frozen=True)
-class Mixture:
+class LanguageMixture:
     """The answer.
 
     Attributes:
@@ -173,7 +173,7 @@ def _join(word: list[str], left: str, right: str) -> list[str]:
     return out
 
 
-def infer(played: Replay, names: Sequence[str]) -> Mixture:
+def infer(played: Replay, names: Sequence[str]) -> LanguageMixture:
     """Solve for the proportions.
 
     Raises:
@@ -202,7 +202,7 @@ def infer(played: Replay, names: Sequence[str]) -> Mixture:
         if rounds > 2 and np.abs(shares - before).max() < SETTLED:
             break
     answer = {name: round(float(share), 6) for name, share in zip(names, shares)}
-    return Mixture(answer, round(slack, 8), len(steps), len(rows), rounds)
+    return LanguageMixture(answer, round(slack, 8), len(steps), len(rows), rounds)
 
 
 def _violated(
@@ -260,7 +260,7 @@ def _solve(rows: Mapping[tuple[int, int], Floats], languages: int) -> tuple[Floa
 
 def mixture_of_corpora(
     tokenizer: Path, corpora: Sequence[Path], merges: int = 1000, max_bytes: int = 4_000_000, per: str = "bytes", out: Path | None = None
-) -> Mixture:
+) -> LanguageMixture:
     """Infer the mixture of a tokenizer folder over the languages of corpus artifacts (their train pages).
 
     Args:

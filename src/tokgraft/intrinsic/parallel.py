@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from tokgraft.intrinsic.counts import Ints, token_counts
-from tokgraft.intrinsic.inputs import Pairs, Subject
+from tokgraft.intrinsic.inputs import SentencePairs, Subject
 from tokgraft.intrinsic.measures import ratio
 
 
-def premiums(subject: Subject, pairs: Pairs) -> dict[str, Any] | None:
+def premiums(subject: Subject, pairs: SentencePairs) -> dict[str, Any] | None:
     """Tokens of the translations over tokens of the originals; parity is reached at 1.
 
     Args:

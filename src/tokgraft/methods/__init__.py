@@ -5,7 +5,7 @@ from tokgraft.rows.chain import Chain, apply, check_support, parse
 from tokgraft.rows.composition import Composition, Dense, draw_normal
 from tokgraft.rows.contract import How, Params, Provenance, Rows, States, Transplant, given
 from tokgraft.rows.mixtures import Mixtures
-from tokgraft.rows.registration import METHODS, REFINERS, Registered, method, refiner
+from tokgraft.rows.registration import METHODS, REFINERS, RegisteredMethod, method, refiner
 
 __all__ = [
     "METHODS",
@@ -21,7 +21,7 @@ __all__ = [
     "Mixtures",
     "Params",
     "Provenance",
-    "Registered",
+    "RegisteredMethod",
     "Rows",
     "States",
     "Transplant",

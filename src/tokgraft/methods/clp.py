@@ -8,7 +8,7 @@ from pydantic import Field
 from tokgraft.methods import Composition, Params, Transplant, method
 from tokgraft.numerics.similarity import BLOCK, unit_rows
 from tokgraft.numerics.sums import blocks
-from tokgraft.rows.donor import Made, Side, transfer
+from tokgraft.rows.donor import DonorSide, Made, transfer
 
 
 class Clp(Params):
@@ -26,7 +26,7 @@ def build(task: Transplant, params: Clp) -> Composition:
     return transfer(task, "combined", lambda side: _mix(side, params.guard))
 
 
-def _mix(side: Side, guard: bool) -> Made:
+def _mix(side: DonorSide, guard: bool) -> Made:
     """The sum over anchors is taken first, sum_o u_o E[o]^T with u_o = g_o / |g_o|: no similarity of two tokens is ever computed."""
     moment, total, longest = np.zeros((side.A.shape[1], side.B.shape[1])), np.zeros(side.A.shape[1]), 0.0
     for block in blocks(len(side.A), BLOCK // max(side.A.shape[1], side.B.shape[1])):

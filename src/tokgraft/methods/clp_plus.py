@@ -6,7 +6,7 @@ import numpy as np
 
 from tokgraft.methods import Composition, Params, Transplant, method
 from tokgraft.numerics.similarity import cosine_sparsemax, heaviest, weighted
-from tokgraft.rows.donor import SHOWN, Made, Side, transfer
+from tokgraft.rows.donor import SHOWN, DonorSide, Made, transfer
 
 
 class ClpPlus(Params):
@@ -19,7 +19,7 @@ def build(task: Transplant, params: ClpPlus) -> Composition:
     return transfer(task, "combined", _mix)
 
 
-def _mix(side: Side) -> Made:
+def _mix(side: DonorSide) -> Made:
     rows = np.empty((len(side.X), side.B.shape[1]), dtype=np.float32)
     used, support = np.empty((len(side.X), SHOWN), dtype=np.int64), 0
     for block, weights in cosine_sparsemax(side.X, side.A):

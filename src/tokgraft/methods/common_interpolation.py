@@ -13,7 +13,7 @@ from tokgraft.methods import Composition, Doubles, Params, Transplant, method
 from tokgraft.numerics.similarity import BLOCK, Groups, Ints, padded, unit_rows
 from tokgraft.numerics.sparse import least_squares, solve
 from tokgraft.numerics.sums import blocks, weighted_sums
-from tokgraft.rows.donor import SHOWN, Made, Side, transfer
+from tokgraft.rows.donor import SHOWN, DonorSide, Made, transfer
 
 ROUNDING = 3e-6  # of two rows' lengths: four times what float32 was seen to be wrong about their product
 CANCELLED = 0.05  # a squared distance that is a smaller share of the squared lengths is not taken from a product in float32
@@ -49,7 +49,7 @@ def build(task: Transplant, params: CommonInterpolation) -> Composition:
     return transfer(task, "combined", lambda side: _interpolate(side, params), at_least=params.k)
 
 
-def _interpolate(side: Side, params: CommonInterpolation) -> Made:
+def _interpolate(side: DonorSide, params: CommonInterpolation) -> Made:
     cosine = params.metric == "cosine"
     X, A = (unit_rows(rows) if cosine else rows for rows in (side.X, side.A))
     space = _Space(A, params.k)

@@ -38,7 +38,7 @@ def build(task: Transplant, params: HiddenState) -> Composition:
         DataError: The base has too few words that are one piece.
         ModelError: The model's states cannot be used.
     """
-    reader = Reader(task, params)
+    reader = StateReader(task, params)
     inner, outer, stats = _maps(task, params, reader)
     pieces = {number: ids for number, ids in task.new_pieces.items() if ids}
     numbers: dict[Ids, list[int]] = {}
@@ -56,7 +56,7 @@ def build(task: Transplant, params: HiddenState) -> Composition:
     return Composition(task.overlap, dense=dense, bias=Mixtures.means(pieces), stats=stats)
 
 
-class Reader:
+class StateReader:
     """Reads pieces with the base model and gives its states at the last one.
 
     Args:
@@ -144,7 +144,7 @@ class Reader:
         return found[0], found[1]
 
 
-def _maps(task: Transplant, params: HiddenState, reader: Reader) -> tuple[Affine, Affine, dict[str, Any]]:
+def _maps(task: Transplant, params: HiddenState, reader: StateReader) -> tuple[Affine, Affine, dict[str, Any]]:
     """The maps to input and output rows, and how well they do on words that they did not see, as one piece and split."""
     index = {task.source[number].text: number for number in reversed(task.source.text_ids)}
     parts = {number: split(task.source[number].text, index) for number in example_words(task)}

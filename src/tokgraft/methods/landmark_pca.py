@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tokgraft.methods import Composition, Params, Transplant, method
 from tokgraft.numerics.linear import cross_covariance, map_rows, principal, procrustes
-from tokgraft.rows.donor import Made, Side, transfer
+from tokgraft.rows.donor import DonorSide, Made, transfer
 
 
 class LandmarkPca(Params):
@@ -28,7 +28,7 @@ def build(task: Transplant, params: LandmarkPca) -> Composition:
     return transfer(task, "mapped", lambda side: _carry(side, params.compatibility == "mergekit"), at_least=2)
 
 
-def _carry(side: Side, transposed: bool) -> Made:
+def _carry(side: DonorSide, transposed: bool) -> Made:
     kind = np.float64 if transposed else np.float32
     here, there, cross = cross_covariance(side.A, side.B, kind)
     dimensions = min(side.A.shape[1], side.B.shape[1], len(side.A) - 1)

@@ -8,7 +8,7 @@ from pydantic import Field
 from tokgraft.methods import Composition, Params, Transplant, method
 from tokgraft.numerics.sparse import pursue
 from tokgraft.numerics.sums import weighted_sums
-from tokgraft.rows.donor import SHOWN, Made, Side, transfer
+from tokgraft.rows.donor import SHOWN, DonorSide, Made, transfer
 
 
 class Omp(Params):
@@ -33,7 +33,7 @@ def build(task: Transplant, params: Omp) -> Composition:
     return transfer(task, "combined", lambda side: _carry(side, params), at_least=params.k)
 
 
-def _carry(side: Side, params: Omp) -> Made:
+def _carry(side: DonorSide, params: Omp) -> Made:
     X, A, there = side.X, side.A, np.zeros(side.B.shape[1])
     if params.centre:
         here, there = (rows.mean(axis=0, dtype=np.float64) for rows in (A, side.B))

@@ -13,7 +13,7 @@ from tokgraft.methods import Composition, Doubles, Floats, Params, Transplant, m
 from tokgraft.numerics.linear import procrustes
 from tokgraft.numerics.similarity import BLOCK
 from tokgraft.numerics.sums import blocks
-from tokgraft.rows.donor import Made, Side, transfer
+from tokgraft.rows.donor import DonorSide, Made, transfer
 
 FOLDS = 5
 RIDGES = 10.0 ** np.arange(-6, 3)  # times the mean variance of the inputs
@@ -45,7 +45,7 @@ def build(task: Transplant, params: Sava) -> Composition:
     return transfer(task, "mapped", lambda side: _carry(side, params), at_least=2 * FOLDS)
 
 
-def _carry(side: Side, params: Sava) -> Made:
+def _carry(side: DonorSide, params: Sava) -> Made:
     chosen = np.arange(len(side.A))
     if 0 < params.anchors < len(chosen):
         chosen = np.linspace(0, len(chosen) - 1, max(params.anchors, 2 * FOLDS)).round().astype(np.int64)

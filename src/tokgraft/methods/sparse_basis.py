@@ -11,7 +11,7 @@ from pydantic import Field
 from tokgraft.methods import Composition, Doubles, Floats, Params, Transplant, method
 from tokgraft.numerics.linear import map_rows, principal
 from tokgraft.numerics.sparse import pursue
-from tokgraft.rows.donor import Made, Side, transfer
+from tokgraft.rows.donor import DonorSide, Made, transfer
 
 
 class SparseBasis(Params):
@@ -37,7 +37,7 @@ def build(task: Transplant, params: SparseBasis) -> Composition:
     return transfer(task, "mapped", lambda side: _carry(side, params), at_least=max(params.k, 2))
 
 
-def _carry(side: Side, params: SparseBasis) -> Made:
+def _carry(side: DonorSide, params: SparseBasis) -> Made:
     narrow = side.A if side.A.shape[1] < side.B.shape[1] else side.B
     dimensions = min(side.A.shape[1], side.B.shape[1], len(side.A) - 1)
     here, there = side.A.mean(axis=0, dtype=np.float64), side.B.mean(axis=0, dtype=np.float64)

@@ -10,7 +10,7 @@ from tokgraft import artifacts
 from tokgraft.config.model import BaseModelConfig
 from tokgraft.errors import ModelError
 from tokgraft.logs import log
-from tokgraft.models.sources import MODEL_SOURCES, Request, default_cache
+from tokgraft.models.sources import MODEL_SOURCES, ModelRequest, default_cache
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -32,7 +32,7 @@ def build_model(config: BaseModelConfig, out: Path, *, tokenizer: Path | None = 
     """
     fetch = MODEL_SOURCES.get(config.source.kind)
     begun = artifacts.begin(out, "model", *_reads(config, tokenizer))
-    found = fetch(Request(config, cache or default_cache(), tokenizer))
+    found = fetch(ModelRequest(config, cache or default_cache(), tokenizer))
     from tokgraft.models import dtypes, io
 
     for change in io.align_special_ids(found.model, found.tokenizer):

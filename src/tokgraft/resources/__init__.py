@@ -11,9 +11,21 @@ from zipfile import BadZipFile
 
 from tokgraft import artifacts
 from tokgraft.errors import ArtifactError, ConfigError
-from tokgraft.resources._contract import NEEDS, RESOURCES, Inputs, Params, Registered, resource
+from tokgraft.resources._contract import NEEDS, RESOURCES, Inputs, RegisteredResource, ResourceParams, resource
 
-__all__ = ["NEEDS", "RESOURCES", "Inputs", "Params", "Registered", "load", "make", "module", "needs", "resource", "validate"]
+__all__ = [
+    "NEEDS",
+    "RESOURCES",
+    "Inputs",
+    "RegisteredResource",
+    "ResourceParams",
+    "load",
+    "make",
+    "module",
+    "needs",
+    "resource",
+    "validate",
+]
 
 FACTS = "resource.json"
 

@@ -21,7 +21,7 @@ from pydantic import Field
 from tokgraft import documents
 from tokgraft.errors import ConfigError, DataError, UnavailableError
 from tokgraft.logs import log
-from tokgraft.resources._contract import Params
+from tokgraft.resources._contract import ResourceParams
 
 Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
@@ -31,7 +31,7 @@ BLOCK = 4_000_000  # pairs of positions looked at together
 NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 
-class AlignerParams(Params):
+class AlignerParams(ResourceParams):
     """What every resource made from parallel text lets one choose."""
 
     aligner: Literal["ibm1", "eflomal", "auto"] = Field(

@@ -18,7 +18,7 @@ from tokgraft.registry import Registry
 NEEDS = ("corpus", "english", "tokenizer", "base")
 
 
-class Params(ConfigFile):
+class ResourceParams(ConfigFile):
     """Parameters of a resource: typed, described, defaulted; unknown ones are errors."""
 
     kind = "resource"
@@ -42,7 +42,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Registered:
+class RegisteredResource:
     """A registered resource.
 
     Attributes:
@@ -56,10 +56,10 @@ class Registered:
     name: str
     version: int
     needs: frozenset[str]
-    params: type[Params]
+    params: type[ResourceParams]
     libraries: tuple[str, ...] = ()
 
-    def build(self, inputs: Inputs, params: Params, folder: Path) -> Mapping[str, Any]:
+    def build(self, inputs: Inputs, params: ResourceParams, folder: Path) -> Mapping[str, Any]:
         """Write the resource's files into `folder`; returns facts about them (JSON values)."""
         found: Mapping[str, Any] = self._function("build")(inputs, params, folder)
         return found
@@ -75,19 +75,19 @@ class Registered:
         return found
 
 
-RESOURCES: Registry[Registered] = Registry("resource", "tokgraft.resources")
+RESOURCES: Registry[RegisteredResource] = Registry("resource", "tokgraft.resources")
 
-P = TypeVar("P", bound=type[Params])
+P = TypeVar("P", bound=type[ResourceParams])
 
 
 def resource(name: str, *, version: int, needs: Iterable[str], libraries: Iterable[str] = ()) -> Callable[[P], P]:
-    """Register the decorated `Params` class as a resource; `build` and `load` stand beside it in its module."""
+    """Register the decorated `ResourceParams` class as a resource; `build` and `load` stand beside it in its module."""
     unknown = set(needs) - set(NEEDS)
     if unknown:
         raise ValueError(f"resource {name}: needs {sorted(unknown)}, known are {NEEDS}")
 
     def register(params: P) -> P:
-        RESOURCES.add(name, Registered(name, version, frozenset(needs), params, tuple(libraries)))
+        RESOURCES.add(name, RegisteredResource(name, version, frozenset(needs), params, tuple(libraries)))
         return params
 
     return register

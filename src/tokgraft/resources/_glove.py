@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokgraft.logs import Heartbeat
-from tokgraft.resources._streams import Stream
+from tokgraft.resources._streams import TokenStream
 
 Floats = npt.NDArray[np.float32]
 PART = 256  # tokens of one side of a tile, the unit of one update
@@ -51,7 +51,7 @@ class _Tile:
     weights: Floats
 
 
-def count(stream: Stream, size: int, window: int) -> Any:
+def count(stream: TokenStream, size: int, window: int) -> Any:
     """Symmetric co-occurrence counts, each pair weighted by 1 / distance, as a CSR matrix (size, size) of float32.
 
     Pairs are counted for `TOKENS` tokens at a time; memory holds the pairs of those beside the distinct pairs found so far.

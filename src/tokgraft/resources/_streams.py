@@ -16,7 +16,7 @@ from tokgraft.vocab import Vocabulary
 
 
 @dataclass(frozen=True)
-class Stream:
+class TokenStream:
     """Pages as token ids.
 
     Attributes:
@@ -27,12 +27,12 @@ class Stream:
     ids: npt.NDArray[np.int32]
     pages: npt.NDArray[np.int32]
 
-    def only(self, keep: npt.NDArray[np.bool_]) -> Stream:
+    def only(self, keep: npt.NDArray[np.bool_]) -> TokenStream:
         """The stream without the tokens that `keep`, (tokens,), leaves out: what stood on both sides of them becomes adjacent."""
-        return Stream(self.ids[keep], self.pages[keep])
+        return TokenStream(self.ids[keep], self.pages[keep])
 
 
-def read(corpora: Sequence[Path], tokenizer: Any, max_bytes: int | None = None) -> Stream:
+def read(corpora: Sequence[Path], tokenizer: Any, max_bytes: int | None = None) -> TokenStream:
     """Token ids of the train pages of `corpora`, in their order; the paragraphs of a page are joined by line ends, special tokens left out.
 
     Args:
@@ -55,7 +55,7 @@ def read(corpora: Sequence[Path], tokenizer: Any, max_bytes: int | None = None) 
     lengths = [len(page) for page in pages]
     if not sum(lengths):
         raise DataError(f"the train pages of {', '.join(map(str, corpora))} have no token", "give corpora with text")
-    return Stream(np.concatenate(pages), np.repeat(np.arange(len(pages), dtype=np.int32), lengths))
+    return TokenStream(np.concatenate(pages), np.repeat(np.arange(len(pages), dtype=np.int32), lengths))
 
 
 def text_order(vocabulary: Vocabulary) -> list[int]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tokgraft.logs import Heartbeat
 from tokgraft.numerics.hull import Factors
-from tokgraft.resources._streams import Stream
+from tokgraft.resources._streams import TokenStream
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
@@ -45,7 +45,7 @@ class Training:
 
 
 @dataclass
-class Table:
+class WordTable:
     """One table of the target vocabulary while it is learnt.
 
     Attributes:
@@ -96,7 +96,7 @@ def gradients(factors: Factors, places: Places, gradient: Floats, points: Floats
     return left, right
 
 
-def train(stream: Stream, tables: tuple[Table, Table], training: Training, rng: np.random.Generator) -> list[float]:
+def train(stream: TokenStream, tables: tuple[WordTable, WordTable], training: Training, rng: np.random.Generator) -> list[float]:
     """Learn the mixtures from pairs of a text; changes the factors in place.
 
     Args:
@@ -129,7 +129,7 @@ def train(stream: Stream, tables: tuple[Table, Table], training: Training, rng: 
     return losses
 
 
-def pairs(stream: Stream, window: int, size: int, rng: np.random.Generator) -> tuple[Places, Places]:
+def pairs(stream: TokenStream, window: int, size: int, rng: np.random.Generator) -> tuple[Places, Places]:
     """About `size` random pairs (centre, context) of one page, every pair of positions at most `window` apart equally likely."""
     at = rng.integers(len(stream.ids), size=size)
     other = at + rng.integers(1, window + 1, size=size) * rng.choice([-1, 1], size=size)
@@ -139,7 +139,7 @@ def pairs(stream: Stream, window: int, size: int, rng: np.random.Generator) -> t
     return stream.ids[at[same]].astype(np.int64), stream.ids[other[same]].astype(np.int64)
 
 
-def step(tables: tuple[Table, Table], centres: Places, others: Places, training: Training) -> float:
+def step(tables: tuple[WordTable, WordTable], centres: Places, others: Places, training: Training) -> float:
     """One step on `centres` (b,) and `others` (b, 1 + negatives), the context first; returns the loss before it."""
     from scipy.sparse import csr_matrix
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from tokgraft.config.model import ScratchModel
 from tokgraft.config.recipe import Stage, TrainingRecipe
 from tokgraft.errors import ArtifactError, ConfigError
-from tokgraft.resources._contract import Inputs, Params, resource
+from tokgraft.resources._contract import Inputs, ResourceParams, resource
 from tokgraft.rows.donor import Donor
 from tokgraft.vocab import Vocabulary
 
@@ -24,7 +24,7 @@ ROLES = ("bos", "eos", "pad", "unk", "mask", "cls", "sep")
 
 
 @resource("donor", version=1, needs={"corpus", "tokenizer"}, libraries=["numpy", "safetensors", "tokenizers", "torch", "transformers"])
-class DonorParams(Params):
+class DonorParams(ResourceParams):
     """A Llama trained from random weights on train pages cut into target tokens; or the tables of a given model with this tokenizer."""
 
     layers: int = Field(2, ge=1, description="Transformer layers.")

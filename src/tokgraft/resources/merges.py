@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tokgraft.errors import ArtifactError, UnsupportedError
-from tokgraft.resources._contract import Inputs, Params, resource
+from tokgraft.resources._contract import Inputs, ResourceParams, resource
 from tokgraft.token_strings import Layout
 from tokgraft.vocab import Vocabulary
 
 
 @resource("merges", version=1, needs={"tokenizer"}, libraries=["tokenizers"])
-class Merges(Params):
+class Merges(ResourceParams):
     """Which two tokens a BPE tokenizer joins to which third one."""
 
 

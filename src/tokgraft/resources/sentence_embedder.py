@@ -18,7 +18,7 @@ from tokgraft.config.base import Strict
 from tokgraft.config.model import HubModel, LocalModel, PackageModel
 from tokgraft.errors import ArtifactError, ModelError
 from tokgraft.logs import Heartbeat, log
-from tokgraft.resources._contract import Inputs, Params, resource
+from tokgraft.resources._contract import Inputs, ResourceParams, resource
 from tokgraft.vocab import Vocabulary
 
 Floats = npt.NDArray[np.float32]
@@ -38,7 +38,7 @@ class PackagedEncoder(Strict):
 
 
 @resource("sentence_embedder", version=1, needs={"tokenizer", "base"}, libraries=["tokenizers", "torch", "transformers"])
-class SentenceEmbedder(Params):
+class SentenceEmbedder(ResourceParams):
     """Unit vectors of token texts by a transformer encoder, pooled over its last hidden states."""
 
     source: Annotated[PackagedEncoder | HubModel | LocalModel, Field(discriminator="kind")] = Field(

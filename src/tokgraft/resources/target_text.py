@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from tokgraft.errors import ArtifactError, UnavailableError
-from tokgraft.resources._contract import Inputs, Params, resource
+from tokgraft.resources._contract import Inputs, ResourceParams, resource
 from tokgraft.vocab import Vocabulary
 
 BATCH = 256
@@ -20,7 +20,7 @@ Ids = npt.NDArray[np.int32]
 
 
 @resource("target_text", version=1, needs={"corpus", "tokenizer"}, libraries=["tokenizers"])
-class TargetText(Params):
+class TargetText(ResourceParams):
     """Unigram counts of target tokens over the train pages, and token ids of some train and dev pages."""
 
     tokens: int = Field(40_000, ge=LEAST, description="Predicted tokens of train text.")

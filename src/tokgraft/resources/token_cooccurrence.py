@@ -12,7 +12,7 @@ from pydantic import Field
 
 from tokgraft.errors import ArtifactError, DataError, UnavailableError
 from tokgraft.resources import _glove, _streams
-from tokgraft.resources._contract import Inputs, Params, resource
+from tokgraft.resources._contract import Inputs, ResourceParams, resource
 from tokgraft.resources._pairing import SOURCE, read_source, source_facts
 from tokgraft.vocab import Vocabulary
 
@@ -20,7 +20,7 @@ POWER = 0.75  # exponent of the weight of a rare pair; no reference changes it
 
 
 @resource("token_cooccurrence", version=1, needs={"corpus", "english", "tokenizer", "base"}, libraries=["numpy", "scipy", "tokenizers"])
-class TokenCooccurrence(Params):
+class TokenCooccurrence(ResourceParams):
     """GloVe vectors of both vocabularies' tokens over target-language and English train pages, with TokAlign's defaults but two.
 
     TokAlign takes 300 dimensions for a billion tokens; a corpus of some million words fills 100. Its rate of 0.05 holds for updates from
@@ -84,7 +84,7 @@ def load(folder: Path, size: int) -> dict[str, Any]:
 
 
 def _vectors(
-    stream: _streams.Stream, vocabulary: Vocabulary, params: TokenCooccurrence
+    stream: _streams.TokenStream, vocabulary: Vocabulary, params: TokenCooccurrence
 ) -> tuple[npt.NDArray[np.int32], _glove.Floats, dict[str, Any]]:
     """Ids with a vector in ascending order, their vectors, and facts."""
     places = _streams.ranks(vocabulary)[stream.ids]
@@ -96,7 +96,7 @@ def _vectors(
         )
     number = np.full(len(counts) + 1, -1, dtype=np.int32)  # its last place is that of special tokens, -1
     number[frequent] = np.arange(len(frequent), dtype=np.int32)
-    kept = _streams.Stream(number[places], stream.pages).only(number[places] >= 0)
+    kept = _streams.TokenStream(number[places], stream.pages).only(number[places] >= 0)
     pairs = _glove.count(kept, len(frequent), params.window)
     vectors, losses = _glove.fit(pairs, _glove.Fit(params.dim, params.x_max, POWER, params.iterations, params.rate, params.seed))
     if not np.isfinite(vectors).all():

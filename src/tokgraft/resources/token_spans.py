@@ -17,7 +17,7 @@ from pydantic import Field
 from tokgraft.errors import ArtifactError
 from tokgraft.overlap import overlap
 from tokgraft.resources import _pages
-from tokgraft.resources._contract import Inputs, Params, resource
+from tokgraft.resources._contract import Inputs, ResourceParams, resource
 from tokgraft.vocab import Vocabulary
 
 Ints = npt.NDArray[np.int64]
@@ -25,7 +25,7 @@ EMPTY: Ints = np.zeros(0, dtype=np.int64)
 
 
 @resource("token_spans", version=1, needs={"corpus", "tokenizer", "base"}, libraries=["tokenizers"])
-class TokenSpans(Params):
+class TokenSpans(ResourceParams):
     """Counts of the tuples of source tokens that cover the same text as each token that the source lacks."""
 
     max_bytes: int = Field(100_000_000, ge=1, description="Text that is read, in bytes of UTF-8; whole pages from the start.")

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from tokgraft.errors import ArtifactError, DataError, TokenizerError, UnavailableError
 from tokgraft.resources import _pages
-from tokgraft.resources._contract import Inputs, Params, resource
+from tokgraft.resources._contract import Inputs, ResourceParams, resource
 from tokgraft.vocab import Vocabulary
 
 LIMIT = 1e3
@@ -22,7 +22,7 @@ SAMPLE = 1e-4  # the threshold above which frequent tokens are down-sampled: fas
 
 
 @resource("token_vectors", version=2, needs={"corpus", "tokenizer"}, libraries=["gensim", "tokenizers"])
-class TokenVectors(Params):
+class TokenVectors(ResourceParams):
     """fastText CBOW vectors of target tokens, with the defaults of the reference implementation of FOCUS.
 
     Trained by gensim with one thread and a seed: equal inputs give equal vectors. (fastText's own program, asked for one thread, fills

@@ -14,9 +14,9 @@ from tokgraft.errors import ArtifactError, DataError, ModelError, UnavailableErr
 from tokgraft.numerics.hull import Factors, points
 from tokgraft.overlap import overlap
 from tokgraft.resources import _groups, _streams
-from tokgraft.resources._contract import Inputs, Params, resource
+from tokgraft.resources._contract import Inputs, ResourceParams, resource
 from tokgraft.resources._pairing import SOURCE, read_source, source_facts
-from tokgraft.resources._word2vec import Table, Training, train
+from tokgraft.resources._word2vec import Training, WordTable, train
 from tokgraft.vocab import Vocabulary
 
 SPREAD = 0.1  # standard deviation of the first logits, as rank^(1/4) times that of a factor's numbers
@@ -25,7 +25,7 @@ SPREAD = 0.1  # standard deviation of the first logits, as rank^(1/4) times that
 @resource(
     "token_word2vec", version=1, needs={"corpus", "english", "tokenizer", "base"}, libraries=["numpy", "scipy", "tokenizers", "torch"]
 )
-class TokenWord2Vec(Params):
+class TokenWord2Vec(ResourceParams):
     """Weights of new tokens on source tokens, learnt by skip-gram on the base's own rows over target-language and English train pages.
 
     Window, negatives, epochs, batch, rate and subsampling are those of CW2V's published script. Groups and rank are ours, for the cost: a
@@ -125,12 +125,12 @@ def _start(size: int, params: TokenWord2Vec, rng: np.random.Generator) -> npt.ND
     return small
 
 
-def _known(stream: _streams.Stream, target: Vocabulary, new: npt.NDArray[np.int64], fixed: Mapping[int, int]) -> _streams.Stream:
+def _known(stream: _streams.TokenStream, target: Vocabulary, new: npt.NDArray[np.int64], fixed: Mapping[int, int]) -> _streams.TokenStream:
     """The text as places in `text_order`, without tokens that have no row."""
     places = _streams.ranks(target)[stream.ids]
     known = np.zeros(len(target) + 1, dtype=bool)  # its last place is that of special tokens, -1
     known[new] = known[list(fixed)] = True
-    kept = _streams.Stream(places, stream.pages).only(known[places])
+    kept = _streams.TokenStream(places, stream.pages).only(known[places])
     if len(kept.ids) < 2:
         raise UnavailableError("the text has no two tokens to learn from", "give corpora with text")
     return kept
@@ -138,12 +138,12 @@ def _known(stream: _streams.Stream, target: Vocabulary, new: npt.NDArray[np.int6
 
 def _table(
     size: int, fixed: Mapping[int, int], new: npt.NDArray[np.int64], factors: Factors, rows: Any, mixed: npt.NDArray[np.float32]
-) -> Table:
+) -> WordTable:
     values = np.zeros((size, rows.shape[1]), dtype=np.float32)
     values[list(fixed)] = rows[list(fixed.values())]
     mixture = np.full(size, -1, dtype=np.int64)
     mixture[new] = np.arange(len(new))
-    return Table(values, mixture, factors, mixed)
+    return WordTable(values, mixture, factors, mixed)
 
 
 def _training(params: TokenWord2Vec) -> Training:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from tokgraft.errors import ArtifactError, DataError, UnavailableError
 from tokgraft.resources import _pages
-from tokgraft.resources._contract import Inputs, Params, resource
+from tokgraft.resources._contract import Inputs, ResourceParams, resource
 from tokgraft.resources._words import pattern
 
 Floats = npt.NDArray[np.float32]
@@ -27,7 +27,7 @@ SIDES = ("target", "english")
 
 
 @resource("word_vectors", version=1, needs={"corpus", "english"}, libraries=["gensim", "regex"])
-class WordVectors(Params):
+class WordVectors(ResourceParams):
     """fastText word vectors of both languages, with the settings that WECHSEL trains its own with, except for the n-grams and buckets.
 
     Trained by gensim with one thread and a seed: equal inputs give equal vectors.

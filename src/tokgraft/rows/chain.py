@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from functools import cache
 from typing import Any
 
@@ -14,7 +13,7 @@ from tokgraft.errors import ConfigError, ModelError, UnsupportedError
 from tokgraft.numerics.sums import finite
 from tokgraft.rows.composition import Composition, compose
 from tokgraft.rows.contract import Params, Rows, Transplant
-from tokgraft.rows.registration import METHODS, REFINERS, Registered
+from tokgraft.rows.registration import METHODS, REFINERS, RegisteredMethod
 from tokgraft.rows.standins import ending, stand_in
 
 
@@ -30,12 +29,12 @@ class Chain:
     """
 
     name: str
-    first: Registered
-    refiners: tuple[Registered, ...]
+    first: RegisteredMethod
+    refiners: tuple[RegisteredMethod, ...]
     params: Mapping[str, Params]
 
     @property
-    def parts(self) -> tuple[Registered, ...]:
+    def parts(self) -> tuple[RegisteredMethod, ...]:
         """Initialiser and refiners."""
         return (self.first, *self.refiners)
 
@@ -100,12 +99,12 @@ def parse(chain: str, params: Mapping[str, Any] | None = None) -> Chain:
     return Chain(chain, parts[0], parts[1:], _params(chain, parts, params)) if params else _with_defaults(chain, parts)
 
 
-@lru_cache(maxsize=None)
-def _with_defaults(chain: str, parts: tuple[Registered, ...]) -> Chain:
+@cache
+def _with_defaults(chain: str, parts: tuple[RegisteredMethod, ...]) -> Chain:
     return Chain(chain, parts[0], parts[1:], _params(chain, parts, {}))
 
 
-def _parts(chain: str) -> tuple[Registered, ...]:
+def _parts(chain: str) -> tuple[RegisteredMethod, ...]:
     first, *rest = chain.split("+")
     if first in REFINERS:
         raise ConfigError(f"{first!r} in method {chain!r} is a refiner: it needs an initialiser before it", f"for example none+{first}")
@@ -118,7 +117,7 @@ def _parts(chain: str) -> tuple[Registered, ...]:
     return (METHODS.get(first, where), *(REFINERS.get(name, where) for name in rest))
 
 
-def _params(chain: str, parts: Sequence[Registered], params: Mapping[str, Any]) -> dict[str, Params]:
+def _params(chain: str, parts: Sequence[RegisteredMethod], params: Mapping[str, Any]) -> dict[str, Params]:
     names = [part.name for part in parts]
     if len(names) == 1:
         params = {names[0]: params}

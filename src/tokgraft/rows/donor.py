@@ -45,7 +45,7 @@ class Donor:
 
 
 @dataclass(frozen=True)
-class Side:
+class DonorSide:
     """One table to fill, seen through the donor.
 
     Attributes:
@@ -69,7 +69,7 @@ class Made:
 
     Attributes:
         rows: (n, d).
-        used: For each row the anchors it is made from, as places in `Side.A`, the weightiest first, (n, k), -1 after the last one; None
+        used: For each row the anchors it is made from, as places in `DonorSide.A`, the weightiest first, (n, k), -1 after the last one; None
             where rows are made from all.
         failed: Which rows mean nothing, (n,); they become fallbacks.
         stats: What to tell about them.
@@ -81,7 +81,7 @@ class Made:
     stats: Mapping[str, Any] = field(default_factory=dict)
 
 
-def transfer(task: Transplant, how: How, make: Callable[[Side], Made], *, at_least: int = 1) -> Composition:
+def transfer(task: Transplant, how: How, make: Callable[[DonorSide], Made], *, at_least: int = 1) -> Composition:
     """Copy the overlap and fill the rest by `make`, once for each table of the base; tied donors serve both with their one table.
 
     Anchors and new tokens stand in canonical order, so that results do not depend on ids. Special tokens whose place is taken by another
@@ -111,7 +111,7 @@ def transfer(task: Transplant, how: How, make: Callable[[Side], Made], *, at_lea
         _check_anchors(task, anchors, at_least)
     origin = np.array([task.overlap[number].source for number in anchors.tolist()], dtype=np.int64)
     results = {
-        name: make(Side(name, theirs[new_ids], theirs[anchors], table[origin], partial(_means, theirs, order, table, task.live)))
+        name: make(DonorSide(name, theirs[new_ids], theirs[anchors], table[origin], partial(_means, theirs, order, table, task.live)))
         for name, table, theirs in _tables(task, donor)
         if len(new_ids)
     }

@@ -14,7 +14,7 @@ from tokgraft.rows.contract import Params
 
 
 @dataclass(frozen=True)
-class Registered:
+class RegisteredMethod:
     """A registered method or refiner.
 
     Attributes:
@@ -52,8 +52,8 @@ class Registered:
     unties: bool = False
 
 
-METHODS: Registry[Registered] = Registry("method", "tokgraft.methods")
-REFINERS: Registry[Registered] = Registry("refiner", "tokgraft.methods")
+METHODS: Registry[RegisteredMethod] = Registry("method", "tokgraft.methods")
+REFINERS: Registry[RegisteredMethod] = Registry("refiner", "tokgraft.methods")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,7 +63,7 @@ def method(
 ) -> Callable[[F], F]:
     """Register the decorated `build(task, params)`, which says how the rows are made (a `Composition`, or finished `Rows`).
 
-    The arguments are the attributes of `Registered`.
+    The arguments are the attributes of `RegisteredMethod`.
     """
     return _register(METHODS, name, params, version, paper, requires, flags)
 
@@ -73,13 +73,13 @@ def refiner(
 ) -> Callable[[F], F]:
     """Register the decorated `refine(task, rows, params)`, which returns better `Rows`.
 
-    The arguments are the attributes of `Registered`.
+    The arguments are the attributes of `RegisteredMethod`.
     """
     return _register(REFINERS, name, params, version, paper, requires, flags)
 
 
 def _register(
-    registry: Registry[Registered],
+    registry: Registry[RegisteredMethod],
     name: str,
     params: type[Params],
     version: int,
@@ -88,7 +88,7 @@ def _register(
     flags: dict[str, bool],
 ) -> Callable[[F], F]:
     def register(run: F) -> F:
-        registry.add(name, Registered(name, version, paper, params, run, frozenset(requires), **flags))
+        registry.add(name, RegisteredMethod(name, version, paper, params, run, frozenset(requires), **flags))
         return run
 
     return register

@@ -22,7 +22,7 @@ REQUIRES = ("word_vectors", "dictionary")
 RESOURCE = "make the resource word_vectors again"
 
 
-class Words(Protocol):
+class LanguageWords(Protocol):
     """Word vectors of one language, as the resource `word_vectors` gives them."""
 
     @property
@@ -64,8 +64,8 @@ class Space:
         pairs: Pairs of words that the rotation was fitted to.
     """
 
-    target: Words
-    english: Words
+    target: LanguageWords
+    english: LanguageWords
     rotation: Doubles
     pairs: int
 

@@ -42,7 +42,7 @@ class Passage:
     output: str
 
 
-class Side:
+class TimedModel:
     """A model with its tokenizer, ready to be timed.
 
     Args:
@@ -186,7 +186,7 @@ def _cut(text: str, room: int, limit: int) -> Iterator[Passage]:
 
 
 def measure(
-    before: Side, after: Side, texts: Sequence[Passage], watch: alone.Watch, repeats: int = REPEATS, seconds: float = SECONDS
+    before: TimedModel, after: TimedModel, texts: Sequence[Passage], watch: alone.Watch, repeats: int = REPEATS, seconds: float = SECONDS
 ) -> Speed:
     """Time both models by turns, when the machine is quiet.
 
@@ -213,7 +213,7 @@ def _counters(place: Any) -> Callable[[], alone.Reading]:
     return lambda: alone.counters((place.index or 0) if place.type == "cuda" else None)
 
 
-def _repeats(sides: dict[Which, Side], texts: Sequence[Passage], repeats: int, seconds: float) -> tuple[int, list[Repeat]]:
+def _repeats(sides: dict[Which, TimedModel], texts: Sequence[Passage], repeats: int, seconds: float) -> tuple[int, list[Repeat]]:
     """Passages of a repeat, and the repeats."""
     for side in sides.values():  # what is compiled, allocated or looked up at the first call
         side.run(texts[:1])
@@ -225,14 +225,14 @@ def _repeats(sides: dict[Which, Side], texts: Sequence[Passage], repeats: int, s
     return count, [_repeat(sides, list(islice(source, count)), number) for number in range(repeats)]
 
 
-def _repeat(sides: dict[Which, Side], texts: Sequence[Passage], number: int) -> Repeat:
+def _repeat(sides: dict[Which, TimedModel], texts: Sequence[Passage], number: int) -> Repeat:
     order = SIDES if number % 2 == 0 else SIDES[::-1]
     return Repeat(**{name: sides[name].run(texts) for name in order})
 
 
 def _sides(
     base: Path, model: Path | None, tokenizer: Path | None, device: str, threads: int | None, trust_remote_code: bool
-) -> tuple[Side, Side]:  # fmt: skip
+) -> tuple[TimedModel, TimedModel]:  # fmt: skip
     import torch
 
     from tokgraft.models.io import check_model, load_model, load_tokenizer
@@ -250,7 +250,7 @@ def _sides(
             _resize(weights, len(words))
         else:
             check_model(weights, words)
-        found.append(Side(weights.to(place), words))
+        found.append(TimedModel(weights.to(place), words))
     return found[0], found[1]
 
 
@@ -271,7 +271,7 @@ def _context(model: Any) -> int:
     return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1_000_000)
 
 
-def _described(texts: Sequence[Passage], sides: Sequence[Side]) -> list[dict[str, Any]]:
+def _described(texts: Sequence[Passage], sides: Sequence[TimedModel]) -> list[dict[str, Any]]:
     """What was read and written, without the text: hash, bytes, tokens of each model."""
     return [
         {

@@ -92,7 +92,7 @@ def push(root: Path, names: Iterable[str], remote: str | None, jobs: int | None)
 
 
 @dataclass
-class Fetched:
+class FetchedArtifact:
     """What a fetch brought and what it did not.
 
     Attributes:
@@ -108,7 +108,7 @@ class Fetched:
     reason: str = ""
 
 
-def fetch(root: Path, stages: Mapping[str, str], remote: str | None, jobs: int | None) -> Fetched:
+def fetch(root: Path, stages: Mapping[str, str], remote: str | None, jobs: int | None) -> FetchedArtifact:
     """Fetch the outputs of stages and put them into the folder. What cannot be fetched whole stays as it is.
 
     A remote is not trusted. Every object is hashed before it is used: DVC itself takes whatever the remote calls by that name, and writes
@@ -125,7 +125,7 @@ def fetch(root: Path, stages: Mapping[str, str], remote: str | None, jobs: int |
     """
     from dvc.repo import lock_repo
 
-    done = Fetched()
+    done = FetchedArtifact()
     with _repo(root) as repo, lock_repo(repo):
         tops = _recorded(repo, stages)
         with _remote(repo, remote, "read", "then pull again; what came whole is kept"):
@@ -196,7 +196,7 @@ def _listed(repo: Any, oid: str, path: str) -> list[str]:
     return objects
 
 
-def _download(repo: Any, source: Any, oids: set[str], jobs: int | None, done: Fetched) -> dict[str, str]:
+def _download(repo: Any, source: Any, oids: set[str], jobs: int | None, done: FetchedArtifact) -> dict[str, str]:
     """Get objects into the cache, those that are not there; object -> flaw (MISSING or DAMAGED) of those that are not there or not whole.
 
     An object that was damaged in the cache (a file in `results/` that shares its bytes was edited) is thrown away first and fetched like

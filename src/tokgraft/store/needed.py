@@ -32,7 +32,7 @@ sys.exit(cli.main())
 
 
 @dataclass(frozen=True)
-class Plan:
+class PullPlan:
     """What Snakemake intends.
 
     Attributes:
@@ -77,7 +77,7 @@ def pull_needed(
         done.add(pull(chosen, root, remote, jobs))
 
 
-def needed(plan: Plan, known: Mapping[str, Record], stored: set[str], changes: set[str]) -> set[str]:
+def needed(plan: PullPlan, known: Mapping[str, Record], stored: set[str], changes: set[str]) -> set[str]:
     """Outputs to pull now.
 
     From the targets downwards: what is here and need not run needs nothing; what is absent, stored and unchanged is pulled, and nothing
@@ -109,7 +109,7 @@ def needed(plan: Plan, known: Mapping[str, Record], stored: set[str], changes: s
 
 
 def _walk(
-    plan: Plan, inputs: Mapping[str, list[str]], consumers: Mapping[str, set[str]], stored: set[str], runs: set[str]
+    plan: PullPlan, inputs: Mapping[str, list[str]], consumers: Mapping[str, set[str]], stored: set[str], runs: set[str]
 ) -> tuple[set[str], set[str], bool]:
     """(what to pull, what will run, whether something runs whose inputs are unknown)."""
     pulls: set[str] = set()
@@ -150,10 +150,10 @@ def _made(path: str) -> bool:
 # --- what Snakemake says ------------------------------------------------------------------------------------------------
 
 
-def ask(root: Path, flags: Sequence[str]) -> Plan:
+def ask(root: Path, flags: Sequence[str]) -> PullPlan:
     """What Snakemake would do, from its table for programs."""
     rows = list(csv.DictReader(_snakemake(root, ["--summary"], flags).splitlines(), delimiter="\t"))
-    return Plan(
+    return PullPlan(
         frozenset(row["output_file"] for row in rows if row["plan"] != "no update"),
         frozenset(row["output_file"] for row in rows if row["status"] == "missing"),
         tuple(row["output_file"] for row in rows),

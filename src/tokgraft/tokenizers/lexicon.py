@@ -19,7 +19,7 @@ FORGOTTEN = 0.05  # a credit below this: what stood there a few times, and has n
 SPARE = 1.25  # units remembered while learning, as a multiple of those wanted
 
 
-class Reader:
+class LexiconReader:
     """Reads by longest match with a fixed set of units; single characters are always known."""
 
     def __init__(self, units: Iterable[str]) -> None:
@@ -76,7 +76,7 @@ def learn(batches: Iterable[Mapping[str, int]], room: int, longest: int, min_fre
     """
     credit: dict[str, float] = {}
     for batch in batches:
-        reader = Reader(credit)
+        reader = LexiconReader(credit)
         saved: Counter[str] = Counter()
         pairs: Counter[str] = Counter()
         for phrase, count in batch.items():

@@ -13,7 +13,7 @@ from tokgraft.registry import Registry
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceFolders:
     """Where a source may look and write.
 
     Attributes:
@@ -80,9 +80,9 @@ class SourceKind:
         stream: Reads one part of it without holding more than a document; None when the kind cannot be divided.
     """
 
-    check: Callable[[Any, Place], None]
-    read: Callable[[Any, Place], Loaded]
-    stream: Callable[[Any, Place, Part], Streamed] | None = None
+    check: Callable[[Any, SourceFolders], None]
+    read: Callable[[Any, SourceFolders], Loaded]
+    stream: Callable[[Any, SourceFolders, Part], Streamed] | None = None
 
 
 SOURCES: Registry[SourceKind] = Registry("source kind", "tokgraft.corpus.sources")

@@ -9,7 +9,7 @@ from typing import Any
 
 from tokgraft.config.language import AptHelp
 from tokgraft.corpus.ledger import Drops
-from tokgraft.corpus.sources import SOURCES, Loaded, Place, SourceKind
+from tokgraft.corpus.sources import SOURCES, Loaded, SourceFolders, SourceKind
 from tokgraft.corpus.sources import _apt as apt
 from tokgraft.corpus.sources import _deb as deb
 from tokgraft.corpus.sources._help_html import parse
@@ -22,12 +22,12 @@ LICENCE = "MPL-2.0, some files Apache-2.0 (the package's copyright file)"
 REGISTER = "software manual: instructions and interface words, imperative and second person, much repeated phrasing"
 
 
-def check(source: AptHelp, place: Place) -> None:
+def check(source: AptHelp, place: SourceFolders) -> None:
     """Fetch the package (a few megabytes), so that a missing one is known before anything else is done."""
     _open(source.package, place)
 
 
-def read(source: AptHelp, place: Place) -> Loaded:
+def read(source: AptHelp, place: SourceFolders) -> Loaded:
     """The pages of the package.
 
     Raises:
@@ -41,7 +41,7 @@ def read(source: AptHelp, place: Place) -> Loaded:
     return Loaded(pages, facts, aligned=True, drops=drops)
 
 
-def _open(name: str, place: Place) -> tuple[dict[str, Any], Iterable[tuple[str, bytes]]]:
+def _open(name: str, place: SourceFolders) -> tuple[dict[str, Any], Iterable[tuple[str, bytes]]]:
     """What the card says of the package, and its files; when it cannot be downloaded but is installed, the installed files."""
     try:
         package = apt.fetch(name, place.cache, place.pins)

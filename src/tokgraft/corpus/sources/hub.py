@@ -8,7 +8,7 @@ from typing import Any
 
 from tokgraft.config.language import Hub
 from tokgraft.corpus.ledger import Drops
-from tokgraft.corpus.sources import SOURCES, Loaded, Part, Place, SourceKind, Streamed
+from tokgraft.corpus.sources import SOURCES, Loaded, Part, SourceFolders, SourceKind, Streamed
 from tokgraft.corpus.sources._documents import document
 from tokgraft.documents import Page
 from tokgraft.errors import DataError
@@ -18,7 +18,7 @@ OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
 INSTEAD = "or use a source of kind `local` or `apt_help` (docs/languages.md)"
 
 
-def check(source: Hub, place: Place) -> None:
+def check(source: Hub, place: SourceFolders) -> None:
     """Ask the Hub whether the data set and its revision exist.
 
     Raises:
@@ -45,7 +45,7 @@ def check(source: Hub, place: Place) -> None:
         ) from None
 
 
-def read(source: Hub, place: Place) -> Loaded:
+def read(source: Hub, place: SourceFolders) -> Loaded:
     """The first documents of the data set, until `max_bytes` of text are read.
 
     Raises:
@@ -54,7 +54,7 @@ def read(source: Hub, place: Place) -> Loaded:
     return stream(source, place, Part()).load()
 
 
-def stream(source: Hub, place: Place, part: Part) -> Streamed:
+def stream(source: Hub, place: SourceFolders, part: Part) -> Streamed:
     """The first documents of a part of the data set's files, until its share of `max_bytes` is read."""
     facts = {"kind": "hub", "id": source.id, "config": source.config, "split": source.split, "revision": source.revision,
              "max_bytes": source.max_bytes, "licence": "see the data set's card", "register": "see the data set's card"}  # fmt: skip

@@ -13,7 +13,7 @@ from tokgraft import artifacts, jsonl
 from tokgraft.artifacts import file_sha256
 from tokgraft.config.language import Local
 from tokgraft.corpus.ledger import Drops
-from tokgraft.corpus.sources import SOURCES, Loaded, Part, Place, SourceKind, Streamed
+from tokgraft.corpus.sources import SOURCES, Loaded, Part, SourceFolders, SourceKind, Streamed
 from tokgraft.corpus.sources._documents import document, pieces
 from tokgraft.documents import Page
 from tokgraft.errors import ArtifactError, DataError
@@ -24,12 +24,12 @@ GROUP = 256_000_000  # bytes of a row group that may be unpacked whatever its pa
 RATIO = 1000
 
 
-def check(source: Local, place: Place) -> None:
+def check(source: Local, place: SourceFolders) -> None:
     """See that there are files to read."""
     _files(Path(source.path))
 
 
-def read(source: Local, place: Place) -> Loaded:
+def read(source: Local, place: SourceFolders) -> Loaded:
     """The documents: every .txt file (in pieces when long), every line of .jsonl, every row of .parquet.
 
     Raises:
@@ -38,7 +38,7 @@ def read(source: Local, place: Place) -> Loaded:
     return stream(source, place, Part()).load()
 
 
-def stream(source: Local, place: Place, part: Part) -> Streamed:
+def stream(source: Local, place: SourceFolders, part: Part) -> Streamed:
     """Every `part.count`-th document, so that parts are of equal size; together they are what `read` gives.
 
     Every part goes through all files, because `max_bytes` counts what stands before. A .txt file is in memory whole.

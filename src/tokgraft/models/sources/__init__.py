@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Request:
+class ModelRequest:
     """What a source is asked for.
 
     Attributes:
@@ -31,7 +31,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Fetched:
+class FetchedModel:
     """What a source gives.
 
     Attributes:
@@ -49,7 +49,7 @@ class Fetched:
     libraries: tuple[str, ...] = ()
 
 
-MODEL_SOURCES: Registry[Callable[[Request], Fetched]] = Registry("model source", "tokgraft.models.sources")
+MODEL_SOURCES: Registry[Callable[[ModelRequest], FetchedModel]] = Registry("model source", "tokgraft.models.sources")
 
 
 def default_cache() -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tokgraft.config.model import HubModel
 from tokgraft.errors import DataError
 from tokgraft.logs import log
-from tokgraft.models.sources import MODEL_SOURCES, Fetched, Request
+from tokgraft.models.sources import MODEL_SOURCES, FetchedModel, ModelRequest
 
 # Weights as safetensors only: pickles are not even downloaded.
 PATTERNS = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt"]
@@ -16,7 +16,7 @@ TEMPLATES = "additional_chat_templates/*.jinja"
 
 
 @MODEL_SOURCES.register("hub")
-def fetch(request: Request) -> Fetched:
+def fetch(request: ModelRequest) -> FetchedModel:
     """Download the files that are needed, load and hand over.
 
     Raises:
@@ -31,7 +31,7 @@ def fetch(request: Request) -> Fetched:
 
     trust = request.config.trust_remote_code
     tokenizer = load_tokenizer(request.tokenizer) if request.tokenizer else load_tokenizer(folder, trust_remote_code=trust)
-    return Fetched(load_model(folder, trust_remote_code=trust), tokenizer, dtype=stored_dtype(folder))
+    return FetchedModel(load_model(folder, trust_remote_code=trust), tokenizer, dtype=stored_dtype(folder))
 
 
 def snapshot(source: HubModel, cache: Path, code: bool) -> Path:

@@ -8,11 +8,11 @@ from typing import Any
 from tokgraft.artifacts import file_sha256
 from tokgraft.config.model import LocalModel
 from tokgraft.errors import ModelError
-from tokgraft.models.sources import MODEL_SOURCES, Fetched, Request
+from tokgraft.models.sources import MODEL_SOURCES, FetchedModel, ModelRequest
 
 
 @MODEL_SOURCES.register("local")
-def fetch(request: Request) -> Fetched:
+def fetch(request: ModelRequest) -> FetchedModel:
     """Load the folder or file; the path itself is no setting of the artifact, its content is.
 
     Raises:
@@ -32,4 +32,4 @@ def fetch(request: Request) -> Fetched:
     model = load_model(path, trust_remote_code=trust)
     if gguf and file_sha256(path) != facts["sha256"]:
         raise ModelError(f"{path} was changed while it was read", "run again")
-    return Fetched(model, tokenizer, facts, stored_dtype(path), ("gguf",) if gguf else ())
+    return FetchedModel(model, tokenizer, facts, stored_dtype(path), ("gguf",) if gguf else ())

