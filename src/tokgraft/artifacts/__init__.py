@@ -34,20 +34,17 @@ from tokgraft.artifacts._manifest import (
     VOLATILE,
     canonical_json,
     contents,
-    demand_whole,
-    expect,
     file_sha256,
     find,
     fingerprint,
     in_order,
     is_artifact,
-    outdated,
     put_aside,
     read,
     run,
-    verify,
 )
 from tokgraft.artifacts._place import check_files, check_place, check_scratch, forced, move_aside, refuse_inside_artifact, write_files
+from tokgraft.artifacts._verify import demand_whole, expect, outdated, verify
 from tokgraft.artifacts._writing import refused_by_disk
 from tokgraft.errors import ArtifactError, TokgraftError, remedy
 from tokgraft.logs import log, peak_memory, processor_seconds

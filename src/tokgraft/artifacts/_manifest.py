@@ -1,4 +1,4 @@
-"""What an artifact says of itself, and whether it is still so: the manifest, the hashes of its files, the record of how it was made.
+"""What an artifact says of itself: the manifest, the hashes of its files, the record of how it was made.
 
 `manifest.json` holds SHA-256 and size of every file. `run.json` holds the same for the files that differ from run to run (`VOLATILE`), the
 manifest's own hash, and where the inputs lay; so an edit of either file, of a table, or of an input shows.
@@ -11,8 +11,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -54,7 +53,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
     """`file_sha256`, computed once in a process for as long as nothing about the file changes."""
     facts = path.stat()
     state = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
@@ -266,124 +265,16 @@ def fingerprint(folder: Path) -> str:
             return file_sha256(folder / MANIFEST)
         if not folder.is_dir():
             raise ArtifactError(f"{folder} does not exist", "run the stage that makes it, or give another folder")
-        listing = {name: _sha256(folder / name) for name in contents(folder) if (folder / name).is_file()}
+        listing = {name: sha256(folder / name) for name in contents(folder) if (folder / name).is_file()}
     except OSError as error:
         raise ArtifactError(f"{error.filename or folder} cannot be read: {error.strerror}", "change its permissions") from None
     return hashlib.sha256(canonical_json(listing).encode(errors="surrogateescape")).hexdigest()
 
 
-def expect(folder: Path, kind: str) -> dict[str, Any]:
-    """The manifest of a whole artifact that must be of one kind: all its files are hashed, each once in a process.
-
-    Raises:
-        ArtifactError: It is of another kind, is damaged, or holds files that its manifest does not list.
-    """
-    manifest = read(folder)
-    if manifest["kind"] != kind:
-        raise ArtifactError(f"{folder} is a {manifest['kind']}, not a {kind}", f"give the folder of a {kind}")
-    demand_whole(folder, kind)
-    return manifest
-
-
-def demand_whole(folder: Path, role: str, only: Collection[str] | None = None) -> None:
-    """Refuse an artifact that is not what its manifest says; a plain folder passes.
-
-    Args:
-        folder: Folder of the artifact.
-        role: What it is for who reads it, for the message.
-        only: Names of the files that will be read (default: all).
-
-    Raises:
-        ArtifactError: A file is missing, altered or not listed, or the manifest was edited or is lost.
-    """
-    if (is_artifact(folder) or lost(folder)) and (problems := verify(folder, only)):
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ArtifactError(
-            f"the {role} is damaged: {problems[0]}{more}",
-            f"delete {folder} and make or pull it again; move files of your own out of it first",
-        )
-
-
-def verify(folder: Path, only: Collection[str] | None = None) -> list[str]:
-    """Recompute every hash (or those of some files); one sentence for each thing that does not match (none: the artifact is whole)."""
-    folder = Path(folder)
-    try:
-        if kind := lost(folder):
-            return [f"{folder}: {MANIFEST} is missing ({RUN} says that this is a {kind})"]
-        manifest, kept = read(folder), record(folder)
-        present = contents(folder) if only is None else [name for name in {*only} - {MANIFEST, RUN} if os.path.lexists(folder / name)]
-    except ArtifactError as error:
-        return [error.what]
-    except OSError as error:
-        return [f"{error.filename or folder}: cannot be read ({error.strerror})"]
-    volatile = _volatile(manifest["kind"], kept)
-    problems = _altered(folder, _some(manifest["files"], only), MANIFEST)
-    problems.extend(
-        f"{folder / name}{'/' if name.endswith('/') else ''}: not in the manifest"
-        for name in present
-        if name not in manifest["files"] and name not in volatile
-    )
-    if kept:
-        problems.extend(_altered(folder, _some(kept.get("volatile", {}), only), RUN))
-        if kept["manifest"] != file_sha256(folder / MANIFEST):
-            problems.append(f"{folder / MANIFEST}: edited since {RUN} was written with it")
-    return problems
-
-
-def _volatile(kind: str, kept: Mapping[str, Any]) -> set[str]:
+def volatile_files(kind: str, kept: Mapping[str, Any]) -> set[str]:
     """Volatile files that are part of an artifact: those that its record names; without a record, every name of its kind."""
     of_kind = VOLATILE.get(kind, frozenset())
     return set(of_kind.intersection(kept.get("volatile", ())) if kept else of_kind)
-
-
-def _some(files: Mapping[str, Any], only: Collection[str] | None) -> Mapping[str, Any]:
-    return files if only is None else {name: facts for name, facts in files.items() if name in only}
-
-
-def _altered(folder: Path, files: Mapping[str, Mapping[str, Any]], source: str) -> list[str]:
-    """One sentence for each listed file that is missing or has other bytes."""
-
-    def problem(item: tuple[str, Mapping[str, Any]]) -> str | None:
-        path, facts = folder / item[0], item[1]
-        try:
-            if not path.is_file():
-                return f"{path}: missing"
-            if (size := path.stat().st_size) != facts["bytes"]:
-                return f"{path}: {size} bytes, {'the manifest' if source == MANIFEST else source} says {facts['bytes']}"
-            return None if _sha256(path) == facts["sha256"] else f"{path}: content altered (sha256 differs)"
-        except OSError as error:
-            return f"{path}: cannot be read ({error.strerror})"
-
-    with ThreadPoolExecutor(max_workers=4) as pool:  # hashing leaves the interpreter's lock
-        return [found for found in pool.map(problem, files.items()) if found]
-
-
-def outdated(folder: Path) -> list[str]:
-    """One sentence for each input that lies where it was when the artifact was made, and is another one now.
-
-    What cannot be read is `verify`'s matter; an input that is not here (a partly pulled tree) is none of either's.
-    """
-    try:
-        manifest, lay = read(folder), record(folder).get("inputs", {})
-    except ArtifactError:
-        return []
-    found = []
-    for role, want in manifest["inputs"].items():
-        place = Path(os.path.normpath(os.path.join(os.path.realpath(folder), lay[role]))) if role in lay else None
-        if place is None or not place.is_dir():
-            continue
-        try:
-            same = fingerprint(place) == want
-        except ArtifactError:
-            continue
-        if not same:
-            found.append(f"{folder}: its {role} is no longer what it was: {_shown(place)} changed since")
-    return found
-
-
-def _shown(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def places(folders: Mapping[str, Path], out: Path) -> dict[str, str]:
@@ -400,9 +291,9 @@ def listed(folder: Path) -> tuple[str, set[str]] | None:
     kept = _own_record(folder)
     try:
         manifest = read(folder)
-        return manifest["kind"], {*manifest["files"], *_volatile(manifest["kind"], kept)}
+        return manifest["kind"], {*manifest["files"], *volatile_files(manifest["kind"], kept)}
     except ArtifactError:
-        return (kept["kind"], {*kept["files"], *_volatile(kept["kind"], kept)}) if kept else None
+        return (kept["kind"], {*kept["files"], *volatile_files(kept["kind"], kept)}) if kept else None
 
 
 def foreign(folder: Path) -> list[str]:
