@@ -1,12 +1,11 @@
 """What a resource is: something a method asks for beside the two vocabularies, made once and shared by methods.
 
-A resource is one module of this package: a class of parameters under `@resource(...)`, and beside it `build(inputs, params, folder)`, which
-writes files and returns facts about them, and `load(folder, size)`, which gives methods what they need, without reading a pickle.
+A resource is one module of this package: a class of parameters, `load(folder, size)`, which gives methods what they need, and under
+`@resource(...)` `build(inputs, params, folder)`, which writes files and returns facts about them.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +49,8 @@ class RegisteredResource:
         version: Raised when its content changes.
         needs: What it is made from, a subset of `NEEDS`.
         params: Class of its parameters.
+        build: build(inputs, params, folder) writes the resource's files into `folder`, and returns facts about them (JSON values).
+        load: load(folder, size) reads it for a target vocabulary of `size` ids, without reading a pickle.
         libraries: Distributions whose versions its content depends on.
     """
 
@@ -57,37 +58,32 @@ class RegisteredResource:
     version: int
     needs: frozenset[str]
     params: type[ResourceParams]
+    build: Callable[..., Mapping[str, Any]]
+    load: Callable[[Path, int], Any]
     libraries: tuple[str, ...] = ()
-
-    def build(self, inputs: Inputs, params: ResourceParams, folder: Path) -> Mapping[str, Any]:
-        """Write the resource's files into `folder`; returns facts about them (JSON values)."""
-        found: Mapping[str, Any] = self._function("build")(inputs, params, folder)
-        return found
-
-    def load(self, folder: Path, size: int) -> Any:
-        """Read it for a target vocabulary of `size` ids."""
-        return self._function("load")(folder, size)
-
-    def _function(self, name: str) -> Callable[..., Any]:
-        found: Callable[..., Any] | None = getattr(sys.modules[self.params.__module__], name, None)
-        if found is None:
-            raise TypeError(f"{self.params.__module__} registers {self.name!r} but has no function {name}")
-        return found
 
 
 RESOURCES: Registry[RegisteredResource] = Registry("resource", "tokgraft.resources")
 
-P = TypeVar("P", bound=type[ResourceParams])
+B = TypeVar("B", bound=Callable[..., Mapping[str, Any]])
 
 
-def resource(name: str, *, version: int, needs: Iterable[str], libraries: Iterable[str] = ()) -> Callable[[P], P]:
-    """Register the decorated `ResourceParams` class as a resource; `build` and `load` stand beside it in its module."""
+def resource(
+    name: str,
+    params: type[ResourceParams],
+    *,
+    load: Callable[[Path, int], Any],
+    version: int,
+    needs: Iterable[str],
+    libraries: Iterable[str] = (),
+) -> Callable[[B], B]:
+    """Register the decorated `build(inputs, params, folder)` as what makes a resource. The arguments are the attributes of `RegisteredResource`."""
     unknown = set(needs) - set(NEEDS)
     if unknown:
         raise ValueError(f"resource {name}: needs {sorted(unknown)}, known are {NEEDS}")
 
-    def register(params: P) -> P:
-        RESOURCES.add(name, RegisteredResource(name, version, frozenset(needs), params, tuple(libraries)))
-        return params
+    def register(build: B) -> B:
+        RESOURCES.add(name, RegisteredResource(name, version, frozenset(needs), params, build, load, tuple(libraries)))
+        return build
 
     return register

@@ -20,7 +20,6 @@ HEADER = "english\ttarget\tweight\tlinks"
 Entry = tuple[str, str, float]
 
 
-@resource("dictionary", version=1, needs={"corpus"}, libraries=["numpy", "regex"])
 class Dictionary(AlignerParams):
     """Pairs of words that were linked in the parallel train pages, weighted by how often and how exclusively they were linked."""
 
@@ -34,6 +33,24 @@ class Dictionary(AlignerParams):
     )
 
 
+def load(folder: Path, size: int) -> tuple[Entry, ...]:
+    """(English word, target word, weight) of each entry, the heaviest first, equal ones by their words; `size` does not matter.
+
+    Raises:
+        ArtifactError: The file is damaged.
+    """
+    heading, *lines = (folder / FILE).read_text(encoding="utf-8").rstrip("\n").split("\n")
+    try:
+        rows = [line.split("\t") for line in lines]
+        entries = tuple((english, target, float(weight)) for english, target, weight, _ in rows)
+    except ValueError:
+        entries = ()
+    if heading != HEADER or not entries:
+        raise ArtifactError(f"{folder / FILE} is damaged", "make the resource again")
+    return entries
+
+
+@resource("dictionary", Dictionary, load=load, version=1, needs={"corpus"}, libraries=["numpy", "regex"])
 def build(inputs: Inputs, params: Dictionary, folder: Path) -> Mapping[str, Any]:
     """Write `dictionary.tsv`: english, target, weight, links; a heading first.
 
@@ -66,23 +83,6 @@ def build(inputs: Inputs, params: Dictionary, folder: Path) -> Mapping[str, Any]
     text = "".join(f"{one}\t{two}\t{weight:.6f}\t{count}\n" for one, two, weight, count in rows)
     (folder / FILE).write_text(f"{HEADER}\n{text}", encoding="utf-8")
     return {**links.facts, "entries": len(rows), "english_words": len({row[0] for row in rows}), "spaceless_share": round(share, 6)}
-
-
-def load(folder: Path, size: int) -> tuple[Entry, ...]:
-    """(English word, target word, weight) of each entry, the heaviest first, equal ones by their words; `size` does not matter.
-
-    Raises:
-        ArtifactError: The file is damaged.
-    """
-    heading, *lines = (folder / FILE).read_text(encoding="utf-8").rstrip("\n").split("\n")
-    try:
-        rows = [line.split("\t") for line in lines]
-        entries = tuple((english, target, float(weight)) for english, target, weight, _ in rows)
-    except ValueError:
-        entries = ()
-    if heading != HEADER or not entries:
-        raise ArtifactError(f"{folder / FILE} is damaged", "make the resource again")
-    return entries
 
 
 def _entries(

@@ -23,7 +23,6 @@ VALIDATION_BYTES = 20_000
 ROLES = ("bos", "eos", "pad", "unk", "mask", "cls", "sep")
 
 
-@resource("donor", version=1, needs={"corpus", "tokenizer"}, libraries=["numpy", "safetensors", "tokenizers", "torch", "transformers"])
 class DonorParams(ResourceParams):
     """A Llama trained from random weights on train pages cut into target tokens; or the tables of a given model with this tokenizer."""
 
@@ -41,6 +40,30 @@ class DonorParams(ResourceParams):
         return super().canonical() if self.model is None else {"model": "given"}
 
 
+def load(folder: Path, size: int) -> Donor:
+    """The donor's tables for a vocabulary of `size` ids; a row of zeros is an id without a token.
+
+    Raises:
+        ArtifactError: The tables do not fit the vocabulary or each other, or hold NaN.
+    """
+    E = np.load(folder / "input.npy", allow_pickle=False)
+    U = np.load(folder / "output.npy", allow_pickle=False) if (folder / "output.npy").is_file() else E
+    for table in (E, U):
+        if table.ndim != 2 or len(table) != size or table.dtype != np.float32:
+            raise ArtifactError(f"{folder}: a table of {table.shape} {table.dtype}, vocabulary of {size}", "make the resource again")
+        if not np.isfinite(table).all():
+            raise ArtifactError(f"{folder}: a table holds NaN or Inf", "make the resource again")
+    return Donor(E, U)
+
+
+@resource(
+    "donor",
+    DonorParams,
+    load=load,
+    version=1,
+    needs={"corpus", "tokenizer"},
+    libraries=["numpy", "safetensors", "tokenizers", "torch", "transformers"],
+)
 def build(inputs: Inputs, params: DonorParams, folder: Path) -> Mapping[str, Any]:
     """Write `input.npy` and, unless the donor is tied, `output.npy`, float32, a row for each id of the tokenizer.
 
@@ -61,22 +84,6 @@ def build(inputs: Inputs, params: DonorParams, folder: Path) -> Mapping[str, Any
     for name, table in zip(("input", "output"), tables):
         np.save(folder / f"{name}.npy", table, allow_pickle=False)
     return {"vocabulary": vocabulary.fingerprint, "tied": len(tables) == 1, "width": int(tables[0].shape[1]), **facts}
-
-
-def load(folder: Path, size: int) -> Donor:
-    """The donor's tables for a vocabulary of `size` ids; a row of zeros is an id without a token.
-
-    Raises:
-        ArtifactError: The tables do not fit the vocabulary or each other, or hold NaN.
-    """
-    E = np.load(folder / "input.npy", allow_pickle=False)
-    U = np.load(folder / "output.npy", allow_pickle=False) if (folder / "output.npy").is_file() else E
-    for table in (E, U):
-        if table.ndim != 2 or len(table) != size or table.dtype != np.float32:
-            raise ArtifactError(f"{folder}: a table of {table.shape} {table.dtype}, vocabulary of {size}", "make the resource again")
-        if not np.isfinite(table).all():
-            raise ArtifactError(f"{folder}: a table holds NaN or Inf", "make the resource again")
-    return Donor(E, U)
 
 
 def _trained(corpus: Path, tokenizer: Any, vocabulary: Vocabulary, params: DonorParams) -> tuple[list[Any], dict[str, Any]]:

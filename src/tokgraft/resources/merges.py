@@ -16,11 +16,23 @@ from tokgraft.token_strings import Layout
 from tokgraft.vocab import Vocabulary
 
 
-@resource("merges", version=1, needs={"tokenizer"}, libraries=["tokenizers"])
 class Merges(ResourceParams):
     """Which two tokens a BPE tokenizer joins to which third one."""
 
 
+def load(folder: Path, size: int) -> npt.NDArray[np.int32]:
+    """(n, 3): left id, right id, id of what they make.
+
+    Raises:
+        ArtifactError: The array does not fit the vocabulary.
+    """
+    merges: npt.NDArray[np.int32] = np.load(folder / "merges.npy", allow_pickle=False)
+    if merges.ndim != 2 or merges.shape[1] != 3 or (merges.size and not 0 <= int(merges.min()) <= int(merges.max()) < size):
+        raise ArtifactError(f"{folder}: the merges do not fit a vocabulary of {size}", "make the resource again")
+    return merges
+
+
+@resource("merges", Merges, load=load, version=1, needs={"tokenizer"}, libraries=["tokenizers"])
 def build(inputs: Inputs, params: Merges, folder: Path) -> Mapping[str, Any]:
     """Write `merges.npy`: (n, 3) int32, left id, right id, id of what they make, in order of rank.
 
@@ -46,15 +58,3 @@ def build(inputs: Inputs, params: Merges, folder: Path) -> Mapping[str, Any]:
             rules.append((vocab[left], vocab[right], vocab[made]))
     np.save(folder / "merges.npy", np.array(rules, dtype=np.int32).reshape(-1, 3), allow_pickle=False)
     return {"vocabulary": Vocabulary.from_tokenizer(tokenizer).fingerprint, "merges": len(rules)}
-
-
-def load(folder: Path, size: int) -> npt.NDArray[np.int32]:
-    """(n, 3): left id, right id, id of what they make.
-
-    Raises:
-        ArtifactError: The array does not fit the vocabulary.
-    """
-    merges: npt.NDArray[np.int32] = np.load(folder / "merges.npy", allow_pickle=False)
-    if merges.ndim != 2 or merges.shape[1] != 3 or (merges.size and not 0 <= int(merges.min()) <= int(merges.max()) < size):
-        raise ArtifactError(f"{folder}: the merges do not fit a vocabulary of {size}", "make the resource again")
-    return merges

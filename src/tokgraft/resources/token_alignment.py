@@ -24,7 +24,6 @@ FILES = ("target", "source", "count")
 Ids = tuple[int, ...]
 
 
-@resource("token_alignment", version=1, needs={"corpus", "tokenizer", "base"}, libraries=["numpy", "regex", "tokenizers"])
 class TokenAlignment(AlignerParams):
     """Counts of (target token, source token), from the alignment of words, as in trans-tokenization (arXiv:2408.04303)."""
 
@@ -51,6 +50,31 @@ class Unit:
     ids: Ids
 
 
+def load(folder: Path, size: int) -> Mapping[str, Any]:
+    """The arrays "target" (n,), "source" (n,), "count" (n,), and "source_vocabulary": the `text_fingerprint` of the source they are for.
+
+    Raises:
+        ArtifactError: The arrays do not fit together.
+    """
+    import json
+
+    arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in FILES}
+    target, _, count = arrays.values()
+    sound = len({len(values) for values in arrays.values()}) == 1 and len(target) and target.min() >= 0 and target.max() < size
+    if not (sound and np.isfinite(count).all() and (count > 0).all()):
+        raise ArtifactError(f"{folder}: its arrays do not fit together, or not to a vocabulary of {size}", "make the resource again")
+    facts = json.loads((folder / "resource.json").read_text(encoding="utf-8"))
+    return {**arrays, "source_vocabulary": facts["source_vocabulary"]}
+
+
+@resource(
+    "token_alignment",
+    TokenAlignment,
+    load=load,
+    version=1,
+    needs={"corpus", "tokenizer", "base"},
+    libraries=["numpy", "regex", "tokenizers"],
+)
 def build(inputs: Inputs, params: TokenAlignment, folder: Path) -> Mapping[str, Any]:
     """Write `target.npy` and `source.npy` (int32, n) and `count.npy` (float64, n), ordered by target, then source id.
 
@@ -97,23 +121,6 @@ def word_pairs(inputs: Inputs, params: TokenAlignment) -> tuple[dict[tuple[Ids, 
         )
     fingerprints = {"vocabulary": target.fingerprint, "source_vocabulary": source.text_fingerprint}
     return kept, {**links.facts, **fingerprints, "texts": len(target.text_ids)}
-
-
-def load(folder: Path, size: int) -> Mapping[str, Any]:
-    """The arrays "target" (n,), "source" (n,), "count" (n,), and "source_vocabulary": the `text_fingerprint` of the source they are for.
-
-    Raises:
-        ArtifactError: The arrays do not fit together.
-    """
-    import json
-
-    arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in FILES}
-    target, _, count = arrays.values()
-    sound = len({len(values) for values in arrays.values()}) == 1 and len(target) and target.min() >= 0 and target.max() < size
-    if not (sound and np.isfinite(count).all() and (count > 0).all()):
-        raise ArtifactError(f"{folder}: its arrays do not fit together, or not to a vocabulary of {size}", "make the resource again")
-    facts = json.loads((folder / "resource.json").read_text(encoding="utf-8"))
-    return {**arrays, "source_vocabulary": facts["source_vocabulary"]}
 
 
 def units(texts: Sequence[str], tokenizer: Any, vocabulary: Vocabulary) -> Iterator[list[Unit]]:

@@ -19,7 +19,6 @@ from tokgraft.vocab import Vocabulary
 POWER = 0.75  # exponent of the weight of a rare pair; no reference changes it
 
 
-@resource("token_cooccurrence", version=1, needs={"corpus", "english", "tokenizer", "base"}, libraries=["numpy", "scipy", "tokenizers"])
 class TokenCooccurrence(ResourceParams):
     """GloVe vectors of both vocabularies' tokens over target-language and English train pages, with TokAlign's defaults but two.
 
@@ -37,28 +36,6 @@ class TokenCooccurrence(ResourceParams):
     max_bytes: int | None = Field(
         None, ge=1, description="Text of each language that is read, in bytes of UTF-8; whole pages from the start (default: all)."
     )
-
-
-def build(inputs: Inputs, params: TokenCooccurrence, folder: Path) -> Mapping[str, Any]:
-    """Write `{source,target}_ids.npy` (int32, n) and `{source,target}_vectors.npy` (float32, n x dim) for the n frequent tokens.
-
-    Raises:
-        DataError: The text has too few frequent tokens, or the vectors diverged.
-        TokenizerError: A tokenizer cannot be read.
-    """
-    from tokgraft.models.io import load_tokenizer
-
-    corpora = [Path(str(inputs.corpus)), Path(str(inputs.english))]
-    facts: dict[str, Any] = {}
-    for side, place in (("source", inputs.base), ("target", inputs.tokenizer)):
-        tokenizer = load_tokenizer(Path(str(place)))
-        vocabulary = Vocabulary.from_tokenizer(tokenizer)
-        ids, vectors, told = _vectors(_streams.read(corpora, tokenizer, params.max_bytes), vocabulary, params)
-        np.save(folder / f"{side}_ids.npy", ids, allow_pickle=False)
-        np.save(folder / f"{side}_vectors.npy", vectors, allow_pickle=False)
-        facts |= source_facts(vocabulary) if side == "source" else {"vocabulary": vocabulary.fingerprint}
-        facts[side] = told
-    return facts
 
 
 def load(folder: Path, size: int) -> dict[str, Any]:
@@ -81,6 +58,36 @@ def load(folder: Path, size: int) -> dict[str, Any]:
             )
         found[side] = (ids, vectors)
     return found
+
+
+@resource(
+    "token_cooccurrence",
+    TokenCooccurrence,
+    load=load,
+    version=1,
+    needs={"corpus", "english", "tokenizer", "base"},
+    libraries=["numpy", "scipy", "tokenizers"],
+)
+def build(inputs: Inputs, params: TokenCooccurrence, folder: Path) -> Mapping[str, Any]:
+    """Write `{source,target}_ids.npy` (int32, n) and `{source,target}_vectors.npy` (float32, n x dim) for the n frequent tokens.
+
+    Raises:
+        DataError: The text has too few frequent tokens, or the vectors diverged.
+        TokenizerError: A tokenizer cannot be read.
+    """
+    from tokgraft.models.io import load_tokenizer
+
+    corpora = [Path(str(inputs.corpus)), Path(str(inputs.english))]
+    facts: dict[str, Any] = {}
+    for side, place in (("source", inputs.base), ("target", inputs.tokenizer)):
+        tokenizer = load_tokenizer(Path(str(place)))
+        vocabulary = Vocabulary.from_tokenizer(tokenizer)
+        ids, vectors, told = _vectors(_streams.read(corpora, tokenizer, params.max_bytes), vocabulary, params)
+        np.save(folder / f"{side}_ids.npy", ids, allow_pickle=False)
+        np.save(folder / f"{side}_vectors.npy", vectors, allow_pickle=False)
+        facts |= source_facts(vocabulary) if side == "source" else {"vocabulary": vocabulary.fingerprint}
+        facts[side] = told
+    return facts
 
 
 def _vectors(

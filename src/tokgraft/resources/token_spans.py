@@ -24,7 +24,6 @@ Ints = npt.NDArray[np.int64]
 EMPTY: Ints = np.zeros(0, dtype=np.int64)
 
 
-@resource("token_spans", version=1, needs={"corpus", "tokenizer", "base"}, libraries=["tokenizers"])
 class TokenSpans(ResourceParams):
     """Counts of the tuples of source tokens that cover the same text as each token that the source lacks."""
 
@@ -50,6 +49,22 @@ class Spans:
     pieces: Ints
 
 
+def load(folder: Path, size: int) -> Spans:
+    """The counted tuples.
+
+    Raises:
+        ArtifactError: The arrays do not fit together.
+    """
+    facts = json.loads((folder / "resource.json").read_text(encoding="utf-8"))
+    with np.load(folder / "spans.npz", allow_pickle=False) as arrays:
+        spans = Spans(facts["source"], *(arrays[name] for name in ("tokens", "counts", "starts", "pieces")))
+    fits = len(spans.counts) == len(spans.tokens) == len(spans.starts) - 1 and spans.starts[-1] == len(spans.pieces)
+    if not fits or (len(spans.tokens) and int(spans.tokens.max()) >= size) or (len(spans.counts) and int(spans.counts.min()) < 1):
+        raise ArtifactError(f"{folder}: the counted tuples do not fit a vocabulary of {size}", "make the resource again")
+    return spans
+
+
+@resource("token_spans", TokenSpans, load=load, version=1, needs={"corpus", "tokenizer", "base"}, libraries=["tokenizers"])
 def build(inputs: Inputs, params: TokenSpans, folder: Path) -> Mapping[str, Any]:
     """Write `spans.npz` with the arrays of `Spans`.
 
@@ -90,21 +105,6 @@ def build(inputs: Inputs, params: TokenSpans, folder: Path) -> Mapping[str, Any]
         "occurrences_across_borders": loose,
         "content": hashlib.sha256(repr([(key, counts[key]) for key in ordered]).encode()).hexdigest(),
     }
-
-
-def load(folder: Path, size: int) -> Spans:
-    """The counted tuples.
-
-    Raises:
-        ArtifactError: The arrays do not fit together.
-    """
-    facts = json.loads((folder / "resource.json").read_text(encoding="utf-8"))
-    with np.load(folder / "spans.npz", allow_pickle=False) as arrays:
-        spans = Spans(facts["source"], *(arrays[name] for name in ("tokens", "counts", "starts", "pieces")))
-    fits = len(spans.counts) == len(spans.tokens) == len(spans.starts) - 1 and spans.starts[-1] == len(spans.pieces)
-    if not fits or (len(spans.tokens) and int(spans.tokens.max()) >= size) or (len(spans.counts) and int(spans.counts.min()) < 1):
-        raise ArtifactError(f"{folder}: the counted tuples do not fit a vocabulary of {size}", "make the resource again")
-    return spans
 
 
 def count_page(

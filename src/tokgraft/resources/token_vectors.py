@@ -21,7 +21,6 @@ LIMIT = 1e3
 SAMPLE = 1e-4  # the threshold above which frequent tokens are down-sampled: fastText's default, not gensim's
 
 
-@resource("token_vectors", version=2, needs={"corpus", "tokenizer"}, libraries=["gensim", "tokenizers"])
 class TokenVectors(ResourceParams):
     """fastText CBOW vectors of target tokens, with the defaults of the reference implementation of FOCUS.
 
@@ -45,6 +44,24 @@ class TokenVectors(ResourceParams):
     )
 
 
+def load(folder: Path, size: int) -> npt.NDArray[np.float32]:
+    """(size, dim), float32; a row of zeros is a token without a vector.
+
+    Raises:
+        ArtifactError: The arrays do not fit together, or hold NaN.
+    """
+    ids = np.load(folder / "ids.npy", allow_pickle=False)
+    vectors = np.load(folder / "vectors.npy", allow_pickle=False)
+    if len(ids) != len(vectors) or (len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < size):
+        raise ArtifactError(f"{folder}: {len(ids)} ids, {len(vectors)} vectors, vocabulary of {size}", "make the resource again")
+    if not np.isfinite(vectors).all():
+        raise ArtifactError(f"{folder}: token vectors hold NaN or Inf", "make the resource again")
+    table = np.zeros((size, vectors.shape[1]), dtype=np.float32)
+    table[ids] = vectors
+    return table
+
+
+@resource("token_vectors", TokenVectors, load=load, version=2, needs={"corpus", "tokenizer"}, libraries=["gensim", "tokenizers"])
 def build(inputs: Inputs, params: TokenVectors, folder: Path) -> Mapping[str, Any]:
     """Write `ids.npy` (int32, n) and `vectors.npy` (float32, n x dim) for the n tokens that are frequent enough.
 
@@ -78,23 +95,6 @@ def build(inputs: Inputs, params: TokenVectors, folder: Path) -> Mapping[str, An
         "vectors": len(frequent),
         "share_with_vector": round(len(frequent) / len(vocabulary.ids), 6),
     }
-
-
-def load(folder: Path, size: int) -> npt.NDArray[np.float32]:
-    """(size, dim), float32; a row of zeros is a token without a vector.
-
-    Raises:
-        ArtifactError: The arrays do not fit together, or hold NaN.
-    """
-    ids = np.load(folder / "ids.npy", allow_pickle=False)
-    vectors = np.load(folder / "vectors.npy", allow_pickle=False)
-    if len(ids) != len(vectors) or (len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < size):
-        raise ArtifactError(f"{folder}: {len(ids)} ids, {len(vectors)} vectors, vocabulary of {size}", "make the resource again")
-    if not np.isfinite(vectors).all():
-        raise ArtifactError(f"{folder}: token vectors hold NaN or Inf", "make the resource again")
-    table = np.zeros((size, vectors.shape[1]), dtype=np.float32)
-    table[ids] = vectors
-    return table
 
 
 def token_names(vocabulary: Vocabulary) -> dict[int, str]:

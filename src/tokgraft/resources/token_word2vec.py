@@ -22,9 +22,6 @@ from tokgraft.vocab import Vocabulary
 SPREAD = 0.1  # standard deviation of the first logits, as rank^(1/4) times that of a factor's numbers
 
 
-@resource(
-    "token_word2vec", version=1, needs={"corpus", "english", "tokenizer", "base"}, libraries=["numpy", "scipy", "tokenizers", "torch"]
-)
 class TokenWord2Vec(ResourceParams):
     """Weights of new tokens on source tokens, learnt by skip-gram on the base's own rows over target-language and English train pages.
 
@@ -53,6 +50,36 @@ class TokenWord2Vec(ResourceParams):
     )
 
 
+def load(folder: Path, size: int) -> dict[str, Any]:
+    """What `cw2v` applies: "ids", "seen", "source_ids", "groups", "input" and (untied base) "output" as `Factors`, the source's fingerprint.
+
+    Raises:
+        ArtifactError: The arrays do not fit together, or hold NaN.
+    """
+    found: dict[str, Any] = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("ids", "seen", "source_ids", "groups")}
+    sizes = np.bincount(found["groups"])
+    n, m = len(found["ids"]), len(sizes)
+    fits = len(found["seen"]) == n and int(found["ids"].max(initial=-1)) < size and len(found["groups"]) == len(found["source_ids"])
+    for name in ("input", "output"):
+        if (folder / f"{name}_left.npy").exists():
+            left, right = (np.load(folder / f"{name}_{side}.npy", allow_pickle=False) for side in ("left", "right"))
+            fits = fits and len(left) == n and len(right) == m and bool(np.isfinite(left).all() and np.isfinite(right).all())
+            found[name] = Factors(left, right, sizes)
+    if not fits or not sizes.all() or "input" not in found:
+        raise ArtifactError(
+            f"{folder}: weights of {n} tokens on {m} groups do not fit together or to {size} ids, or hold NaN", "make the resource again"
+        )
+    return found | {SOURCE: read_source(folder)}
+
+
+@resource(
+    "token_word2vec",
+    TokenWord2Vec,
+    load=load,
+    version=1,
+    needs={"corpus", "english", "tokenizer", "base"},
+    libraries=["numpy", "scipy", "tokenizers", "torch"],
+)
 def build(inputs: Inputs, params: TokenWord2Vec, folder: Path) -> Mapping[str, Any]:
     """Write `ids.npy` (n new target ids), `seen.npy` (n), `source_ids.npy` and the `groups.npy` of each, and for each table of the base
     `input_left.npy` (n x rank), `input_right.npy` (groups x rank), `output_...`.
@@ -91,28 +118,6 @@ def build(inputs: Inputs, params: TokenWord2Vec, folder: Path) -> Mapping[str, A
     told = {"tokens": len(stream.ids), "groups": len(sizes), "new": len(new), "seen": int(seen.sum()), "steps": len(losses)}
     first, last = (round(float(np.mean(part)), 6) if losses else None for part in (losses[:20], losses[-20:]))
     return {"vocabulary": target.fingerprint, **source_facts(source), **told, "loss_first": first, "loss_last": last}
-
-
-def load(folder: Path, size: int) -> dict[str, Any]:
-    """What `cw2v` applies: "ids", "seen", "source_ids", "groups", "input" and (untied base) "output" as `Factors`, the source's fingerprint.
-
-    Raises:
-        ArtifactError: The arrays do not fit together, or hold NaN.
-    """
-    found: dict[str, Any] = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("ids", "seen", "source_ids", "groups")}
-    sizes = np.bincount(found["groups"])
-    n, m = len(found["ids"]), len(sizes)
-    fits = len(found["seen"]) == n and int(found["ids"].max(initial=-1)) < size and len(found["groups"]) == len(found["source_ids"])
-    for name in ("input", "output"):
-        if (folder / f"{name}_left.npy").exists():
-            left, right = (np.load(folder / f"{name}_{side}.npy", allow_pickle=False) for side in ("left", "right"))
-            fits = fits and len(left) == n and len(right) == m and bool(np.isfinite(left).all() and np.isfinite(right).all())
-            found[name] = Factors(left, right, sizes)
-    if not fits or not sizes.all() or "input" not in found:
-        raise ArtifactError(
-            f"{folder}: weights of {n} tokens on {m} groups do not fit together or to {size} ids, or hold NaN", "make the resource again"
-        )
-    return found | {SOURCE: read_source(folder)}
 
 
 def _start(size: int, params: TokenWord2Vec, rng: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -26,7 +26,6 @@ BLOCK = 8192  # texts whose n-grams are gathered at once
 SIDES = ("target", "english")
 
 
-@resource("word_vectors", version=1, needs={"corpus", "english"}, libraries=["gensim", "regex"])
 class WordVectors(ResourceParams):
     """fastText word vectors of both languages, with the settings that WECHSEL trains its own with, except for the n-grams and buckets.
 
@@ -124,6 +123,18 @@ class Both:
     english: Words
 
 
+def load(folder: Path, size: int) -> Both:
+    """Word vectors of both languages.
+
+    Raises:
+        ArtifactError: The arrays do not fit together, or are not finite.
+    """
+    hashing = json.loads((folder / "hashing.json").read_text(encoding="utf-8"))
+    target, english = (_load_side(folder, side, tuple(hashing["lengths"]), hashing["size"]) for side in SIDES)
+    return Both(target, english)
+
+
+@resource("word_vectors", WordVectors, load=load, version=1, needs={"corpus", "english"}, libraries=["gensim", "regex"])
 def build(inputs: Inputs, params: WordVectors, folder: Path) -> Mapping[str, Any]:
     """Write words, counts and vectors of each language, and the vectors of their n-grams' buckets.
 
@@ -135,17 +146,6 @@ def build(inputs: Inputs, params: WordVectors, folder: Path) -> Mapping[str, Any
         facts[side] = _build_side(Path(str(corpus)), params, folder, side)
     (folder / "hashing.json").write_text(json.dumps({"lengths": params.ngrams, "size": params.buckets}) + "\n", encoding="utf-8")
     return facts
-
-
-def load(folder: Path, size: int) -> Both:
-    """Word vectors of both languages.
-
-    Raises:
-        ArtifactError: The arrays do not fit together, or are not finite.
-    """
-    hashing = json.loads((folder / "hashing.json").read_text(encoding="utf-8"))
-    target, english = (_load_side(folder, side, tuple(hashing["lengths"]), hashing["size"]) for side in SIDES)
-    return Both(target, english)
 
 
 def words_of(text: str) -> list[str]:
