@@ -90,10 +90,10 @@ def _table(task: Transplant, made: Composition, part: str, table: Floats, rng: n
     old, factor = (table, None) if made.low_rank is None else made.low_rank(table)
     mixtures = _mixtures(made, part)
     new = _start(task, made, mixtures, old)
-    new[mixtures.ids] = mixtures.rows(old)
     if len(made.drawn):
         drawn = draw_normal(old, task.live, len(made.drawn), rng) if made.draw is None else made.draw(old, made.drawn, rng)
         new[np.asarray(made.drawn, dtype=np.int64)] = drawn
+    new[mixtures.ids] = mixtures.rows(old)
     if made.dense is not None:
         new[made.dense.ids] = made.dense.tables[part]
     _copy(new, old, made.copies)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from tokgraft.numerics.similarity import heaviest
 from tokgraft.numerics.sums import weighted_sums
 from tokgraft.numerics.types import Doubles, Flags, Floats, Ints
 
@@ -127,11 +128,12 @@ class Mixtures:
         rows = np.repeat(self.ids, self.lengths)
         return coo_array((self.weights / np.repeat(self.totals, self.lengths), (rows, self.sources)), (targets, sources)).tocsr()
 
-    def heaviest(self) -> Iterable[tuple[int, ...]]:
+    def heaviest(self) -> list[tuple[int, ...]]:
         """The sources of each mixture by falling weight, at most `SHOWN`; those of weight 0 are left out."""
-        rows = np.repeat(np.arange(len(self)), self.lengths)
-        order = np.lexsort((-self.weights, rows))
-        sources = self.sources[order]
-        counts = np.bincount(rows[self.weights > 0], minlength=len(self))
-        for begin, count in zip(self.ends.tolist(), np.minimum(counts, SHOWN).tolist()):
-            yield tuple(sources[begin : begin + count].tolist())
+        from scipy.sparse import csr_array
+
+        if not len(self):
+            return []
+        weights = csr_array((self.weights, self.sources, self.ends), shape=(len(self), int(self.sources.max()) + 1))
+        counts = np.add.reduceat(self.weights > 0, self.ends[:-1], dtype=np.int64).tolist()
+        return [tuple(row[:count]) for row, count in zip(heaviest(weights, SHOWN).tolist(), counts)]
