@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import resource
 import shlex
 import subprocess
@@ -466,29 +465,3 @@ def test_make_looks_at_the_experiment_before_snakemake_does(target: str) -> None
     done = subprocess.run(call, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 2 and "did you mean config/experiments/smoke.yaml?" in done.stderr
     assert "snakemake" not in done.stdout and "Traceback" not in done.stderr
-
-
-def shown_commands() -> list[str]:
-    """Every command line that --help, the README and the pages of docs/ show."""
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    blocks = [block for page in pages for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text(), flags=re.M | re.S)]
-    blocks += [str(parser.epilog) for _, parser in parsers(build_parser()) if parser.epilog]
-    lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return sorted({line for line in lines if line.startswith("tokgraft ")})
-
-
-def test_every_command_that_is_shown_can_be_typed() -> None:
-    parser = build_parser()
-    for _, inner in parsers(parser):
-        for action in inner._actions:
-            if not isinstance(action, arguments.Pairs):
-                action.type = None  # the folders of an example are not there
-            else:
-                action.type = lambda text: text.split("=")
-    lines = shown_commands()
-    assert len(lines) > 40
-    for line in lines:
-        words = shlex.split(line, comments=True)[1:]
-        words = words[: next((place for place, word in enumerate(words) if word in {">", "|", "&&", "2>"}), len(words))]
-        if "..." not in words and not any(word.startswith("[") for word in words):
-            parser.parse_args(words)

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.workflow.conftest import ROOT, Project, cache, copy_project, jobs, places
+from tests.workflow.conftest import Project, cache, copy_project, jobs, places
 from tokgraft import artifacts
 from tokgraft.config.task import Task
 from tokgraft.scoring.heldout import read_held
@@ -270,35 +269,3 @@ def test_a_language_nobody_has_configured(finished: Project) -> None:
     finished.snakemake("--configfile", "config/experiments/khmer.yaml", "--until", "score_model")
     scores = list((finished.root / "results/scores" / BASE / AT.language("khm_Khmr")).rglob("scores.json"))
     assert len(scores) == 2
-
-
-def test_the_readme_commands_run_as_printed(finished: Project, tmp_path: Path) -> None:
-    """The section "Alone, too", with the small model's names in the place of the demo's."""
-    text = (ROOT / "README.md").read_text().split("<!-- alone:begin -->")[1].split("<!-- alone:end -->")[0]
-    text = (
-        text.replace("models/pocket/", f"models/{BASE}/")
-        .replace("corpora/eng_Latn", f"corpora/{AT.language('eng_Latn')}")
-        .replace("bpe8k", "bpe2k")
-        .replace("/tmp/tokgraft", str(tmp_path))
-    )
-    shell, python = (block.split("\n", 1)[1] for block in text.split("```")[1::2])
-    finished.run("bash", "-euc", shell)
-    done = finished.run(sys.executable, "-c", python + "\nprint(model.config.vocab_size == len(tokenizer) == 2048)")
-    assert done.stdout.split()[-1] == "True"
-    assert (tmp_path / "scores/scores.json").is_file()
-
-
-def test_the_lines_for_a_published_model_run_as_printed(finished: Project, tmp_path: Path) -> None:
-    """The first section of docs/models.md, on a folder as others publish it, with corpora that are there already."""
-    text = (ROOT / "docs/models.md").read_text().split("<!-- published:begin -->")[1].split("<!-- published:end -->")[0]
-    shutil.copytree(finished.root / "results/models" / BASE / "base", tmp_path / "my-model")
-    for name in ("manifest.json", "run.json"):
-        (tmp_path / "my-model" / name).unlink()
-    for short, slug in (("eng", "eng_Latn"), ("kor", "deu_Latn")):
-        shutil.copytree(finished.root / "results/corpora" / AT.language(slug), tmp_path / "texts" / short)
-    lines = [line for line in text.split("```")[1].splitlines()[1:] if not line.startswith("tokgraft corpus ")]
-    shell = "\n".join(lines).replace("bpe8k", "bpe2k").replace("lapt-1gb", "smoke")
-    config = f"ln -s {finished.root}/config config\n"
-    finished.run("bash", "-euc", f"cd {tmp_path}\n{config}{shell}")
-    assert len(lines) == 6 and (tmp_path / "scores/scores.json").is_file()
-    assert json.loads((tmp_path / "transplanted/transplant.json").read_text())["gate"]["columns"] > 100

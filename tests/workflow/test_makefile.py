@@ -1,9 +1,8 @@
-"""What the documentation and the Makefile tell a user to type is so."""
+"""The targets of the Makefile run what was typed, and name the results of the experiment that ran."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,51 +12,6 @@ import yaml
 
 from tests.workflow.conftest import ROOT
 from tokgraft.cli import main
-from tokgraft.config.base import ConfigFile
-from tokgraft.config.language import Language
-from tokgraft.config.model import BaseModelConfig
-from tokgraft.config.recipe import TrainingRecipe
-from tokgraft.config.task import Task
-from tokgraft.matrix import load_matrix
-from tokgraft.places import Places
-
-PARTS: list[tuple[str, type[ConfigFile]]] = [
-    ("languages", Language),
-    ("models", BaseModelConfig),
-    ("training", TrainingRecipe),
-    ("evaluation", Task),
-]
-
-
-def blocks(page: str) -> list[str]:
-    """The YAML blocks of a page of the documentation."""
-    return re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"), re.DOTALL)
-
-
-def test_the_experiment_of_the_docs_builds_its_matrix(tmp_path: Path) -> None:
-    """Every name in it exists, every key is known, and each method that it defines is used."""
-    (text,) = blocks("experiments")
-    file = tmp_path / "korean-friday.yaml"
-    file.write_text(text, encoding="utf-8")
-    matrix = load_matrix(str(file), ROOT / "config")
-    given = yaml.safe_load(text)
-    (grid,) = given["grids"]
-    asked = {method.partition("+")[0] for method in {cell.method for cell in matrix.cells}}
-    assert asked == set(grid["methods"]) >= set(given["methods"])
-    chains = len(grid["refiners"])
-    transplants = len(grid["tokenizers"]) * (len(grid["methods"]) - 1) * chains * len(grid["seeds"])
-    assert len(matrix.cells) == transplants + chains * len(grid["seeds"])  # the control has one tokenizer, its own
-    places = Places(matrix)
-    assert all(places.cell(cell) for cell in matrix.cells)
-
-
-@pytest.mark.parametrize(("page", "kind"), PARTS, ids=lambda value: value if isinstance(value, str) else "")
-def test_files_of_the_docs_are_valid(page: str, kind: type[ConfigFile]) -> None:
-    """A block that is a part of a file completes the whole one of its page."""
-    found = [yaml.safe_load(text) for text in blocks(page)]
-    assert found
-    for block in found:
-        kind.model_validate({**found[0], **block} if page == "languages" else block)
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
