@@ -63,7 +63,7 @@ class Segmenter:
 
     @cached_property
     def _raw(self) -> Any:
-        """The same without normalizer and pre-tokenizer, for bytes of a byte-level vocabulary that are no characters."""
+        """The tokenizer without normalizer and pre-tokenizer, for bytes of a byte-level vocabulary that are no characters."""
         from tokenizers import Tokenizer
 
         return Tokenizer(self._tokenizer.model)
@@ -114,7 +114,9 @@ class Segmenter:
         return [item.ids for item in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def _encode_together(self, texts: list[str]) -> list[list[int]]:
-        """The same in two thirds of the time: groups of texts are encoded as one, and cut where the bytes of a text end.
+        """Ids of each text, as `_encode_alone` gives them in 1.5 times the time.
+
+        Groups of texts are encoded as one, and cut where the bytes of a text end.
 
         Without a normalizer pieces can only lack bytes, never add some: in a group whose pieces have as many bytes as its texts, each text has
         all of its own. Another group is encoded text by text.
@@ -163,7 +165,7 @@ class Segmenter:
 
 
 def _neutral(backend: Any, layout: Layout) -> Any:
-    """The same tokenizer without dummy prefix, post-processing and special tokens."""
+    """A copy of the tokenizer without dummy prefix, post-processing and special tokens."""
     from tokenizers import Tokenizer
 
     normalizer, pre_tokenizer = _inner_parts(backend)

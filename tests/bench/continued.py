@@ -90,7 +90,7 @@ def main() -> None:
         found = {side: _measured(side, text, args) for side in SIDES}
     same = sum(one == other for one, other in zip(*(result["tokens"] for result in found.values())))
     for side, result in found.items():
-        print(f"{side}: {result['seconds']} processor s, peak {result['peak_gb']} GB, {len(result['tokens'])} tokens")
+        print(f"{side}: {result['seconds']} CPU s, peak {result['peak_gb']} GB, {len(result['tokens'])} tokens")
     print(f"{same} tokens at the same place")
 
 

@@ -54,12 +54,12 @@ class Places:
 
 
 def cpu() -> float:
-    """Processor seconds of this process, all threads."""
+    """CPU seconds of this process, all threads."""
     return time.process_time()
 
 
 def prepare(places: Places) -> dict[str, float]:
-    """Make the tokenizer and the resources that are missing; processor seconds of each, those of an earlier run included."""
+    """Make the tokenizer and the resources that are missing; CPU seconds of each, those of an earlier run included."""
     places.home.mkdir(parents=True, exist_ok=True)
     told = places.home / "made.json"
     spent: dict[str, float] = json.loads(told.read_text()) if told.exists() else {}
@@ -118,7 +118,7 @@ class Case:
 
 
 def load(places: Places) -> Case:
-    """Read everything, each part's processor seconds apart."""
+    """Read everything, each part's CPU seconds apart."""
     spent: dict[str, float] = {}
 
     def clocked(name: str, read: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Processor seconds of every method on the German case, and of the reference packages on the same inputs, by turns in one process.
+"""CPU seconds of every method on the German case, and of the reference packages on the same inputs, by turns in one process.
 
 python -m tests.bench.speed --base BASE --corpus GERMAN --english ENGLISH --folder results/bench/german --out results/bench/speed.json
 """
@@ -50,7 +50,7 @@ def prepared(task: Any, *parts: str) -> Any:
 
 
 def timed(run: Callable[[], Any]) -> float:
-    """Processor seconds of a call."""
+    """CPU seconds of a call."""
     begin = cpu()
     run()
     return cpu() - begin
@@ -93,7 +93,7 @@ def measure(case: Case, chain: str, repeats: int, with_peer: bool, read: Callabl
 
 
 def readers(case: Case, folder: Path) -> dict[str, Callable[[], float]]:
-    """Processor seconds of reading the two tables, the base's and one of the new size, once: from .npy and from safetensors."""
+    """CPU seconds of reading the two tables, the base's and one of the new size, once: from .npy and from safetensors."""
     from safetensors.numpy import save_file
 
     tables = {"base": np.array(case.task.E), "new": np.zeros((len(case.task.target), case.task.E.shape[1]), dtype=np.float32)}
@@ -108,13 +108,13 @@ def readers(case: Case, folder: Path) -> dict[str, Callable[[], float]]:
 
 
 def alone(before: str, code: str) -> float:
-    """Processor seconds of code in a new process, whose memory is as fresh as that of a run which reads its tables."""
+    """CPU seconds of code in a new process, whose memory is as fresh as that of a run which reads its tables."""
     program = f"import time\n{before}\nbegin = time.process_time()\n{code}\nprint(time.process_time() - begin)"
     return float(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
 def imports() -> dict[str, float]:
-    """Processor seconds of importing each package in a new process; 0 for one that is not installed."""
+    """CPU seconds of importing each package in a new process; 0 for one that is not installed."""
     return {name: alone("", f"try: {command}\nexcept ImportError: print(0); raise SystemExit") for name, command in IMPORTS.items()}
 
 

@@ -27,7 +27,7 @@ def speed(told: dict[str, Any]) -> str:
     "Reads" is the prepared time in reads of the tables from safetensors, which are timed by turns with the method.
     """
     found = told["methods"]
-    lines = ["| method | processor s | prepared | reference | its processor s | ratio | reads |", "|---" * 7 + "|"]
+    lines = ["| method | CPU s | prepared | reference | its CPU s | ratio | reads |", "|---" * 7 + "|"]
     ratios = {
         name: row["peer"] / (row["rows"] if row["excluded"] == "overlap" else row["ours"]) for name, row in found.items() if "peer" in row
     }
@@ -38,11 +38,11 @@ def speed(told: dict[str, Any]) -> str:
             f"| {_met(f'{ratio:.1f}', ratio >= TIMES)} | {_met(f'{reads:.1f}', reads <= READS)} |"
         )
     others = sorted((row["ours"], name) for name, row in found.items() if "peer" not in row)
-    lines += ["", "| method without a reference | processor s | prepared | reads |", "|---|---|---|---|"]
+    lines += ["", "| method without a reference | CPU s | prepared | reads |", "|---|---|---|---|"]
     lines += [
         f"| `{name}` | {ours:.2f} | {found[name]['rows']:.2f} | {found[name]['rows'] / found[name]['read']:.1f} |" for ours, name in others
     ]
-    lines += ["", "| apart | processor s |", "|---|---|"]
+    lines += ["", "| apart | CPU s |", "|---|---|"]
     for title, rows in (("import of", told["imports"]), ("reading", told["reading"]), ("one read of the tables,", told["tables"]),
                         ("making", told["made"])):  # fmt: skip
         lines += [f"| {title} {name} | {seconds:.2f} |" for name, seconds in rows.items() if seconds]
@@ -62,7 +62,7 @@ def memory(told: dict[str, dict[str, Any]]) -> str:
     """Peak memory by method and size, and how it grows."""
     sizes = sizes_of(told)
     first, last = str(sizes[0]), str(sizes[-1])
-    lines = [f"| method | {' | '.join(f'{size}k' for size in sizes)} | growth | processor s at {last}k |", "|---" * (len(sizes) + 3) + "|"]
+    lines = [f"| method | {' | '.join(f'{size}k' for size in sizes)} | growth | CPU s at {last}k |", "|---" * (len(sizes) + 3) + "|"]
     for name, rows in sorted(told.items(), key=lambda item: -item[1].get(last, {}).get("peak", 99)):
         cells = [_cell(rows.get(str(size))) for size in sizes]
         both = [rows.get(size, {}).get("peak") for size in (first, last)]

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from tokgraft.config import strict_yaml
-from tokgraft.config.base import SLUG, slugs
+from tokgraft.config.base import SLUG, ConfigFile, slugs
 from tokgraft.config.experiment import Experiment
 from tokgraft.config.language import Language
+from tokgraft.config.model import BaseModelConfig
 from tokgraft.config.recipe import TrainingRecipe
 from tokgraft.config.task import Task
 from tokgraft.config.tokenizer import TokenizerRecipe
@@ -73,7 +74,7 @@ def test_a_bomb_needs_no_memory(tmp_path: Path) -> None:
 
 
 def test_aliases_and_merges_of_a_sensible_size_are_read() -> None:
-    text = Path("config/experiments/closed_form.yaml").read_text()
+    text = Path("config/experiments/closed-form.yaml").read_text()
     assert "&all" in text and strict_yaml.parse(text, "x") == yaml.safe_load(text)
     assert strict_yaml.parse("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}", "x") == {"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 2}}
 
@@ -122,3 +123,16 @@ def test_a_file_whose_name_is_no_slug_is_refused(name: str, tmp_path: Path) -> N
         slugs("tokenizers", tmp_path)
     with pytest.raises(ConfigError, match="is no slug"):
         TokenizerRecipe.load("good", tmp_path)
+
+
+@pytest.mark.parametrize("kind", [BaseModelConfig, Experiment, Task, TokenizerRecipe, TrainingRecipe], ids=lambda kind: kind.folder)
+def test_slugs_in_the_box_have_one_separator_and_the_other_one_is_answered(kind: type[ConfigFile]) -> None:
+    """Some had `_` before; whoever types that is told the slug of today."""
+    for slug in slugs(kind.folder, Path("config")):
+        assert "_" not in slug
+        if kind is Experiment:
+            assert kind.load(slug, Path("config")).name == slug
+        if "-" in slug:
+            with pytest.raises(ConfigError, match=slug.replace("-", "_")) as caught:
+                kind.load(slug.replace("-", "_"), Path("config"))
+            assert slug in caught.value.do

@@ -5,7 +5,7 @@
     python -m tests.scale.measure store --cells 10 100 400
     python -m tests.scale.measure start
 
-Processor seconds hardly depend on what else the machine does; seconds by the clock do. Both are printed, with the load before each measurement.
+CPU seconds hardly depend on what else the machine does; seconds by the clock do. Both are printed, with the load before each measurement.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, nargs="+", choices=SHAPES, default=[10, 100])
     parser.add_argument("--repeats", type=int, default=1)
     args = parser.parse_args()
-    print("| what | cells | s | processor s | MB | load before |\n|---|---|---|---|---|---|")
+    print("| what | cells | s | CPU s | MB | load before |\n|---|---|---|---|---|---|")
     for _ in range(args.repeats):
         with tempfile.TemporaryDirectory(prefix="tokgraft-scale-") as name:
             root = Path(name)

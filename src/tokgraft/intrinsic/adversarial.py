@@ -93,13 +93,13 @@ def crossing(subject: Subject, items: Sequence[Item]) -> list[bool]:
 
 
 def control_crossing(subject: Subject, items: Sequence[Item]) -> list[bool]:
-    """The same for the controls, where a space stands at the boundary."""
+    """Whether the tokenizer steps over the boundary of each control, which has a space there."""
     encoded = subject.tokenizer.encode_batch([item.control for item in items], add_special_tokens=False)
     return [item.boundary + 1 not in starts(item.control, encoding.offsets) for item, encoding in zip(items, encoded)]
 
 
 def shuffled(items: Sequence[Item], seed: int = 0) -> list[Item]:
-    """The same words paired at random: what crossing costs without temptation."""
+    """Items with the second words paired at random: how often a boundary is crossed where no token spans it by design."""
     seconds = [item.second for item in items]
     random.Random(seed).shuffle(seconds)
     return [_item(item.first, second, "", *_carrier(item)) for item, second in zip(items, seconds)]

@@ -50,7 +50,7 @@ def premiums(subject: Subject, pairs: SentencePairs) -> dict[str, Any] | None:
 
 
 def declaration(subject: Subject, name: str, target: Sequence[str], english: Sequence[str]) -> dict[str, Any]:
-    """The same premium on one document, the Universal Declaration of Human Rights, whose paragraphs need not be aligned for it."""
+    """The premium on one document, the Universal Declaration of Human Rights, whose paragraphs need not be aligned for it."""
     tokens = [int(token_counts(subject.tokenizer, side).sum()) for side in (target, english)]
     sizes = [sum(len(text.encode()) for text in side) for side in (target, english)]
     token, byte = _quotient(*tokens), _quotient(*sizes)

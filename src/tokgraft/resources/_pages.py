@@ -37,7 +37,7 @@ def texts(corpus: Path, doing: str, max_bytes: int | None = None) -> Iterator[st
 
 
 def batches(corpus: Path, doing: str, max_bytes: int | None = None) -> Iterator[list[str]]:
-    """The same, up to `BATCH` pages at a time."""
+    """The texts of a corpus as `texts` gives them, in lists of at most `BATCH` pages."""
     batch: list[str] = []
     for text in texts(corpus, doing, max_bytes):
         batch.append(text)

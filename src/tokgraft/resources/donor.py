@@ -161,7 +161,7 @@ def _tables_of(model: Any) -> list[Any]:
 
 
 def canonical_tokenizer(tokenizer: Any, vocabulary: Vocabulary) -> tuple[Any, list[int]]:
-    """The same tokenizer with ids in canonical order and without gaps, and the old ids in that order.
+    """A copy of the tokenizer with ids in canonical order and without gaps, and the old ids in that order.
 
     A donor trained with it does not depend on the ids.
 

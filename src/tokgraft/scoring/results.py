@@ -73,7 +73,7 @@ def own_facts(
         items: Its items.
         records: Its samples.
         tokens: Tokens of each document, or of all choices of each item, without the prefix.
-        rows: Rows of the head, over which a flat guess spreads its probability.
+        rows: Rows of the head, over which the uniform baseline spreads its probability.
     """
     facts: dict[str, Any] = {
         "builder": task.builder,

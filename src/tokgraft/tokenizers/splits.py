@@ -48,7 +48,7 @@ def phrase_pattern(digits: Digits = "single") -> str:
 
 
 def marked_pattern(digits: Digits = "single", spaces: Spaces = "attached", seeds: Iterable[str] = ()) -> str:
-    """The same for texts in which every space is `▁`."""
+    """The pattern of `pattern`, for texts in which every space is `▁`."""
     mark = f"{MARK}?" if spaces == "attached" else ""
     parts = [f"{mark}{LETTERS}", mark + DIGITS[digits], rf"{mark}[^\p{{L}}\p{{M}}\p{{N}}{MARK}\s]+"]
     runs = [rf"{MARK}+(?={MARK}[^{MARK}\s])", rf"{MARK}+"] if spaces == "attached" else [f"{MARK}+"]
