@@ -18,6 +18,7 @@ from tokgraft.config.recipe import TrainingRecipe
 from tokgraft.config.task import Task
 from tokgraft.config.tokenizer import TokenizerRecipe
 from tokgraft.errors import ConfigError, unknown
+from tokgraft.training.objectives import OBJECTIVES
 
 
 @dataclass(frozen=True, order=True)
@@ -215,6 +216,9 @@ class Matrix:
         for task in self.task_files.values():
             for name in task.own_files:
                 harness_files.files(Path(name))
+        for slug, recipe in self.recipes.items():
+            for stage in recipe.stages:
+                OBJECTIVES.get(stage.objective, f"recipe {slug}, stage {stage.name}")
         for name in sorted(used | set(self.experiment.methods)):
             chain, params = self.method(name)
             methods.parse(chain, params)

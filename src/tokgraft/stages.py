@@ -21,6 +21,7 @@ from tokgraft.models.sources import MODEL_SOURCES
 from tokgraft.places import Places
 from tokgraft.scoring.tasks import TASKS
 from tokgraft.tokenizers.trainers import TRAINERS
+from tokgraft.training.objectives import OBJECTIVES
 
 
 class Job:
@@ -179,6 +180,11 @@ def _harness_files(job: Job) -> Iterable[Path]:
     return dict.fromkeys(file for path in read for file in harness_files.files(path))
 
 
+def _objectives(job: Job, recipe: str) -> list[str]:
+    """Modules of the objectives that a training recipe names."""
+    return [OBJECTIVES.module(stage.objective) for stage in job.matrix.recipes[recipe].stages]
+
+
 def relative(path: Path) -> Path:
     """The path from where the run started, if it lies below."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
@@ -240,6 +246,7 @@ PRETRAIN = Stage(
         **job.folders("english"),
     },
     settings=lambda job: job.matrix.recipes[job.matrix.scratch[job.model].recipe].canonical(),
+    parts=lambda job: _objectives(job, job.matrix.scratch[job.model].recipe),
 )
 RESOURCE = Stage(
     "resource",
@@ -265,6 +272,7 @@ TRAIN = Stage(
     output=layout.manifest(layout.adapted(*_CELL, "{recipe}")),
     reads=lambda job: {"model": job.adapted(layout.INIT), **job.folders("corpus", "english")},
     settings=lambda job: job.matrix.recipes[job.recipe].canonical(),
+    parts=lambda job: _objectives(job, job.recipe),
 )
 SCORE = Stage(
     "score",

@@ -15,7 +15,7 @@ from tokgraft.errors import ConfigError, DataError
 from tokgraft.intrinsic import inputs
 from tokgraft.scoring.statistics import read_samples
 from tokgraft.tokenizers import texts
-from tokgraft.training.data import Pages
+from tokgraft.training.pages import Pages
 from tokgraft.training.parts import old_rows
 
 SEPARATORS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"

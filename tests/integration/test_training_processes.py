@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tokgraft.training.checkpoints import Checkpoints, default_folder
+from tokgraft.training.checkpoints import CheckpointFolder, default_folder
 from training_pairs import BOUND, LONG, alone, check_equal, home, nothing_stays, said, started, two
 
 __all__ = ["home", "nothing_stays"]  # fixtures
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 def test_two_processes_go_on_from_the_checkpoint_of_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = default_folder(home / "two")
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "clear", lambda self: None)
+        patch.setattr(CheckpointFolder, "clear", lambda self: None)
         alone(home, "one", checkpoints=store)
     step = int(max(store.glob("*/step-*")).name[5:])
     assert two(home, "two").wait(240) == 0, said(home, "two")

@@ -10,7 +10,7 @@ import torch
 
 from tokgraft import artifacts
 from tokgraft.errors import ArtifactError
-from tokgraft.training.checkpoints import Checkpoints, default_folder
+from tokgraft.training.checkpoints import CheckpointFolder, default_folder
 
 TENSORS = {"rows": torch.arange(6.0)}
 
@@ -22,9 +22,9 @@ def test_a_folder_that_was_given_keeps_what_is_in_it(tmp_path: Path, monkeypatch
     folder = Path(name)
     (folder / "deep").mkdir(parents=True, exist_ok=True)
     (folder / "deep/thesis.tex").write_text("five years of work")
-    other = Checkpoints(folder, {"seed": 1})
+    other = CheckpointFolder(folder, {"seed": 1})
     other.write(1, TENSORS, {})
-    mine = Checkpoints(folder, {"seed": 0})
+    mine = CheckpointFolder(folder, {"seed": 0})
     mine.write(3, TENSORS, {"curve": []})
     assert mine.newest() is not None
     mine.clear()
@@ -34,12 +34,12 @@ def test_a_folder_that_was_given_keeps_what_is_in_it(tmp_path: Path, monkeypatch
 def test_the_hidden_folder_of_an_output_goes_with_earlier_settings(tmp_path: Path) -> None:
     folder = default_folder(tmp_path / "out")
     for seed in (0, 1):
-        Checkpoints(folder, {"seed": seed}).write(1, TENSORS, {})
-    Checkpoints(folder, {"seed": 1}, owned=True).clear()
+        CheckpointFolder(folder, {"seed": seed}).write(1, TENSORS, {})
+    CheckpointFolder(folder, {"seed": 1}, owned=True).clear()
     assert not folder.exists()
-    Checkpoints(folder, {"seed": 1}).write(1, TENSORS, {})
+    CheckpointFolder(folder, {"seed": 1}).write(1, TENSORS, {})
     (folder / "notes.md").write_text("mine")
-    Checkpoints(folder, {"seed": 1}, owned=True).clear()
+    CheckpointFolder(folder, {"seed": 1}, owned=True).clear()
     assert [path.name for path in folder.iterdir()] == ["notes.md"]
 
 
@@ -50,7 +50,7 @@ def test_a_full_disk_of_checkpoints_is_named(tmp_path: Path, monkeypatch: pytest
     def full(*_: object) -> None:
         raise error
 
-    store = Checkpoints(tmp_path / "scratch", {})
+    store = CheckpointFolder(tmp_path / "scratch", {})
     monkeypatch.setattr(safetensors.torch, "save_file", full)
     with (
         pytest.raises(ArtifactError, match=r"cannot write a checkpoint to .*scratch.*No space left on device\n.*--checkpoints"),

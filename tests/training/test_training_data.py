@@ -7,19 +7,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tokgraft.config.recipe import Stage
+from tokgraft.config.recipe import TrainingRecipe, TrainingStage
 from tokgraft.errors import DataError
-from tokgraft.training.data import Packed, Pages, Stream, cut, pack, stage_documents
+from tokgraft.training.data_source import PackedText, pack
+from tokgraft.training.pages import Pages, PageStream, StageDocuments, cut
+from tokgraft.training.token_store import TokenStore
 from training_material import ENGLISH, corpus, tokenizer
 
 
-def stage(size: int, replay: float = 0.0) -> Stage:
-    return Stage(name="one", train=["all"], bytes=size, lr=1e-3, replay=replay)
+def stage(size: int, replay: float = 0.0) -> TrainingStage:
+    return TrainingStage(name="one", train=["all"], bytes=size, lr=1e-3, replay=replay)
+
+
+def packed_as(place: Path, read: list[tuple[str, bool]], vocabulary: int = 400, length: int = 32, batch: int = 4) -> PackedText:
+    recipe = TrainingRecipe(stages=[stage(1)], sequence_length=length, batch_size=batch)
+    return pack("one", read, TokenStore(tokenizer(vocabulary), place / "tokens"), recipe)
 
 
 def documents(folder: Path, english: Path | None, size: int, replay: float = 0.0, seed: int = 0) -> list[tuple[str, bool]]:
-    replayed = Stream(Pages(english, "train"), seed) if english else None
-    return list(stage_documents(stage(size, replay), Stream(Pages(folder, "train"), seed), replayed))
+    replayed = PageStream(Pages(english, "train"), seed) if english else None
+    return list(StageDocuments(stage(size, replay), PageStream(Pages(folder, "train"), seed), replayed))
 
 
 def test_budget_is_met_to_the_byte_and_order_follows_the_seed(tmp_path: Path) -> None:
@@ -42,7 +49,7 @@ def test_order_does_not_depend_on_the_order_of_the_file(tmp_path: Path) -> None:
 
 def test_small_corpus_is_read_again_in_another_order(tmp_path: Path) -> None:
     folder = corpus(tmp_path / "de", pages=5)
-    stream = Stream(Pages(folder, "train"), 0)
+    stream = PageStream(Pages(folder, "train"), 0)
     first, second = [stream.take(10**6) for _ in range(5)], [stream.take(10**6) for _ in range(5)]
     assert sorted(first) == sorted(second)
     assert stream.epochs == pytest.approx(2)
@@ -59,16 +66,18 @@ def test_replay_has_its_share_and_is_spread(tmp_path: Path) -> None:
 
 
 def test_stages_go_on_in_the_text(tmp_path: Path) -> None:
-    target = Stream(Pages(corpus(tmp_path / "de"), "train"), 0)
-    first = {text for text, _ in stage_documents(stage(3000), target, None)}
-    second = {text for text, _ in stage_documents(stage(3000), target, None)}
-    assert not first & second
+    one = StageDocuments(stage(3000), PageStream(Pages(corpus(tmp_path / "de"), "train"), 0), None)
+    first = list(one)
+    assert list(one) == first, "read again"
+    two = StageDocuments(stage(3000), *one.then)
+    assert not {text for text, _ in first} & {text for text, _ in two}
+    assert list(one) + list(two) == list(one) + list(StageDocuments(stage(3000), *one.then))
 
 
 def test_packing_drops_nothing_and_predicts_every_token_once(tmp_path: Path) -> None:
     words = tokenizer()
     read = documents(corpus(tmp_path / "de"), None, 4000)
-    packed = pack(stage(4000), iter(read), words, 32, 4)
+    packed = packed_as(tmp_path, read)
     expected = [words.eos_token_id]
     for text, _ in read:
         expected += [words.bos_token_id, *words(text, add_special_tokens=False)["input_ids"], words.eos_token_id]
@@ -81,12 +90,12 @@ def test_packing_drops_nothing_and_predicts_every_token_once(tmp_path: Path) -> 
         assert len(found) == packed.targets(step)
         predicted += found
     assert predicted == expected[1:]
-    assert packed.seen(packed.steps) == (len(expected), packed.bytes)
+    assert packed.seen(packed.steps) == (len(expected), packed.bytes) and packed.count == len(expected)
     assert packed.bytes == sum(len(text.encode()) for text, _ in read)
 
 
 def test_two_processes_share_a_step(tmp_path: Path) -> None:
-    packed = pack(stage(2000), iter(documents(corpus(tmp_path / "de"), None, 2000)), tokenizer(), 32, 3)
+    packed = packed_as(tmp_path, documents(corpus(tmp_path / "de"), None, 2000), batch=3)
     for step in range(packed.steps):
         whole = sorted(row.tobytes() for row in packed.rows(step)[1])
         parts = [packed.rows(step, rank, 2)[1] for rank in range(2)]
@@ -96,11 +105,9 @@ def test_two_processes_share_a_step(tmp_path: Path) -> None:
 
 def test_bytes_are_the_same_for_every_tokenizer(tmp_path: Path) -> None:
     folder = corpus(tmp_path / "de")
-    small, large = (
-        pack(stage(3000), iter(documents(folder, None, 3000)), tokenizer(size), 32, 4) for size in (270, 400)
-    )  # fmt: skip
+    small, large = (packed_as(tmp_path, documents(folder, None, 3000), size) for size in (270, 400))
     assert small.bytes == large.bytes and len(small.tokens) > len(large.tokens)
-    assert isinstance(small, Packed) and small.sizes.tolist() == large.sizes.tolist()
+    assert small.sizes.tolist() == large.sizes.tolist()
 
 
 def test_cut_keeps_lines_and_characters() -> None:
@@ -114,7 +121,7 @@ def test_cut_keeps_lines_and_characters() -> None:
 def test_too_little_text_and_missing_files_are_named(tmp_path: Path) -> None:
     folder = corpus(tmp_path / "de")
     with pytest.raises(DataError, match="less than one sequence of 512"):
-        pack(stage(300), iter(documents(folder, None, 300)), tokenizer(), 512, 1)
+        packed_as(tmp_path, documents(folder, None, 300), length=512)
     with pytest.raises(DataError, match="does not exist"):
         Pages(tmp_path / "nowhere", "train")
     (folder / "train.jsonl").write_text('{"id": 1}\n')

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from tokgraft.config.recipe import Stage, TrainingRecipe
+from tokgraft.config.recipe import TrainingRecipe, TrainingStage
 from tokgraft.errors import DataError
 from tokgraft.training import parts
 from training_material import llama
 
-RECIPE = TrainingRecipe(stages=[Stage(name="one", train=["all"], bytes=1, lr=1.0)], weight_decay=0.5)
+RECIPE = TrainingRecipe(stages=[TrainingStage(name="one", train=["all"], bytes=1, lr=1.0)], weight_decay=0.5)
 
 
 def names(model: torch.nn.Module, *chosen: str) -> set[str]:
@@ -95,7 +95,7 @@ def test_only_matrices_decay() -> None:
 
 @pytest.mark.parametrize(("schedule", "last"), [("cosine", 0.1), ("linear", 0.1), ("constant", 1.0)])
 def test_rate_warms_up_and_ends_where_it_should(schedule: str, last: float) -> None:
-    stage = Stage(name="one", train=["all"], bytes=1, lr=2.0, schedule=schedule, final_lr=0.1, warmup=0.1)  # type: ignore[arg-type]
+    stage = TrainingStage(name="one", train=["all"], bytes=1, lr=2.0, schedule=schedule, final_lr=0.1, warmup=0.1)  # type: ignore[arg-type]
     rates = [parts.learning_rate(stage, step, 100) for step in range(100)]
     assert rates[0] == pytest.approx(0.2) and rates[9] == rates[10] == 2.0
     assert all(a >= b for a, b in itertools.pairwise(rates[10:]))

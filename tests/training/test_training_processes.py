@@ -36,27 +36,28 @@ from tokgraft.config.recipe import TrainingRecipe
 from tokgraft.errors import ConfigError
 from tokgraft.training import device, processes
 recipe = TrainingRecipe.parse({"stages": [{"name": "all", "train": ["all"], "bytes": 1, "lr": 1}]}, "test")
-where = device.place(recipe, "cpu", 1)
-rank = where.rank
+context = device.device_context(recipe, "cpu", 1)
+rank = context.rank
 # The first parameter has gradients in both processes, the second in one, the third in none.
 parameters = [torch.nn.Parameter(torch.zeros(3)) for _ in range(3)]
 parameters[0].grad = torch.tensor([1.0, 2.0, 3.0]) * (rank + 1)
 if rank == 1:
     parameters[1].grad = torch.ones(3)
 processes.BUCKET = 4  # a parameter a bucket
-total, *holders = processes.total([rank + 0.5, *(p.grad is not None for p in parameters)], where)
-processes.sum_gradients(parameters, holders, where)
-assert total == 2.0 and holders == [2, 1, 0]
+sums = processes.sum_step(rank + 0.5, rank == 1, parameters, context)
+processes.sum_gradients(parameters, sums.holders, context)
+assert sums == (2.0, True, [2, 1, 0])
+assert processes.sum_step(0.0, False, parameters, context).stop is False
 assert parameters[0].grad.tolist() == [3, 6, 9] and parameters[1].grad.tolist() == [1, 1, 1] and parameters[2].grad is None
 sent = (5, {"a": torch.arange(4), "b": torch.ones(2, 2)}) if rank == 0 else (None, {})
-value, tensors = processes.from_first(*sent, where)
+value, tensors = processes.from_first(*sent, context)
 assert value == 5 and tensors["a"].tolist() == [0, 1, 2, 3] and tensors["b"].shape == (2, 2)
-processes.demand_same("equal", where)
+processes.demand_same("equal", context)
 try:
-    processes.demand_same(f"rank {rank}", where)
+    processes.demand_same(f"rank {rank}", context)
 except ConfigError as error:
     assert "of 2 processes, 1 have other settings" in str(error)
-    processes.wait(where)
+    processes.wait(context)
     print("done")
 """
 

@@ -21,8 +21,8 @@ from tokgraft import artifacts
 from tokgraft.config.recipe import TrainingRecipe
 from tokgraft.errors import ConfigError, DataError, ModelError
 from tokgraft.models.bits import bits_per_byte, document_bits
-from tokgraft.training.checkpoints import Checkpoints, default_folder
-from tokgraft.training.data import Pages
+from tokgraft.training.checkpoints import CheckpointFolder, default_folder
+from tokgraft.training.pages import Pages
 from tokgraft.training.run import train
 from training_material import ENGLISH, corpus, model_folder
 
@@ -143,7 +143,7 @@ def test_every_checkpoint_leads_to_the_same_model_and_damaged_ones_are_skipped(
     monkeypatch.setattr("tokgraft.logs.log.propagate", True)
     caplog.set_level(logging.INFO, "tokgraft")
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "clear", lambda self: None)
+        patch.setattr(CheckpointFolder, "clear", lambda self: None)
         start(place, place / "whole", checkpoints=place / "kept")
     found = sorted(place.glob("kept/*/step-*"))
     assert len(found) == 4
@@ -168,7 +168,7 @@ def halve_tensors(checkpoint: Path) -> None:
 
 
 def test_checkpoint_of_other_settings_is_not_taken(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Checkpoints, "clear", lambda self: None)
+    monkeypatch.setattr(CheckpointFolder, "clear", lambda self: None)
     start(place, place / "one", checkpoints=place / "kept")
     start(place, place / "two", seed=1, checkpoints=place / "kept")
     monkeypatch.undo()

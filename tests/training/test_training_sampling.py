@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import toys
 from tokenizers import Tokenizer, decoders, models
-from tokgraft.config.recipe import Sampling, Stage, TrainingRecipe
+from tokgraft.config.recipe import Sampling, TrainingRecipe, TrainingStage
 from tokgraft.errors import ConfigError
-from tokgraft.training.data import pack
+from tokgraft.training.data_source import pack
 from tokgraft.training.sampling import Sampler
+from tokgraft.training.token_store import TokenStore
 from toycorpora import invented
 
 LINES = [*invented(60), *toys.english()[:60]]
@@ -77,18 +78,20 @@ def test_tokens_that_cannot_be_joined_are_refused() -> None:
         Sampler(toys.tokenizer("wordpiece"), LINES, Sampling(), 0)
 
 
-def test_the_same_seed_packs_the_same_tokens_and_replay_is_left_alone() -> None:
-    tokenizer, stage = toys.tokenizer("byte_level"), Stage(name="all", train=["all"], bytes=1000, lr=1e-3)
+def test_the_same_seed_packs_the_same_tokens_and_replay_is_left_alone(tmp_path: Path) -> None:
+    tokenizer = toys.tokenizer("byte_level")
+    recipe = TrainingRecipe(stages=[TrainingStage(name="all", train=["all"], bytes=1000, lr=1e-3)], sequence_length=32, batch_size=2)
+    store = TokenStore(tokenizer, tmp_path)
 
     def packed(seed: int) -> list[int]:
         draw = Sampler(tokenizer, LINES, Sampling(alpha=0.5), seed).encode
-        documents = itertools.chain(((line, False) for line in LINES[:20]), ((line, True) for line in LINES[60:80]))
-        return pack(stage, documents, tokenizer, 32, 2, draw).tokens.tolist()
+        documents = [*((line, False) for line in LINES[:20]), *((line, True) for line in LINES[60:80])]
+        return pack("all", documents, store, recipe, draw).tokens.tolist()
 
     assert packed(1) == packed(1) != packed(2)
     replayed = [number for line in LINES[60:80] for number in (*tokenizer(line, add_special_tokens=False)["input_ids"], -1)]
     tail = packed(1)[-len(replayed) :]
-    plain = pack(stage, ((line, True) for line in LINES[60:80]), tokenizer, 32, 2).tokens.tolist()
+    plain = pack("all", [(line, True) for line in LINES[60:80]], store, recipe).tokens.tolist()
     assert tail[5:] == plain[-len(tail) + 5 :]
 
 

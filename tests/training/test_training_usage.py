@@ -10,12 +10,12 @@ import torch
 from tokgraft import artifacts
 from tokgraft.config.recipe import TrainingRecipe
 from tokgraft.training import usage
-from tokgraft.training.device import Place
+from tokgraft.training.device import DeviceContext
 from tokgraft.training.run import train
 from training_material import corpus, model_folder
 
-HERE = Place(torch.device("cpu"), 1, 0, 1, False, False)
-GPU = Place(torch.device("cuda", 1), 1, 0, 1, False, False)
+HERE = DeviceContext(torch.device("cpu"), 1, 0, 1, False, False)
+GPU = DeviceContext(torch.device("cuda", 1), 1, 0, 1, False, False)
 
 
 class Clock:

@@ -11,10 +11,12 @@ from tokgraft.config.base import ConfigFile, Strict
 
 Part = Literal["embeddings", "head", "new_rows", "body", "all", "layers_odd", "layers_even", "layers_outer2"]
 
+NEXT_TOKEN = "next_token"
+
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Stage(Strict):
+class TrainingStage(Strict):
     """One stage: which parameters learn, for how many bytes of text, at which rate."""
 
     name: str = Field(description="Name in logs and curves.")
@@ -26,6 +28,7 @@ class Stage(Strict):
     final_lr: float = Field(0.1, ge=0, le=1, description="Last learning rate, as a share of the peak.")
     warmup: float = Field(0.03, ge=0, lt=1, description="Share of the steps that warm up.")
     replay: float = Field(0.0, ge=0, lt=1, description="Share of the bytes that are English replay.")
+    objective: str = Field(NEXT_TOKEN, description="Registered training objective: what the stage minimises.")
 
 
 class Sampling(Strict):
@@ -49,7 +52,7 @@ class TrainingRecipe(ConfigFile):
     folder: ClassVar[str] = "recipes"
     kind: ClassVar[str] = "recipe"
 
-    stages: list[Stage] = Field(min_length=1, description="Stages, in order.")
+    stages: list[TrainingStage] = Field(min_length=1, description="Stages, in order.")
     sequence_length: int = Field(128, ge=8, le=bounds.SIZE, description="Tokens of a packed sequence.")
     batch_size: int = Field(8, ge=1, le=bounds.SIZE, description="Sequences of a step (global, over all processes).")
     micro_batch_size: int | None = Field(
@@ -75,6 +78,11 @@ class TrainingRecipe(ConfigFile):
     description: str = Field("", description="What it is for and where its numbers come from.")
 
     def canonical(self) -> dict[str, Any]:
-        """As for every file; without sampling, the recipe is what it was before there was any."""
+        """As for every file, without `sampling` and `objective` where they say nothing: so recipes keep the hash they had before there were any."""
         found = super().canonical()
-        return found if self.sampling else {name: value for name, value in found.items() if name != "sampling"}
+        for stage in found["stages"]:
+            if stage["objective"] == NEXT_TOKEN:
+                del stage["objective"]
+        if self.sampling is None:
+            del found["sampling"]
+        return found

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from tokgraft.config.model import ScratchModel
-from tokgraft.config.recipe import Stage, TrainingRecipe
+from tokgraft.config.recipe import TrainingRecipe, TrainingStage
 from tokgraft.errors import ArtifactError, ConfigError
 from tokgraft.resources._contract import Inputs, ResourceParams, resource
 from tokgraft.rows.donor import Donor
@@ -90,6 +90,7 @@ def _trained(corpus: Path, tokenizer: Any, vocabulary: Vocabulary, params: Donor
     """Tables of a new model, and what its training says."""
     from tokgraft.models.io import save_model
     from tokgraft.models.sources import scratch
+    from tokgraft.training.objectives import next_token
     from tokgraft.training.run import train
 
     if params.hidden % params.heads or (params.hidden // params.heads) % 2:
@@ -100,7 +101,9 @@ def _trained(corpus: Path, tokenizer: Any, vocabulary: Vocabulary, params: Donor
         intermediate=-(-params.hidden * 8 // 3 // 16) * 16, context=LENGTH, tied=params.tied, seed=params.seed,
     )  # fmt: skip
     recipe = TrainingRecipe(
-        stages=[Stage(name="donor", train=["all"], bytes=params.budget, lr=params.rate, warmup=0.05)],
+        stages=[
+            TrainingStage(name="donor", train=["all"], bytes=params.budget, lr=params.rate, warmup=0.05, objective=next_token.NAME)
+        ],
         sequence_length=LENGTH, batch_size=BATCH, weight_decay=0.1, validations=1, validation_bytes=VALIDATION_BYTES, checkpoints=0,
         dtype="float32",
     )  # fmt: skip
@@ -121,7 +124,7 @@ def _given(model: Path, corpus: Path, vocabulary: Vocabulary) -> tuple[list[Any]
     from tokgraft import artifacts
     from tokgraft.models.bits import bits_per_byte, document_bits
     from tokgraft.models.io import check_model, load_model, load_tokenizer
-    from tokgraft.training.data import Pages
+    from tokgraft.training.pages import Pages
 
     tokenizer = load_tokenizer(model)
     _demand_same(Vocabulary.from_tokenizer(tokenizer), vocabulary, model)

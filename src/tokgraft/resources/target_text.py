@@ -61,7 +61,7 @@ def build(inputs: Inputs, params: TargetText, folder: Path) -> Mapping[str, Any]
     """
     from tokgraft.models.bits import prefix_token
     from tokgraft.models.io import load_tokenizer
-    from tokgraft.training.data import Pages
+    from tokgraft.training.pages import Pages
 
     tokenizer = load_tokenizer(Path(str(inputs.tokenizer)))
     vocabulary = Vocabulary.from_tokenizer(tokenizer)

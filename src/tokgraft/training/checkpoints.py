@@ -35,7 +35,7 @@ def default_folder(out: Path) -> Path:
     return Path(out).parent / f".{Path(out).name}.checkpoints"
 
 
-class Checkpoints:
+class CheckpointFolder:
     """The checkpoints of one run.
 
     Args:

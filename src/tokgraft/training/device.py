@@ -21,7 +21,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
 @dataclass(frozen=True)
-class Place:
+class DeviceContext:
     """Device and processes of a run.
 
     Attributes:
@@ -49,7 +49,7 @@ class Place:
         return torch.autocast("cuda", torch.bfloat16) if self.bfloat16 else contextlib.nullcontext()
 
 
-def place(recipe: TrainingRecipe, device: str = "auto", threads: int | None = None) -> Place:
+def device_context(recipe: TrainingRecipe, device: str = "auto", threads: int | None = None) -> DeviceContext:
     """Choose device and threads, and join the other processes when a launcher (accelerate, torchrun) started several.
 
     float32 on the processor always: its bfloat16 is many times slower without special instructions and its results vary by machine.
@@ -72,7 +72,7 @@ def place(recipe: TrainingRecipe, device: str = "auto", threads: int | None = No
         keep_memory()
         if recipe.dtype == "bfloat16" or recipe.compile:
             log.warning("on the processor the run is in float32 and not compiled, whatever the recipe says")
-    return Place(found, count, rank, world, cuda and recipe.dtype != "float32", cuda and recipe.compile is not False)
+    return DeviceContext(found, count, rank, world, cuda and recipe.dtype != "float32", cuda and recipe.compile is not False)
 
 
 def _omp_threads() -> int | None:

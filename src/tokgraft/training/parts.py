@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tokgraft import jsonl
-from tokgraft.config.recipe import Part, Stage, TrainingRecipe
+from tokgraft.config.recipe import Part, TrainingRecipe, TrainingStage
 from tokgraft.errors import DataError, ModelError
 
 PROVENANCE = "provenance.jsonl"
@@ -143,7 +143,7 @@ def optimizer(model: Any, selection: Selection, recipe: TrainingRecipe, device: 
     return torch.optim.AdamW(kept, lr=0.0, betas=recipe.betas, eps=1e-8, fused=device in {"cpu", "cuda"})
 
 
-def learning_rate(stage: Stage, step: int, steps: int) -> float:
+def learning_rate(stage: TrainingStage, step: int, steps: int) -> float:
     """Rate of step `step` (from 0) of `steps`: linear warm-up to the peak, then decay to `final_lr` x peak in the last step."""
     warm = math.ceil(stage.warmup * steps)
     if step < warm:

@@ -9,43 +9,64 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from tokgraft.errors import ConfigError, ProcessError
-from tokgraft.training.device import Place
+from tokgraft.training.device import DeviceContext
 
 BUCKET = 25_000_000  # gradient values that travel at once
 
 
-def total(values: Sequence[float], where: Place) -> list[float]:
-    """Sums of numbers over all processes.
+class StepSums(NamedTuple):
+    """What all processes together have of a step.
+
+    Attributes:
+        loss: Mean loss per predicted token.
+        stop: Whether any process was told to end.
+        holders: For each parameter that learns, how many processes have a gradient for it.
+    """
+
+    loss: float
+    stop: bool
+    holders: list[int]
+
+
+def sum_step(loss: float, stop: bool, parameters: Sequence[torch.nn.Parameter], context: DeviceContext) -> StepSums:
+    """Sum over processes what each has of a step, in one exchange.
+
+    Args:
+        loss: This process's share of the loss.
+        stop: Whether this process was told to end.
+        parameters: The parameters that learn, in the same order in every process.
+        context: This process.
 
     Raises:
         ProcessError: Another process is gone. (So does everything here.)
     """
-    if where.world == 1:
-        return list(values)
-    import torch.distributed as dist
+    values = [loss, stop, *(parameter.grad is not None for parameter in parameters)]
+    if context.world > 1:
+        import torch.distributed as dist
 
-    sums = torch.tensor(values, dtype=torch.float64, device=where.device)
-    with _together(where):
-        dist.all_reduce(sums)
-    return [float(value) for value in sums]
+        sums = torch.tensor(values, dtype=torch.float64, device=context.device)
+        with _together(context):
+            dist.all_reduce(sums)
+        values = sums.tolist()
+    return StepSums(float(values[0]), bool(values[1]), [int(count) for count in values[2:]])
 
 
-def sum_gradients(parameters: Sequence[torch.nn.Parameter], holders: Sequence[float], where: Place) -> None:
+def sum_gradients(parameters: Sequence[torch.nn.Parameter], holders: Sequence[int], context: DeviceContext) -> None:
     """Sum gradients over processes, in buckets (each process has divided its loss by the tokens of the whole step).
 
     Args:
         parameters: The parameters that learn, in the same order in every process.
-        holders: For each, how many processes have a gradient for it. Text of one process may leave a parameter untouched (an expert of a
+        holders: For each, how many processes have a gradient for it (`sum_step`). Text of one process may leave a parameter untouched (an expert of a
             mixture); it counts as zero there. What nobody has touched stays without a gradient, as in a run of one process.
-        where: This process.
+        context: This process.
     """
-    if where.world == 1:
+    if context.world == 1:
         return
     import torch.distributed as dist
 
@@ -54,7 +75,7 @@ def sum_gradients(parameters: Sequence[torch.nn.Parameter], holders: Sequence[fl
             parameter.grad = torch.zeros_like(parameter)
     for bucket in _buckets([parameter.grad for parameter in parameters if parameter.grad is not None]):
         flat = torch.cat([gradient.flatten() for gradient in bucket])
-        with _together(where):
+        with _together(context):
             dist.all_reduce(flat)
         for old, new in zip(bucket, torch.split(flat, [gradient.numel() for gradient in bucket])):
             old.copy_(new.view_as(old))
@@ -73,60 +94,60 @@ def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
-def from_first(value: Any, tensors: Mapping[str, Tensor], where: Place) -> tuple[Any, dict[str, Tensor]]:
+def from_first(value: Any, tensors: Mapping[str, Tensor], context: DeviceContext) -> tuple[Any, dict[str, Tensor]]:
     """A value and named tensors of the first process, in every process: only that one has to see the checkpoints' disk."""
-    if where.world == 1:
+    if context.world == 1:
         return value, dict(tensors)
     import torch.distributed as dist
 
-    told = [(value, [(name, tensor.dtype, tensor.shape) for name, tensor in tensors.items()])]
-    with _together(where):
-        dist.broadcast_object_list(told, device=where.device)
+    sent: list[Any] = [(value, [(name, tensor.dtype, tensor.shape) for name, tensor in tensors.items()])]
+    with _together(context):
+        dist.broadcast_object_list(sent, device=context.device)
         found = {}
-        for name, dtype, shape in told[0][1]:
-            tensor = tensors[name].to(where.device) if where.main else torch.empty(shape, dtype=dtype, device=where.device)
+        for name, dtype, shape in sent[0][1]:
+            tensor = tensors[name].to(context.device) if context.main else torch.empty(shape, dtype=dtype, device=context.device)
             dist.broadcast(tensor, 0)
             found[name] = tensor.cpu()
-    return told[0][0], found
+    return sent[0][0], found
 
 
-def demand_same(identity: str, where: Place) -> None:
+def demand_same(identity: str, context: DeviceContext) -> None:
     """See that all processes have the same settings and inputs.
 
     Raises:
         ConfigError: They have not; every process says so.
     """
-    if where.world == 1:
+    if context.world == 1:
         return
     import torch.distributed as dist
 
-    found: list[str] = [""] * where.world
-    with _together(where):
+    found: list[str] = [""] * context.world
+    with _together(context):
         dist.all_gather_object(found, identity)
     others = [str(rank) for rank, other in enumerate(found) if other != found[0]]
     if others:
         raise ConfigError(
-            f"of {where.world} processes, {', '.join(others)} have other settings, inputs or versions than process 0",
+            f"of {context.world} processes, {', '.join(others)} have other settings, inputs or versions than process 0",
             "start all with the same command, on a file system and with an installation that all of them share",
         )
 
 
-def wait(where: Place) -> None:
+def wait(context: DeviceContext) -> None:
     """Let the processes meet."""
-    if where.world > 1:
+    if context.world > 1:
         import torch.distributed as dist
 
-        with _together(where):
+        with _together(context):
             dist.barrier()
 
 
 @contextmanager
-def _together(where: Place) -> Iterator[None]:
+def _together(context: DeviceContext) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch's errors of communication are RuntimeErrors
         why = str(error).strip().splitlines()[0][:200]
         raise ProcessError(
-            f"process {where.rank} of {where.world} (host {os.uname().nodename}) has lost another one: {why}",
+            f"process {context.rank} of {context.world} (host {os.uname().nodename}) has lost another one: {why}",
             "the cause stands in the log of the one that ended first; the same command goes on from the newest checkpoint",
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,22 @@ from tokgraft import artifacts
 from tokgraft.artifacts import canonical_json
 from tokgraft.config.bounds import SEEDS, THREADS
 from tokgraft.config.recipe import TrainingRecipe
-from tokgraft.errors import DataError, ModelError
+from tokgraft.errors import ModelError
 from tokgraft.logs import log
-from tokgraft.models.bits import bits_per_byte, document_bits
 from tokgraft.models.io import check_model, load_model, load_tokenizer, save_model
 from tokgraft.models.kinds import predicts_next
-from tokgraft.training import device as devices
-from tokgraft.training import loop, parts, processes, usage
-from tokgraft.training.checkpoints import Checkpoints, default_folder
+from tokgraft.training import parts, processes, usage
+from tokgraft.training.checkpointer import Checkpointer, Progress
+from tokgraft.training.checkpoints import CheckpointFolder, default_folder
 from tokgraft.training.cost import flops_per_token
-from tokgraft.training.data import Packed, Pages, Stream, pack, stage_documents
-from tokgraft.training.sampling import Sampler
+from tokgraft.training.data_source import PackedText
+from tokgraft.training.device import DeviceContext, device_context
+from tokgraft.training.loop import TrainingPlan, run_training
+from tokgraft.training.objectives import OBJECTIVES
+from tokgraft.training.text import TrainingText
+from tokgraft.training.validation import Validation, context_length
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
-VALIDATION_WINDOW = 1024  # longest window of validation, in tokens; shorter where the context is
 CARRIED = (parts.PROVENANCE, "transplant.json")
 
 
@@ -77,42 +79,45 @@ def train(
     artifacts.check_place(out, "model", inputs)
     kept = Path(checkpoints or default_folder(out))
     artifacts.check_scratch(kept, "--checkpoints", {**inputs, "output": Path(out)})
-    where = devices.place(recipe, device, threads)
-    if not where.main:
+    for stage in recipe.stages:
+        OBJECTIVES.get(stage.objective, f"stage {stage.name}")
+    context = device_context(recipe, device, threads)
+    if not context.main:
         log.setLevel(logging.WARNING)  # what the first process says holds for all
-    log.info("device %s, %d threads, process %d of %d, %s", where.device, where.threads, where.rank + 1, where.world,
-             "bfloat16 autocast" if where.bfloat16 else "float32")  # fmt: skip
-    if where.world > recipe.batch_size:
-        log.warning("%d processes share %d sequences a step: some have nothing to do", where.world, recipe.batch_size)
+    log.info("device %s, %d threads, process %d of %d, %s", context.device, context.threads, context.rank + 1, context.world,
+             "bfloat16 autocast" if context.bfloat16 else "float32")  # fmt: skip
+    if context.world > recipe.batch_size:
+        log.warning("%d processes share %d sequences a step: some have nothing to do", context.world, recipe.batch_size)
     torch.manual_seed(seed)
     # --- everything that can be wrong is looked at before anything is computed
-    begun = artifacts.begin(out, "model", inputs if where.main else {})  # one process hashes for all
-    texts = _Texts(corpus, english, recipe)
+    begun = artifacts.begin(out, "model", inputs if context.main else {})  # one process hashes for all
+    text = TrainingText(corpus, english, recipe)
     rows = parts.old_rows(model)
     tokenizer = load_tokenizer(model, trust_remote_code=trust_remote_code)
     network: Any = load_model(model, trust_remote_code=trust_remote_code)
     check_model(network, tokenizer)
     _check_context(network, recipe, model)
     selections = [parts.select(network, stage.train, rows) for stage in recipe.stages]
-    settings = {"recipe": recipe.canonical(), "seed": seed, "device": where.device.type}
-    packed = texts.pack(tokenizer, recipe, seed)
-    _attention(network, where)
-    network.to(where.device)
-    plan = loop.Plan(recipe, packed, selections, texts.validator(network, tokenizer, recipe, where), seed)
+    settings = {"recipe": recipe.canonical(), "seed": seed, "device": context.device.type}
+    sources = text.sources(tokenizer, recipe, seed)
+    _attention(network, context)
+    network.to(context.device)
+    plan = TrainingPlan(recipe, sources, selections, Validation(network, tokenizer, text, context), seed)
     identity = {
         "settings": settings, "inputs": {role: artifacts.fingerprint(folder) for role, folder in inputs.items()},
         "libraries": {"torch": torch.__version__},
     }  # fmt: skip
-    processes.demand_same(canonical_json(identity), where)
-    store = Checkpoints(kept, identity, owned=checkpoints is None)
-    if not where.main:
-        loop.run(network, plan, where, store)
-        processes.wait(where)
+    processes.demand_same(canonical_json(identity), context)
+    store = CheckpointFolder(kept, identity, owned=checkpoints is None)
+    checkpointer = Checkpointer(store, network, context)
+    if not context.main:
+        run_training(network, plan, context, checkpointer)
+        processes.wait(context)
         return {}
-    facts = {"threads": where.threads, "device": str(where.device), "processes": where.world}
+    facts = {"threads": context.threads, "device": str(context.device), "processes": context.world}
     with artifacts.create(out, "model", settings, begun, LIBRARIES, facts) as folder:
-        progress = loop.run(network, plan, where, store)
-        summary = _summary(network, plan, progress, texts)
+        progress = run_training(network, plan, context, checkpointer)
+        summary = _summary(network, plan, sources, progress, text.epochs)
         save_model(network.cpu(), tokenizer, folder)
         _write_rows(folder / "metrics.jsonl", progress.metrics)
         _write_rows(folder / "timing.jsonl", progress.timing)
@@ -122,65 +127,8 @@ def train(
             if (Path(model) / name).is_file():
                 shutil.copyfile(Path(model) / name, folder / name)
     store.clear()
-    processes.wait(where)
+    processes.wait(context)
     return summary
-
-
-class _Texts:
-    """The corpora of a run."""
-
-    def __init__(self, corpus: Path, english: Path | None, recipe: TrainingRecipe) -> None:
-        replayed = [stage.name for stage in recipe.stages if stage.replay]
-        if replayed and english is None:
-            raise DataError(
-                f"stage {replayed[0]!r} replays English, and no English corpus is given", "give --english DIR, or set replay: 0"
-            )
-        same = english is not None and Path(english).resolve() == Path(corpus).resolve()
-        self.train = Pages(corpus, "train")
-        self.dev = {"val_bpb": Pages(corpus, "dev").sample(recipe.validation_bytes)}
-        self.english: Pages | None = None
-        if english is not None:
-            self.english = Pages(english, "train") if replayed else None
-            if not same:
-                self.dev["val_bpb_english"] = Pages(english, "dev").sample(recipe.validation_bytes)
-        self.same = same
-        self.epochs: dict[str, float] = {}
-
-    def pack(self, tokenizer: Any, recipe: TrainingRecipe, seed: int) -> list[Packed]:
-        """Tokens of every stage; each goes on in the text where the one before has stopped."""
-        target = Stream(self.train, seed)
-        english = Stream(self.english, seed) if self.english is not None else None
-        draw = None
-        if recipe.sampling is not None:
-            draw = Sampler(tokenizer, self.train.sample(recipe.sampling.fit_bytes), recipe.sampling, seed).encode
-        packed = [
-            pack(stage, stage_documents(stage, target, english), tokenizer, recipe.sequence_length, recipe.batch_size, draw)
-            for stage in recipe.stages
-        ]
-        self.epochs = {"target": round(target.epochs, 4)} | ({"english": round(english.epochs, 4)} if english else {})
-        for name, count in self.epochs.items():
-            log.info("%s text is read %.2f times", name, count)
-        return packed
-
-    def validator(self, model: Any, tokenizer: Any, recipe: TrainingRecipe, where: devices.Place) -> Callable[[], dict[str, float]]:
-        """A function that scores the dev pages with the model as it is then."""
-        window = min(_context(model) or VALIDATION_WINDOW, VALIDATION_WINDOW)
-
-        def validate() -> dict[str, float]:
-            with where.autocast():
-                values = {
-                    name: bits_per_byte(document_bits(model, tokenizer, texts, max_tokens=window)) for name, texts in self.dev.items()
-                }
-            if self.same:
-                values["val_bpb_english"] = values["val_bpb"]
-            return values
-
-        return validate
-
-
-def _context(model: Any) -> int | None:
-    config = model.config.get_text_config()
-    return getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
 
 
 def _check_context(model: Any, recipe: TrainingRecipe, folder: Path) -> None:
@@ -188,17 +136,17 @@ def _check_context(model: Any, recipe: TrainingRecipe, folder: Path) -> None:
         raise ModelError(
             f"{folder} is a {type(model).__name__}, not a causal language model", "training predicts the next token; give a causal model"
         )
-    context = _context(model)
-    if context is not None and context < recipe.sequence_length:
+    length = context_length(model)
+    if length is not None and length < recipe.sequence_length:
         raise ModelError(
-            f"{folder} has a context of {context} tokens, the recipe's sequences have {recipe.sequence_length}",
-            f"set sequence_length to at most {context}",
+            f"{folder} has a context of {length} tokens, the recipe's sequences have {recipe.sequence_length}",
+            f"set sequence_length to at most {length}",
         )
 
 
-def _attention(model: Any, where: devices.Place) -> None:
+def _attention(model: Any, context: DeviceContext) -> None:
     """Flash attention 2 where it is installed and can run; SDPA, which load_model has set, everywhere else."""
-    if not where.bfloat16:
+    if not context.bfloat16:
         return
     try:
         import flash_attn  # type: ignore[import-not-found]  # noqa: F401
@@ -208,20 +156,21 @@ def _attention(model: Any, where: devices.Place) -> None:
         log.info("attention: SDPA (flash attention 2 not used: %s)", str(error).splitlines()[0])
 
 
-def _summary(model: Any, plan: loop.Plan, progress: loop.Progress, texts: _Texts) -> dict[str, Any]:
+def _summary(
+    model: Any, plan: TrainingPlan, sources: list[PackedText], progress: Progress, epochs: Mapping[str, float]
+) -> dict[str, Any]:  # fmt: skip
     stages = []
-    for stage, packed, selection in zip(plan.recipe.stages, plan.packed, plan.selections):
-        tokens = len(packed.tokens)
+    for stage, text, selection in zip(plan.recipe.stages, sources, plan.selections):
         stages.append({
-            "name": stage.name, "bytes": packed.bytes, "replay_bytes": packed.replay_bytes, "tokens": tokens, "steps": packed.steps,
-            "documents": len(packed.ends) - 1, "trained_parameters": sum(model.get_parameter(name).numel() for name in selection.trainable),
-            "flops": flops_per_token(model, selection, packed.length) * tokens,
+            "name": stage.name, "bytes": text.bytes, "replay_bytes": text.replay_bytes, "tokens": text.count, "steps": text.steps,
+            "documents": len(text.ends) - 1, "trained_parameters": sum(model.get_parameter(name).numel() for name in selection.trainable),
+            "flops": flops_per_token(model, selection, text.length) * text.count,
         })  # fmt: skip
     curve = [row for row in progress.metrics if "loss" in row]
     points = [row for row in progress.metrics if "val_bpb" in row]
     totals = {key: sum(stage[key] for stage in stages) for key in ("bytes", "replay_bytes", "tokens", "steps", "flops")}
     return {
-        **totals, "stages": stages, "epochs": texts.epochs, "parameters": sum(p.numel() for p in model.parameters()),
+        **totals, "stages": stages, "epochs": dict(epochs), "parameters": sum(p.numel() for p in model.parameters()),
         "initial_loss": curve[0]["loss"], "final_loss": curve[-1]["loss"],
         **{f"initial_{key}": value for key, value in points[0].items() if key.startswith("val_")},
         **{f"final_{key}": value for key, value in points[-1].items() if key.startswith("val_")},

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from tokgraft.logs import log
-from tokgraft.training.device import Place
+from tokgraft.training.device import DeviceContext
 
 FILE = "system.jsonl"  # volatile: it depends on the machine and the hour
 SECONDS = 1.0  # shortest time between two samples
@@ -25,15 +25,15 @@ class Usage:
     """Samples of one run on one machine.
 
     Args:
-        where: Device and processes of the run; with several processes on this machine, each has a GPU and all of them are looked at.
+        context: Device and processes of the run; with several processes on this machine, each has a GPU and all of them are looked at.
         clock: Seconds that only rise.
     """
 
-    def __init__(self, where: Place, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, context: DeviceContext, clock: Callable[[], float] = time.monotonic) -> None:
         import psutil
 
         self._machine, self._process, self._clock = psutil, psutil.Process(), clock
-        self._gpus = _gpus(where)
+        self._gpus = _gpus(context)
         self._started = self._last = clock()
         # The first call of each only starts its counter.
         psutil.cpu_percent()
@@ -72,9 +72,9 @@ class Usage:
             self._gpus = []
 
 
-def _gpus(where: Place) -> list[int]:
-    if where.device.type != "cuda":
+def _gpus(context: DeviceContext) -> list[int]:
+    if context.device.type != "cuda":
         return []
-    if where.world == 1:
-        return [where.device.index or 0]
-    return list(range(min(int(os.environ.get("LOCAL_WORLD_SIZE", where.world)), torch.cuda.device_count())))
+    if context.world == 1:
+        return [context.device.index or 0]
+    return list(range(min(int(os.environ.get("LOCAL_WORLD_SIZE", context.world)), torch.cuda.device_count())))
