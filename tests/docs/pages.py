@@ -35,18 +35,24 @@ from tokgraft.methods import METHODS
 from tokgraft.resources import RESOURCES
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "workflow" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "workflow" / "README.md",
+    ROOT / "config" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 KINDS: dict[str, type[ConfigFile]] = {
     kind.folder: kind for kind in (BaseModelConfig, Experiment, Language, Task, TokenizerRecipe, TrainingRecipe)
 }
-LANGUAGES = {"bash", "python", "yaml", "text"}
+LANGUAGES = {"bash", "python", "yaml", "snakemake", "text"}
 MARKERS = {"on demand", "run by", "not run"}
 FENCE = re.compile(
     r"^(?:<!-- (?P<marker>[a-z ]+): (?P<reason>[^\n]+) -->\n)?```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 # Folders of the repository: a path below one of them that a page shows must be there.
 FOLDERS = ("config/", "docs/", "envs/", "profiles/", "src/", "tests/", "workflow/")
-OUTSIDE = {"dvc", "export", "git", "mlflow", "pip", "source"}
+OUTSIDE = {"cd", "dvc", "export", "git", "mlflow", "pip", "pre-commit", "snakedeploy", "source"}
 """Programs of others that pages show, whose flags are not ours to check."""
 
 
@@ -232,7 +238,7 @@ def _check_snakemake(words: list[str]) -> list[str]:
     known = {flag for action in _snakemake()._actions for flag in action.option_strings}
     rules = {
         name
-        for path in [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
+        for path in [ROOT / "workflow/Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
         for name in re.findall(r"^rule (\w+):", path.read_text(), re.M)
     }
     found = [f"Snakemake has no flag {word}" for word in words if word.startswith("-") and word.partition("=")[0] not in known]

@@ -63,7 +63,7 @@ def test_what_is_wrong_is_one_line(words: list[str], said: str, project: Project
 
 
 def test_outside_the_project(project: Project) -> None:
-    (project.root / "Snakefile").unlink()
+    (project.root / "workflow/Snakefile").unlink()
     assert "change into the folder of the project" in refused(project, "smoke")
 
 

@@ -15,7 +15,7 @@ from tokgraft.errors import ConfigError, near_matches, unknown
 SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*\Z")
 """A name that can stand in paths, wildcards and commands as it is; use it with `match`. (`$` would let a line feed end it.)"""
 SUFFIXES = {".yaml", ".yml", ".json"}
-NO_CHECKOUT = "run in a copy of the project: the folder that holds config/ and the Snakefile"
+NO_CHECKOUT = "run in a copy of the project: the folder that holds config/ and workflow/"
 
 
 def as_slug(name: str, kind: str = "name") -> str:
