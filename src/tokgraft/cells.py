@@ -6,11 +6,10 @@ The report and the tracking store both stand on this module: they read finished 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, ValidationError
 
@@ -53,6 +52,36 @@ class CellPaths(Strict):
     speed: Path | None = Field(None, description="Speed with the tokenizer beside that of the original; null: not measured.")
 
 
+class Combination(NamedTuple):
+    """What cells that differ in the seed alone have in common."""
+
+    model: str
+    language: str
+    tokenizer: str
+    method: str
+    recipe: str
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What methods are compared within: model, language, training recipe."""
+        return (self.model, self.language, self.recipe)
+
+    @property
+    def initialiser(self) -> str:
+        """The method without its refiners."""
+        return self.method.partition("+")[0]
+
+    @property
+    def keeps_tokenizer(self) -> bool:
+        """Whether it is the original model with its own tokenizer, alone or with refiners: no transplant."""
+        return self.initialiser == layout.CONTROL
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is the original model with its own tokenizer and nothing else done to it but training."""
+        return self.method == layout.CONTROL
+
+
 class RunCell(Strict):
     """One combination of the matrix, with the folders of its artifacts."""
 
@@ -71,6 +100,11 @@ class RunCell(Strict):
     def key(self) -> str:
         """Unique name of the cell."""
         return f"{self.model}/{self.language}/{self.tokenizer}/{self.method}/{self.recipe}/s{self.seed}"
+
+    @property
+    def combination(self) -> Combination:
+        """The cell without its seed."""
+        return Combination(self.model, self.language, self.tokenizer, self.method, self.recipe)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -170,116 +204,6 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         DataError: A line is not JSON.
     """
     return list(jsonl.records(path)) if Path(path).is_file() else []
-
-
-@dataclass(frozen=True)
-class TaskScore:
-    """What a model scored on one task.
-
-    Attributes:
-        slug: Name of the task.
-        builder: How its items are made (bits_per_byte, heading, ...).
-        english: Whether the text is English (forgetting) instead of the cell's language.
-        metrics: Metric -> value.
-        n: Documents or items.
-        pages: Pages that these come from; None where the task has none (tasks of the harness).
-        chance: Accuracy of blind guessing; None for bits per byte.
-        baselines: Accuracy of rules that never ask a model (the shortest choice, ...).
-        samples: The file of per-document samples.
-    """
-
-    slug: str
-    builder: str
-    english: bool
-    metrics: dict[str, float]
-    n: int
-    pages: int | None
-    chance: float | None
-    baselines: dict[str, float]
-    samples: Path
-
-    @property
-    def metric(self) -> str:
-        """The metric that tables show: bits per byte, else accuracy by bytes where the task has it."""
-        return next((name for name in ("bits_per_byte", "acc_bytes", "acc_norm", "acc") if name in self.metrics), "")
-
-    @property
-    def value(self) -> float:
-        """The value of that metric."""
-        return float(self.metrics[self.metric]) if self.metric else float("nan")
-
-
-@dataclass(frozen=True)
-class Score:
-    """A scores artifact."""
-
-    folder: Path
-    hash: str
-    data: dict[str, Any]
-
-    @property
-    def model(self) -> str:
-        """Fingerprint of the model that was scored."""
-        return str(self.data["model"]["fingerprint"])
-
-    def fact(self, name: str, task: str | None = None) -> float | None:
-        """`tokens`: size of the vocabulary; or `flat_guess` or `tokens_per_byte` of a bits-per-byte task, by default the model's own."""
-        if name == "tokens":
-            value = self.data["model"].get("tokens")
-        else:
-            value = self.data["tasks"].get(bits_task([self]) if task is None else task, {}).get(name)
-        return float(value) if isinstance(value, int | float) else None
-
-    @property
-    def tasks(self) -> list[TaskScore]:
-        """Scores of all tasks, by name."""
-        return [self._task(slug, facts) for slug, facts in sorted(self.data.get("tasks", {}).items())]
-
-    def task(self, slug: str) -> TaskScore | None:
-        """The score of one task; None when the model was not scored on it."""
-        return next((task for task in self.tasks if task.slug == slug), None)
-
-    def bits_per_byte(self, english: bool = False) -> TaskScore | None:
-        """The bits-per-byte task in the cell's language or in English."""
-        return self.task(bits_task([self], english))
-
-    def choices(self) -> list[TaskScore]:
-        """Tasks with a chance level."""
-        return [task for task in self.tasks if task.builder != "bits_per_byte" and task.metric]
-
-    def _task(self, slug: str, facts: dict[str, Any]) -> TaskScore:
-        metrics = {name: float(value) for name, value in facts.get("metrics", {}).items() if isinstance(value, int | float)}
-        chance = facts.get("chance")
-        return TaskScore(
-            slug, str(facts.get("builder", slug)), facts.get("language") == "english", metrics, int(facts.get("n", 0)),
-            int(facts["pages"]) if "pages" in facts else None,
-            None if chance is None else float(chance), dict(facts.get("baselines", {})), self.folder / "samples" / f"{slug}.jsonl",
-        )  # fmt: skip
-
-
-def bits_task(scores: Iterable[Score], english: bool = False) -> str:
-    """Slug of the task that says the bits per byte of a model: the one that most of its scores hold, of several the one with most documents.
-
-    Args:
-        scores: Scores of one model at its stages and with its seeds. Models of one experiment may be scored on different tasks.
-        english: The task on English text instead of the one in the model's language.
-
-    Returns:
-        The slug; empty when no score holds such a task.
-    """
-    found = [task for score in scores for task in score.tasks if (task.builder, task.english) == ("bits_per_byte", english) and task.metric]
-    times = Counter(task.slug for task in found)
-    return max(found, key=lambda task: (times[task.slug], task.n, task.slug)).slug if found else ""
-
-
-def read_score(folder: Path) -> Score:
-    """Read a scores artifact, all of whose files are compared with its manifest first.
-
-    Raises:
-        ArtifactError: It is missing, not whole, altered, or of another kind.
-    """
-    artifacts.expect(folder, "scores")
-    return Score(folder, artifacts.fingerprint(folder), jsonl.read_object(folder / "scores.json"))
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tokgraft import artifacts
-from tokgraft.cells import CellList, RunCell, read_score
+from tokgraft.cells import CellList, RunCell, Stage
 from tokgraft.config.layout import INIT, KEY
 from tokgraft.errors import TokgraftError
+from tokgraft.frame import bits_row, read_score, score_rows
 
 SNAKEMAKE = "snakemake.logging"  # name of its logger
 STREAM = "DefaultStreamHandler"  # name of its handler for the terminal; a logger plugin of the user's own (--logger) takes its place
@@ -170,12 +171,12 @@ class Console(logging.Handler):
             return None
         cell, stage = self._scored[folder]
         name = f"{cell.model} {cell.language} {cell.tokenizer} {cell.method} s{cell.seed}"
-        bits = _bits(folder)
+        bits = _bits(cell, "init" if stage == INIT else "trained")
         if bits is None:
             return f"{name}: scored ({stage})"
         if stage == INIT:
             return f"{name}: {bits:.2f} bits per byte {'without training' if cell.recipe == INIT else 'before training'}"
-        before = _bits(cell.paths.score_init)
+        before = _bits(cell, "init")
         return f"{name}: {bits:.2f} bits per byte after training by {stage}" + (f" ({before:.2f} before)" if before is not None else "")
 
     def _print(self, line: str) -> None:
@@ -272,12 +273,13 @@ def _by_scores(cells: CellList) -> dict[Path, tuple[RunCell, str]]:
     return found
 
 
-def _bits(folder: Path) -> float | None:
+def _bits(cell: RunCell, stage: Stage) -> float | None:
     """Bits per byte of the language; None where there are none (not scored yet, skipped, other tasks only)."""
+    folder = cell.score_folder(stage)
     if not artifacts.is_artifact(folder) or artifacts.skipped(folder) is not None:
         return None
-    task = read_score(folder).bits_per_byte()
-    return None if task is None else task.value
+    row = bits_row(score_rows(cell, stage, read_score(folder)))
+    return None if row is None else row.value
 
 
 def _benchmark(path: Path) -> float | None:

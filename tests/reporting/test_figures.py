@@ -11,9 +11,9 @@ import pytest
 from synthetic_cells import LEVELS, build
 
 from tokgraft.cells import load_cells
+from tokgraft.frame import read_frame
 from tokgraft.reporting import figures, ranking, style
-from tokgraft.reporting.evidence import gather
-from tokgraft.reporting.summary import summarise
+from tokgraft.reporting.sections import sections
 
 # bits per byte (init, trained) of three situations that went wrong: the control far from the rest, init and trained close to each other,
 # and more methods than there are colours
@@ -43,8 +43,8 @@ def drawn(request, tmp_path_factory):
         patch.setattr(ranking, "save", keep)
         listing = build(root, [("pocket", "deu_Latn", list(levels))], pages=8)
         patch.chdir(root)
-        evidence = gather(load_cells(listing))
-        places = summarise(evidence, [])
+        frame = read_frame(load_cells(listing))
+        places = sections(frame, [])
         on = figures.canvas(root, places)
         for place in places:
             drawings = (figures.before_and_after, figures.learning_curves, figures.tasks)
@@ -54,7 +54,7 @@ def drawn(request, tmp_path_factory):
             for cost in ("flops", "tokens"):
                 figures.against_cost(on, place, cost)
         figures.tokenizers(on, places)
-        for one in ranking.rankings(evidence):
+        for one in ranking.rankings(frame):
             ranking.figure(on, one)
     return SimpleNamespace(figures=found, levels=levels)
 

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from synthetic_cells import LEVELS, build
@@ -245,11 +244,11 @@ def test_every_part_of_a_chain_leads_to_its_page_from_where_the_report_lies(tmp_
     Path("docs/methods").mkdir(parents=True)
     for name in ("mean", "prior"):
         Path(f"docs/methods/{name}.md").write_text(name)
-    row = SimpleNamespace(method="mean+prior+unknown", label="mean+prior+unknown · bpe8k")
-    parts = page._parts(row, OUT)
+    row = ("mean+prior+unknown", "mean+prior+unknown · bpe8k")
+    parts = page._parts(*row, OUT)
     assert [text for text, _ in parts] == ["mean", "+prior", "+unknown", " · bpe8k"] and [link for _, link in parts][2:] == ["", ""]
     assert [(OUT / link).resolve() for _, link in parts[:2]] == [tmp_path / "docs/methods" / f"{name}.md" for name in ("mean", "prior")]
-    outside = [link for _, link in page._parts(row, tmp_path.parent / "elsewhere")]
+    outside = [link for _, link in page._parts(*row, tmp_path.parent / "elsewhere")]
     assert outside == [""] * 4, "a path of this machine would travel with the file"
 
 

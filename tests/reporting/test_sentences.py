@@ -14,11 +14,11 @@ from synthetic_cells import LEVELS, SUFFIX, UNASKED, build
 
 from tokgraft.cells import load_cells
 from tokgraft.config import layout
+from tokgraft.frame import read_frame
 from tokgraft.reporting import findings, leaders, verdict
 from tokgraft.reporting.compare import comparisons
-from tokgraft.reporting.evidence import gather
-from tokgraft.reporting.findings import headline, limits, place_findings
-from tokgraft.reporting.summary import summarise
+from tokgraft.reporting.findings import headline, limits, section_findings
+from tokgraft.reporting.sections import sections
 from tokgraft.reporting.tables import differences
 
 CELLS = Path(layout.cells("demo"))
@@ -56,12 +56,12 @@ SCENARIOS = {
 class Table:
     """What an experiment says, read from files and from differences.csv; no code of the sentences is used."""
 
-    def __init__(self, evidence, places) -> None:
-        self.evidence, self.places = evidence, places
+    def __init__(self, frame, places) -> None:
+        self.frame, self.places = frame, places
         self.cells = json.loads(CELLS.read_text())["cells"]
-        self.rows = [{name: str(value) for name, value in row.items()} for row in differences(comparisons(evidence)).rows]
-        self.headline, self.limits = headline(evidence, places), limits(evidence, places)
-        self.by_place = {place.place: place_findings(evidence, place) for place in places}
+        self.rows = [{name: str(value) for name, value in row.items()} for row in differences(frame, comparisons(frame)).rows]
+        self.headline, self.limits = headline(places), limits(frame, places)
+        self.by_place = {place.place: section_findings(place) for place in places}
 
     def score(self, model: str, method: str, stage: str, english: bool = False) -> float | None:
         """Mean over seeds of bits over bytes."""
@@ -130,8 +130,8 @@ def told(request, tmp_path_factory):
         build(root, **settings)
         for place in lost:
             shutil.rmtree(Path("results/scores") / place)
-        evidence = gather(load_cells(CELLS))
-        yield Table(evidence, summarise(evidence, comparisons(evidence)))
+        frame = read_frame(load_cells(CELLS))
+        yield Table(frame, sections(frame, comparisons(frame)))
 
 
 def counted(rows: list[dict[str, str]]) -> tuple[int, int, int, int]:
@@ -269,7 +269,7 @@ def test_who_leads(told):
 def test_keep_the_original_where_it_wins_and_what_is_offered(told):
     kept = []
     for place in told.places:
-        model, advice = place.place[0], verdict.verdict(told.evidence, place)
+        model, advice = place.place[0], verdict.verdict(place)
         assert advice.sentence in told.by_place[place.place]
         partly = told.partly(model, place.final)
         assert partly in advice.sentence or not place.best
@@ -392,14 +392,14 @@ def test_choices_count_pages(told):
 def test_tokens(told):
     text = told.sentence("Tokens for the same text")
     expected = 1 - 0.31 / 0.52  # of the invented tokenizers
-    known = [place for place in told.places if place.control and place.control.bits and any(row.bits for row in place.transplants)]
+    known = [place for place in told.places if place.control in place.scored and any(row in place.scored for row in place.transplants)]
     assert text.count(f"{expected:.0%} fewer") == len(known) and all(place.language in text for place in known)
     unknown = told.unknown("How many tokens the new vocabulary needs")
     assert all((f"({place.model}, bpe8k)" in unknown) == (place not in known) for place in told.places)
     said = [one for one in told.headline if one.startswith("How many tokens the new vocabulary needs")]
     for place in (place for place in told.places if place not in known):
         (reason,) = (one.rpartition(": ")[2] for one in said if f"({place.model}, bpe8k)" in one)
-        original = place.control and place.control.bits
+        original = place.control in place.scored
         assert reason == ("no transplant was scored." if original else "the original was not scored.")
 
 
@@ -412,7 +412,7 @@ def test_every_function_that_makes_a_sentence_is_known_here():
         if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_")
     }
     assert made == {
-        "leaders.leaders", "findings.headline", "findings.place_findings", "findings.scored", "findings.lacking", "findings.unknown", "findings.versus", "findings.leading", "findings.winners",
+        "leaders.leaders", "findings.headline", "findings.section_findings", "findings.scored", "findings.lacking", "findings.unknown", "findings.versus", "findings.leading", "findings.winners",
         "findings.tally", "findings.extent", "findings.sizes", "findings.training", "findings.against_original", "findings.forgetting",
         "findings.tokens", "findings.choices", "findings.limits", "verdict.verdict", "verdict.kept",
     }  # fmt: skip

@@ -13,11 +13,11 @@ from synthetic_cells import SPEED, build, write_speed
 
 from tokgraft.cells import cell_speed, load_cells
 from tokgraft.errors import TokgraftError
+from tokgraft.frame import read_frame
 from tokgraft.reporting import speeds
 from tokgraft.reporting.build import build_report
 from tokgraft.reporting.compare import comparisons
-from tokgraft.reporting.evidence import gather
-from tokgraft.reporting.summary import summarise
+from tokgraft.reporting.sections import sections
 
 DEMO = [("pocket", "deu_Latn", ["none", "random", "mean"])]
 FASTER = 0.52 / 0.31  # tokens per byte of the two invented vocabularies, at the same tokens/s
@@ -31,8 +31,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def told(cells: Path) -> tuple[list[str], list[str]]:
-    evidence = gather(load_cells(cells))
-    places = summarise(evidence, comparisons(evidence))
+    frame = read_frame(load_cells(cells))
+    places = sections(frame, comparisons(frame))
     return speeds.sentences(places), speeds.limits(places)
 
 

@@ -12,14 +12,14 @@ import synthetic_cells
 from synthetic_cells import build, write_speed
 
 from tokgraft import artifacts
-from tokgraft.cells import cell_speed, load_cells, stale
+from tokgraft.cells import cell_speed, load_cells, stale, walk
 from tokgraft.cli import main
 from tokgraft.config import layout
 from tokgraft.errors import ArtifactError
+from tokgraft.frame import read_frame
 from tokgraft.reporting import predictors
 from tokgraft.reporting.build import build_report
 from tokgraft.reporting.checks import check_products
-from tokgraft.reporting.evidence import gather
 
 CELLS = Path("results/experiments/demo/cells.json")
 FOCUS = ("pocket", "deu_Latn", "bpe8k", "focus", 0)
@@ -58,9 +58,10 @@ def test_a_model_made_again_since_has_no_score_in_the_report(own_project):
 def test_scores_of_another_cell_are_not_this_cells(own_project):
     shutil.rmtree(layout.scores(*FOCUS, "init"))
     shutil.copytree(layout.scores(*FOCUS[:3], "mean", 0, "init"), layout.scores(*FOCUS, "init"))
-    found = {(one.cell.method, one.stage): one for one in gather(load_cells(CELLS)).outcomes if one.cell.language == "deu_Latn"}
-    assert found["focus", "init"].score is None and "another model" in found["focus", "init"].reason
-    assert found["focus", "trained"].score is not None and found["mean", "init"].score is not None
+    frame = read_frame(load_cells(CELLS))
+    scored = {(cell.method, stage): frame.scores.get((cell.key, stage)) for cell, stage in walk(frame.cells) if cell.language == "deu_Latn"}
+    assert scored["focus", "init"] is None and "another model" in frame.reasons[KEY, "init"]
+    assert scored["focus", "trained"] is not None and scored["mean", "init"] is not None
 
 
 @pytest.mark.parametrize("other", [("pocket", "ell_Grek", "bpe8k", "focus", 0), ("smollm2-135m", "deu_Latn", "bpe8k", "mean", 0)])
@@ -68,12 +69,12 @@ def test_scores_of_another_cell_where_no_model_is_here(own_project, other):
     """A pull of scores only: they name what they were made from, and the language that they speak of."""
     for kind in ("models", "corpora", "tokenizers", "speed"):
         shutil.rmtree(Path("results", kind))
-    assert all(one.score for one in gather(load_cells(CELLS)).outcomes)
+    assert not read_frame(load_cells(CELLS)).reasons
     recipe = f"{other[0]}-demo"
     shutil.rmtree(layout.scores(*FOCUS, "pocket-demo"))
     shutil.copytree(layout.scores(*other, recipe), layout.scores(*FOCUS, "pocket-demo"))
-    found = [one for one in gather(load_cells(CELLS)).outcomes if one.score is None]
-    assert {one.cell.key for one in found} == {KEY} and "trained" in {one.stage for one in found}
+    frame = read_frame(load_cells(CELLS))
+    assert {key for key, _ in frame.reasons} == {KEY} and (KEY, "trained") not in frame.scores
 
 
 def test_trained_scores_of_another_cell_are_named_themselves_where_no_model_is_here(own_project):
@@ -83,10 +84,10 @@ def test_trained_scores_of_another_cell_are_named_themselves_where_no_model_is_h
     swapped = Path(layout.scores(*FOCUS, "pocket-demo"))
     shutil.rmtree(swapped)
     shutil.copytree(layout.scores(*FOCUS[:3], "mean", 0, "pocket-demo"), swapped)
-    (found,) = [one for one in gather(load_cells(CELLS)).outcomes if one.score is None]
-    assert (found.cell.key, found.stage) == (KEY, "trained")
-    assert f"{swapped} is of a model that was made from another model" in found.reason and "score it again" in found.reason
-    assert layout.adapted(*FOCUS, "pocket-demo") not in found.reason
+    ((place, reason),) = read_frame(load_cells(CELLS)).reasons.items()
+    assert place == (KEY, "trained")
+    assert f"{swapped} is of a model that was made from another model" in reason and "score it again" in reason
+    assert layout.adapted(*FOCUS, "pocket-demo") not in reason
 
 
 def test_a_list_of_cells_without_chains_is_refused(own_project, capsys):
@@ -113,10 +114,14 @@ def test_the_seed_and_the_method_that_a_model_names(own_project):
 
 def test_whatever_a_model_was_made_from_was_made_again(own_project):
     make_again(layout.tokenizer("pocket", "deu_Latn", "bpe8k"), "tokenizer")
-    unfit = [one for one in gather(load_cells(CELLS)).outcomes if one.score is None]
-    assert {(one.cell.model, one.cell.language, one.cell.tokenizer) for one in unfit} == {("pocket", "deu_Latn", "bpe8k")}
-    assert all("was made from another tokenizer than results/tokenizers/pocket/deu_Latn/bpe8k holds" in one.reason for one in unfit)
-    assert {one.stage for one in unfit} == {"init", "trained"}
+    frame = read_frame(load_cells(CELLS))
+    unfit = [(cell, stage) for cell, stage in walk(frame.cells) if (cell.key, stage) not in frame.scores]
+    assert {(cell.model, cell.language, cell.tokenizer) for cell, _ in unfit} == {("pocket", "deu_Latn", "bpe8k")}
+    assert len(frame.reasons) == len(unfit)
+    assert all(
+        "was made from another tokenizer than results/tokenizers/pocket/deu_Latn/bpe8k holds" in one for one in frame.reasons.values()
+    )
+    assert {stage for _, stage in unfit} == {"init", "trained"}
 
 
 def test_a_speed_of_another_tokenizer_is_not_shown(own_project):
@@ -146,8 +151,10 @@ def test_an_evaluation_counts_only_whole_and_of_this_tokenizer(own_project):
     def used() -> dict[str, float]:
         from tokgraft.reporting.ranking import rankings
 
-        entries = [entry for one in rankings(gather(load_cells(CELLS))) for entry in one.entries]
-        return predictors._evaluated(next(entry for entry in entries if str(place) == str(entry.group.cells[0].paths.evaluation)))[1]
+        frame = read_frame(load_cells(CELLS))
+        entries = [entry for one in rankings(frame) for entry in one.entries]
+        evaluated = [entry for entry in entries if str(place) == str(frame.combinations[entry.one][0].paths.evaluation)]
+        return predictors._evaluated(frame, evaluated[0])
 
     evaluate("bpe8k")
     assert used() == {"vocabulary size": 8192}

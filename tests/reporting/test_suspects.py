@@ -8,8 +8,8 @@ from typing import Any
 
 from tokgraft import artifacts
 from tokgraft.cells import load_cells
+from tokgraft.frame import read_frame
 from tokgraft.reporting.build import build_report
-from tokgraft.reporting.evidence import gather
 from tokgraft.reporting.suspects import suspects
 
 CELLS, OUT = Path("results/experiments/demo/cells.json"), Path("results/experiments/demo/tables")
@@ -30,12 +30,12 @@ def rewrite(artifact: Path, path: Path, content: Any) -> None:
 
 def test_a_suspect_row_is_a_sentence_of_the_report(own_project: Path) -> None:
     cells = load_cells(CELLS)
-    assert suspects(gather(cells)) == []
+    assert suspects(read_frame(cells)) == []
     cell = next(cell for cell in cells.cells if (cell.model, cell.language, cell.method) == ("pocket", "deu_Latn", "focus"))
     usual = {"id": 3, "token": ",", "share": 0.6, "frequency": 0.03, "suspect": False}
     crafted = {"id": 9, "token": "<b>", "share": 0.44, "frequency": 0.0001, "suspect": True}
     rewrite(cell.paths.score_init, cell.records("init") / "transplant.json", {"most_predicted": [usual, crafted]})
-    found = suspects(gather(cells))
+    found = suspects(read_frame(cells))
     assert len(found) == 1 and found[0].startswith(SENTENCE)
     build_report(cells, OUT)
     page = (OUT / "report.html").read_text()

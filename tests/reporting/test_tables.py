@@ -6,13 +6,13 @@ import csv
 
 import pytest
 
-from tokgraft.reporting.tables import Table, Value
+from tokgraft.reporting.tables import CsvTable, Value
 
 HOSTILE = ["=1+1", "+1|cmd", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1+1", '=HYPERLINK("http://a")']
 
 
 def written(tmp_path, rows):
-    Table("made", ("name",), rows).write(tmp_path)
+    CsvTable("made", ("name",), rows).write(tmp_path)
     with (tmp_path / "made.csv").open(newline="", encoding="utf-8") as handle:
         return list(csv.reader(handle))
 

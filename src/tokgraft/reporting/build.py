@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from tokgraft import artifacts
-from tokgraft.cells import CellList
+from tokgraft.cells import CellList, walk
 from tokgraft.config.layout import RANKING
+from tokgraft.frame import Frame, read_frame
 from tokgraft.logs import log
-from tokgraft.reporting import figures, measured, page, predictors, ranking, speeds, tables, text
+from tokgraft.reporting import figures, page, predictors, ranking, speeds, tables, text
 from tokgraft.reporting.compare import comparisons
-from tokgraft.reporting.evidence import Evidence, gather
-from tokgraft.reporting.summary import PlaceSummary, summarise
+from tokgraft.reporting.sections import sections
 
 OF_A_RUN = ("command", "python")  # what is known of an artifact that differs from run to run
 
@@ -31,32 +31,44 @@ def build_report(cells: CellList, out: Path, source: Path | None = None) -> None
         DataError: Scores of one place were made on different documents, or a file is damaged.
     """
     artifacts.check_place(out, "tables", _reads(cells, source))
-    evidence = gather(cells)
-    found = comparisons(evidence)
-    places, ranked = summarise(evidence, found), ranking.rankings(evidence)
-    compared = predictors.settings(ranked)
-    correlated = predictors.correlations(compared)
-    log.info("%d scores of %d cells, %d comparisons", sum(one.score is not None for one in evidence.outcomes), len(cells.cells), len(found))
-    made = [
-        tables.leaderboard(evidence), tables.scores(evidence), tables.differences(found), tables.tokenizers(evidence), tables.curves(evidence),
-        ranking.table(ranked), *([predictors.table(correlated, compared)] if correlated else []),
+    frame = read_frame(cells)
+    compared = comparisons(frame)
+    in_sections, ranked = sections(frame, compared), ranking.rankings(frame)
+    settings_of = predictors.settings(frame, ranked)
+    correlated = predictors.correlations(settings_of)
+    log.info("%d scores of %d cells, %d comparisons", len(frame.scores), len(cells.cells), len(compared))
+    lasting = [
+        tables.leaderboard(frame), tables.scores(frame), tables.differences(frame, compared), tables.tokenizers(frame), tables.curves(frame),
+        ranking.table(frame, ranked), *([predictors.table(frame, correlated, settings_of)] if correlated else []),
     ]  # fmt: skip
-    seconds = [table for table in (measured.table(evidence), speeds.table(evidence)) if table.rows or table.name == "measured"]
+    seconds = [tables.measured(frame), *(table for table in [speeds.table(frame)] if table.rows)]
     settings = {"experiment": cells.experiment, "description": cells.description, "cells": _asked(cells)}
-    cells = evidence.cells
-    inputs = {f"scores/{one.cell.key}/{one.stage}": one.score.folder for one in evidence.outcomes if one.score is not None}
-    inputs |= {f"tokenizers/{cell.model}/{cell.language}/{cell.tokenizer}": cell.paths.tokenizer for cell in cells.cells
-               if artifacts.is_artifact(cell.paths.tokenizer)}  # fmt: skip
-    inputs |= {
-        f"{role}/{one.key}": folder for one in cells.cells for role, folder in (("speed", one.paths.speed), ("evaluations", one.paths.evaluation))
-        if folder is not None and artifacts.is_artifact(folder)
-    }  # fmt: skip
-    with artifacts.create(out, "tables", settings, inputs, libraries=("matplotlib", "numpy")) as folder:
-        for table in (*made, *seconds):
+    with artifacts.create(out, "tables", settings, _inputs(frame, cells), libraries=("matplotlib", "numpy")) as folder:
+        for table in (*lasting, *seconds):
             table.write(folder)
-        _page(evidence, places, ranked, correlated, folder, out)
-        (folder / RANKING).write_text(text.text(cells, ranked), encoding="utf-8")
-        _provenance(evidence, made, seconds, folder)
+        drawn = folder / "figures"
+        drawn.mkdir()
+        html = page.render(frame, in_sections, ranked, correlated, figures.canvas(drawn, in_sections), out)
+        (folder / "report.html").write_text(html, encoding="utf-8")
+        if not any(drawn.iterdir()):
+            drawn.rmdir()
+        (folder / RANKING).write_text(text.text(frame.cells, ranked), encoding="utf-8")
+        _provenance(frame, lasting, seconds, folder)
+
+
+def _inputs(frame: Frame, cells: CellList) -> dict[str, Path]:
+    """Role -> every artifact that the report reads."""
+    found = {
+        f"scores/{cell.key}/{stage}": frame.scores[cell.key, stage].folder
+        for cell, stage in walk(cells)
+        if (cell.key, stage) in frame.scores
+    }
+    others: list[tuple[str, Path | None]] = [
+        (f"tokenizers/{cell.model}/{cell.language}/{cell.tokenizer}", cell.paths.tokenizer) for cell in cells.cells
+    ]
+    for cell in cells.cells:
+        others += [(f"speed/{cell.key}", cell.paths.speed), (f"evaluations/{cell.key}", cell.paths.evaluation)]
+    return found | {name: folder for name, folder in others if folder is not None and artifacts.is_artifact(folder)}
 
 
 def _reads(cells: CellList, source: Path | None) -> dict[str, Path]:
@@ -65,28 +77,12 @@ def _reads(cells: CellList, source: Path | None) -> dict[str, Path]:
     return named | ({} if source is None else {"cells": source})
 
 
-def _page(
-    evidence: Evidence,
-    places: list[PlaceSummary],
-    ranked: list[ranking.Ranking],
-    correlated: list[predictors.Correlation],
-    folder: Path,
-    out: Path,
-) -> None:
-    drawn = folder / "figures"
-    drawn.mkdir()
-    html = page.render(evidence, places, ranked, correlated, figures.canvas(drawn, places), out)
-    (folder / "report.html").write_text(html, encoding="utf-8")
-    if not any(drawn.iterdir()):
-        drawn.rmdir()
-
-
-def _provenance(evidence: Evidence, made: list[tables.Table], seconds: list[tables.Table], folder: Path) -> None:
+def _provenance(frame: Frame, lasting: list[tables.CsvTable], seconds: list[tables.CsvTable], folder: Path) -> None:
     """provenance.json: every number -> artifact folders, and their manifests; runs.json: what differs from run to run."""
-    sources = page.sources(evidence)
-    lasting = [{name: value for name, value in one.items() if name not in OF_A_RUN} for one in sources]
+    sources = page.sources(frame)
+    of_any_run = [{name: value for name, value in one.items() if name not in OF_A_RUN} for one in sources]
     of_runs = [{name: one[name] for name in ("folder", "manifest", *OF_A_RUN)} for one in sources]
-    for name, artifacts_of, numbers in (("provenance", lasting, _numbers(made)), ("runs", of_runs, _numbers(seconds))):
+    for name, artifacts_of, numbers in (("provenance", of_any_run, _numbers(lasting)), ("runs", of_runs, _numbers(seconds))):
         text = json.dumps({"artifacts": artifacts_of, "numbers": numbers}, indent=1, ensure_ascii=False)
         (folder / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
 
@@ -95,7 +91,7 @@ def _asked(cells: CellList) -> list[dict[str, Any]]:
     return [{"cell": cell.key, "reason": cell.reason} for cell in cells.cells]
 
 
-def _numbers(made: list[tables.Table]) -> list[dict[str, Any]]:
+def _numbers(written: list[tables.CsvTable]) -> list[dict[str, Any]]:
     return [
         {
             "table": f"{table.name}.csv",
@@ -104,6 +100,6 @@ def _numbers(made: list[tables.Table]) -> list[dict[str, Any]]:
             "value": str(value),
             "artifacts": [str(source) for source in value.sources],
         }
-        for table in made
+        for table in written
         for row, column, value in table.numbers()
     ]

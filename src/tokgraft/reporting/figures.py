@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokgraft.cells import STAGES, Stage
+from tokgraft.cells import STAGES, Combination, Stage
 from tokgraft.config.layout import CONTROL
+from tokgraft.frame import curve
 from tokgraft.reporting import origins
-from tokgraft.reporting.evidence import curve
+from tokgraft.reporting.sections import Section, asked_on
 from tokgraft.reporting.style import (
     CONTROL_COLOUR,
     GRID,
@@ -29,7 +30,6 @@ from tokgraft.reporting.style import (
     stroke,
     wrapped,
 )  # fmt: skip
-from tokgraft.reporting.summary import PlaceSummary, Summary, asked_on
 from tokgraft.reporting.words import measured_on, stage_name
 from tokgraft.scoring.statistics import Interval
 
@@ -53,55 +53,55 @@ class Canvas:
     folder: Path
     looks: Look
 
-    def of(self, row: Summary) -> tuple[str, str]:
+    def of(self, section: Section, row: Combination) -> tuple[str, str]:
         """(colour, marker) of a method."""
-        return self.looks[row.label]
+        return self.looks[section.label(row)]
 
 
-def canvas(folder: Path, places: Sequence[PlaceSummary]) -> Canvas:
+def canvas(folder: Path, sections: Sequence[Section]) -> Canvas:
     """A canvas on which a method has the same colour in every figure."""
-    return Canvas(folder, look([row.label for place in places for row in place.rows], CONTROL))
+    return Canvas(folder, look([section.label(row) for section in sections for row in section.rows], CONTROL))
 
 
-def before_and_after(on: Canvas, place: PlaceSummary) -> str:
+def before_and_after(on: Canvas, section: Section) -> str:
     """Bits per byte of every method from init (hollow) to trained (filled), with intervals, uniform baseline and untouched original.
 
     The numbers stand in columns beside the axes, where nothing can lie over them.
     """
-    rows = place.scored[::-1]
-    names = [wrapped(row.label) for row in rows]
+    rows = section.scored[::-1]
+    names = [wrapped(section.label(row)) for row in rows]
     figure, ax = axes(WIDTH, 1.5 + 0.15 * len(rows) * (1.6 + max((name.count("\n") for name in names), default=0)))
     tips: dict[str, str] = {}
-    baselines = [row.facts["flat_guess"] for row in rows if "flat_guess" in row.facts]
-    found = [one for row in rows for one in row.bits.values()]
+    baselines = [baseline for row in rows if (baseline := section.fact(row, "uniform_baseline")) is not None]
+    found = [one for row in rows for one in section.intervals(row).values()]
     scale = bits_axis(ax, "x", [*(end for one in found for end in (one.low, one.high, one.mean)), *baselines])
     for y, row in enumerate(rows):
-        _journey(ax, row, y, on.of(row), tips)
-        if (baseline := row.facts.get("flat_guess")) is not None:
+        _journey(ax, section, row, y, on.of(section, row), tips)
+        if (baseline := section.fact(row, "uniform_baseline")) is not None:
             (line,) = ax.plot([baseline] * 2, [y - 0.3, y + 0.3], gid=f"baseline{y}", **BASELINE)
-            tips[str(line.get_gid())] = f"uniform baseline of {row.label}: {baseline:.2f} bits per byte ({BASELINE_WORDS})"
-    if place.untouched is not None:
-        ax.axvline(place.untouched.mean, zorder=1, **UNTOUCHED)
-    for column, stage in enumerate(place.stages):
-        _numbers(ax, rows, stage, 34 + 36 * column, stage == place.final)
+            tips[str(line.get_gid())] = f"uniform baseline of {section.label(row)}: {baseline:.2f} bits per byte ({BASELINE_WORDS})"
+    if section.untouched is not None:
+        ax.axvline(section.untouched.mean, zorder=1, **UNTOUCHED)
+    for column, stage in enumerate(section.stages):
+        _numbers(ax, [section.bits(row, stage) for row in rows], stage, 34 + 36 * column, stage == section.final)
     ax.set_yticks(range(len(rows)), names)
     ax.set_ylim(-0.6, len(rows) - 0.4)
     ax.grid(axis="y", visible=False)
     ax.set_xlabel(f"bits per byte, lower is better{scale}")
-    untouched = [stroke(f"untouched original {place.untouched.mean:.2f}", **UNTOUCHED)] if place.untouched else []
+    untouched = [stroke(f"untouched original {section.untouched.mean:.2f}", **UNTOUCHED)] if section.untouched else []
     baseline_line = [stroke("uniform baseline", **BASELINE)] if baselines else []
-    legend(figure, [*_stage_marks(place), stroke("95% interval", color=MUTED, lw=3.6, alpha=0.5), *baseline_line, *untouched])
-    return save(figure, on.folder, f"bits-{place.slug}", tips, f"Bits per byte by method, {place.model}, {place.language}")
+    legend(figure, [*_stage_marks(section), stroke("95% interval", color=MUTED, lw=3.6, alpha=0.5), *baseline_line, *untouched])
+    return save(figure, on.folder, f"bits-{section.slug}", tips, f"Bits per byte by method, {section.model}, {section.language}")
 
 
-def _stage_marks(place: PlaceSummary) -> list[Any]:
-    return [mark(stage_name(stage), filled=stage == "trained") for stage in place.stages]
+def _stage_marks(section: Section) -> list[Any]:
+    return [mark(stage_name(stage), filled=stage == "trained") for stage in section.stages]
 
 
-def _numbers(ax: Any, rows: Sequence[Summary], stage: Stage, offset: float, bold: bool) -> None:
+def _numbers(ax: Any, bits: Sequence[Interval | None], stage: Stage, offset: float, bold: bool) -> None:
     """A column of numbers right of the axes, `offset` points from them to its right end."""
-    texts = [(y, f"{row.bits[stage].mean:.2f}" if stage in row.bits else "n/a") for y, row in enumerate(rows)]
-    for y, text in [*texts, (len(rows) - 0.4, stage)]:
+    texts = [(y, f"{found.mean:.2f}" if found else "n/a") for y, found in enumerate(bits)]
+    for y, text in [*texts, (len(bits) - 0.4, stage)]:
         heading = text == stage
         ax.annotate(
             text, (1, y), xycoords=ax.get_yaxis_transform(), xytext=(offset, 2 if heading else 0), textcoords="offset points", ha="right",
@@ -110,13 +110,14 @@ def _numbers(ax: Any, rows: Sequence[Summary], stage: Stage, offset: float, bold
         )  # fmt: skip
 
 
-def _journey(ax: Any, row: Summary, y: float, style: tuple[str, str], tips: dict[str, str]) -> None:
+def _journey(ax: Any, section: Section, row: Combination, y: float, style: tuple[str, str], tips: dict[str, str]) -> None:
     colour, marker = style
-    if len(row.bits) == 2:
-        ax.plot([row.bits[stage].mean for stage in STAGES], [y, y], color=colour, lw=2.2, alpha=0.35, solid_capstyle="round", zorder=2)
-    for stage, found in row.bits.items():
+    bits = section.intervals(row)
+    if len(bits) == 2:
+        ax.plot([found.mean for found in bits.values()], [y, y], color=colour, lw=2.2, alpha=0.35, solid_capstyle="round", zorder=2)
+    for stage, found in bits.items():
         gid = f"dot-{stage}-{y:g}"
-        tips[gid] = f"{row.label}, {stage_name(stage)}: {_words(found)} bits per byte"
+        tips[gid] = f"{section.label(row)}, {stage_name(stage)}: {_words(found)} bits per byte"
         ax.plot([found.low, found.high], [y, y], color=colour, lw=3.6, alpha=0.5, solid_capstyle="butt", zorder=3)
         face = colour if stage == "trained" else PAPER
         ax.plot([found.mean], [y], marker, ms=7, mfc=face, mec=colour, mew=1.8, zorder=4, gid=gid, ls="none")
@@ -126,32 +127,32 @@ def _words(found: Interval) -> str:
     return f"{found.mean:.3f} (95% interval {found.low:.3f} to {found.high:.3f}, n = {found.n})"
 
 
-def learning_curves(on: Canvas, place: PlaceSummary, english: bool = False) -> str:
+def learning_curves(on: Canvas, section: Section, english: bool = False) -> str:
     """Validation bits per byte against bytes of training text; empty when nothing was validated."""
     key = "val_bpb_english" if english else "val_bpb"
-    lines = [(row, points) for row in place.rows if len(points := _curve(row, key)) > 1]
+    lines = [(row, points) for row in section.rows if len(points := _curve(section, row, key)) > 1]
     if not lines:
         return ""
-    figure, ax = axes(WIDTH, 3.0 + _key_height([row for row, _ in lines]))
+    figure, ax = axes(WIDTH, 3.0 + _key_height(section, [row for row, _ in lines]))
     tips = {}
     for index, (row, points) in enumerate(lines):
-        colour, marker = on.of(row)
+        colour, marker = on.of(section, row)
         xs, ys = zip(*points, strict=True)
         ax.plot(xs, ys, color=colour, lw=1.8, marker=marker, ms=3.4, clip_on=False, gid=f"line{index}")
-        tips[f"line{index}"] = f"{row.label}: {ys[0]:.3f} to {ys[-1]:.3f} bits per byte on validation pages"
+        tips[f"line{index}"] = f"{section.label(row)}: {ys[0]:.3f} to {ys[-1]:.3f} bits per byte on validation pages"
     scale = bits_axis(ax, "y", [y for _, points in lines for _, y in points])
     ax.set_xlim(0, max(x for _, points in lines for x, _ in points))
     ax.xaxis.set_major_locator(_few_ticks())
     ax.xaxis.set_major_formatter(lambda value, _: quantity(value))
-    what = "English" if english else place.language
+    what = "English" if english else section.language
     ax.set_xlabel("bytes of training text")
     ax.set_ylabel(f"bits per byte, {what} validation pages{scale}")
     if len(lines) <= NAMED:
-        names_beside(ax, [(*points[-1], f"{wrapped(row.label)} {points[-1][1]:.2f}") for row, points in lines])
+        names_beside(ax, [(*points[-1], f"{wrapped(section.label(row))} {points[-1][1]:.2f}") for row, points in lines])
     else:
-        _key(on, figure, [row for row, _ in lines])
+        _key(on, figure, section, [row for row, _ in lines])
     name = "english" if english else "curve"
-    return save(figure, on.folder, f"{name}-{place.slug}", tips, f"Learning curves on {what}, {place.model}, {place.language}")
+    return save(figure, on.folder, f"{name}-{section.slug}", tips, f"Learning curves on {what}, {section.model}, {section.language}")
 
 
 def _few_ticks() -> Any:
@@ -160,44 +161,48 @@ def _few_ticks() -> Any:
     return MaxNLocator(5)
 
 
-def _key(on: Canvas, figure: Any, rows: Sequence[Summary]) -> None:
+def _key(on: Canvas, figure: Any, section: Section, rows: Sequence[Combination]) -> None:
     """A legend of methods, for figures with too many for names beside their points."""
-    legend(figure, [mark(wrapped(row.label), *on.of(row)) for row in rows])
+    legend(figure, [mark(wrapped(section.label(row)), *on.of(section, row)) for row in rows])
 
 
-def _key_height(rows: Sequence[Summary]) -> float:
+def _key_height(section: Section, rows: Sequence[Combination]) -> float:
     """Inches that the legend takes; 0 where names stand beside the points."""
-    lines = sum(1 + wrapped(row.label).count("\n") for row in rows)
+    lines = sum(1 + wrapped(section.label(row)).count("\n") for row in rows)
     return 0.09 * lines + 0.2 if len(rows) > NAMED else 0.0
 
 
-def _curve(row: Summary, key: str) -> list[tuple[float, float]]:
+def _curve(section: Section, row: Combination, key: str) -> list[tuple[float, float]]:
     """(bytes, value) averaged over the seeds that have a record at the same bytes."""
     by_bytes: dict[float, list[float]] = {}
-    for cell in row.group.cells:
+    for cell in section.frame.combinations[row]:
         for record in curve(cell) if cell.reason is None else []:
             if isinstance(record.get(key), int | float) and isinstance(record.get("bytes"), int | float):
                 by_bytes.setdefault(float(record["bytes"]), []).append(float(record[key]))
     return [(at, sum(values) / len(values)) for at, values in sorted(by_bytes.items())]
 
 
-def against_cost(on: Canvas, place: PlaceSummary, cost: str) -> str:
+def against_cost(on: Canvas, section: Section, cost: str) -> str:
     """Bits per byte at the last stage against what it costs: `flops` to train, or `tokens` per byte to run.
 
     Of many points those that nothing beats in both have their names beside them, and all are in the legend.
     """
-    points = [(x, row) for row in place.rows if place.final in row.bits and (x := _cost(row, cost)) is not None]
+    costs = [
+        (section.cost(row, "training_flops") if cost == "flops" else section.fact(row, "tokens_per_byte"), row) for row in section.rows
+    ]
+    bits = {row: found for row in section.rows if (found := section.bits(row, section.final)) is not None}
+    points = [(x, row) for x, row in costs if x is not None and row in bits]
     if not points:
         return ""
-    figure, ax = axes(WIDTH, 2.9 + _key_height([row for _, row in points]))
+    figure, ax = axes(WIDTH, 2.9 + _key_height(section, [row for _, row in points]))
     tips = {}
     for index, (x, row) in enumerate(points):
-        colour, marker = on.of(row)
-        found = row.bits[place.final]
+        colour, marker = on.of(section, row)
+        found = bits[row]
         ax.plot([x, x], [found.low, found.high], color=colour, lw=2.4, alpha=0.5)
         ax.plot([x], [found.mean], marker, ms=7, color=colour, gid=f"point{index}", ls="none")
-        tips[f"point{index}"] = f"{row.label}: {_words(found)} bits per byte; {_cost_words(x, cost)}"
-    scale = bits_axis(ax, "y", [end for _, row in points for end in (row.bits[place.final].low, row.bits[place.final].high)])
+        tips[f"point{index}"] = f"{section.label(row)}: {_words(found)} bits per byte; {_cost_words(x, cost)}"
+    scale = bits_axis(ax, "y", [end for _, row in points for end in (bits[row].low, bits[row].high)])
     reach, left = max(x for x, _ in points), min(x for x, _ in points)
     room = 0.12 * ((reach - left) or reach or 1.0)
     ax.set_xlim(max(0.0, left - room), reach + room)
@@ -205,84 +210,81 @@ def against_cost(on: Canvas, place: PlaceSummary, cost: str) -> str:
     if cost == "flops":
         ax.xaxis.set_major_formatter(lambda value, _: quantity(value))
     ax.set_xlabel("FLOPs of the continual training" if cost == "flops" else "tokens per byte of text: the cost of every later use")
-    ax.set_ylabel(f"bits per byte {stage_name(place.final)}{scale}")
+    ax.set_ylabel(f"bits per byte {stage_name(section.final)}{scale}")
     few = len(points) <= NAMED
-    named = [point for point in points if few or not any(_beats(other, point, place.final) for other in points)]
+    named = [point for point in points if few or not any(_beats((x, bits[row].mean), (point[0], bits[point[1]].mean)) for x, row in points)]
     if not few:
-        _key(on, figure, [row for _, row in points])
-    names_beside(ax, [(x, row.bits[place.final].mean, wrapped(row.label).split("\n")[0] if not few else row.label) for x, row in named])
-    label = f"Bits per byte against cost ({cost}), {place.model}, {place.language}"
-    return save(figure, on.folder, f"cost-{cost}-{place.slug}", tips, label)
+        _key(on, figure, section, [row for _, row in points])
+    names_beside(
+        ax, [(x, bits[row].mean, wrapped(section.label(row)).split("\n")[0] if not few else section.label(row)) for x, row in named]
+    )
+    label = f"Bits per byte against cost ({cost}), {section.model}, {section.language}"
+    return save(figure, on.folder, f"cost-{cost}-{section.slug}", tips, label)
 
 
-def _beats(one: tuple[float, Summary], other: tuple[float, Summary], stage: Stage) -> bool:
-    """Whether `one` costs no more and scores better, or costs less and scores as well."""
-    (cheap, row), (dear, worse) = one, other
-    bits, more = row.bits[stage].mean, worse.bits[stage].mean
+def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether of two pairs (cost, bits per byte) `one` costs no more and scores better, or costs less and scores as well."""
+    (cheap, bits), (dear, more) = one, other
     return (cheap <= dear and bits < more) or (cheap < dear and bits <= more)
-
-
-def _cost(row: Summary, cost: str) -> float | None:
-    return row.cost.flops if cost == "flops" else row.facts.get("tokens_per_byte")
 
 
 def _cost_words(value: float, cost: str) -> str:
     return f"{quantity(value)} FLOPs" if cost == "flops" else f"{value:.3f} tokens per byte"
 
 
-def tasks(on: Canvas, place: PlaceSummary) -> str:
+def tasks(on: Canvas, section: Section) -> str:
     """Accuracy on choice tasks with intervals, against chance; hollow before, filled after training."""
-    rows = [row for row in place.scored if any(row.accuracy.values())]
-    if not rows or not place.tasks:
+    rows = [row for row in section.scored if any(section.accuracies(row, stage) for stage in section.stages)]
+    if not rows or not section.tasks:
         return ""
     block = len(rows) + 1.6
-    names = [wrapped(row.label) for row in rows]
-    figure, ax = axes(WIDTH, 0.9 + (0.17 + 0.1 * max(name.count("\n") for name in names)) * block * len(place.tasks))
+    names = [wrapped(section.label(row)) for row in rows]
+    figure, ax = axes(WIDTH, 0.9 + (0.17 + 0.1 * max(name.count("\n") for name in names)) * block * len(section.tasks))
     tips: dict[str, str] = {}
     ticks = []
-    for number, task in enumerate(place.tasks):
-        base = (len(place.tasks) - 1 - number) * block
+    for number, task in enumerate(section.tasks):
+        base = (len(section.tasks) - 1 - number) * block
         ax.plot([task.chance, task.chance], [base - 0.5, base + len(rows) - 0.5], **UNTOUCHED)
-        heading = f"{task.slug}: {asked_on([task])}, chance {task.chance:.0%}"
+        heading = f"{task.task}: {asked_on([task])}, chance {task.chance:.0%}"
         ax.text(0, base + len(rows) - 0.3, heading, transform=ax.get_yaxis_transform(), fontsize=8, weight="bold", va="bottom")
         for index, row in enumerate(rows):
             y = base + len(rows) - 1 - index
             ticks.append((y, names[index]))
-            _accuracies(ax, row, task.slug, y, on.of(row), tips)
+            _accuracies(ax, section, row, task.task, y, on.of(section, row), tips)
     ax.set_yticks([at for at, _ in ticks], [text for _, text in ticks], fontsize=7.5)
-    ax.set_ylim(-0.7, len(place.tasks) * block - 0.2)
+    ax.set_ylim(-0.7, len(section.tasks) * block - 0.2)
     ax.grid(axis="y", visible=False)
-    ends = [end for row in rows for one in row.accuracy.values() for found in one.values() for end in (found.low, found.high, found.mean)]
-    ends += [task.chance for task in place.tasks]
+    found = [one for row in rows for stage in section.stages for one in section.accuracies(row, stage).values()]
+    ends = [*(end for one in found for end in (one.low, one.high, one.mean)), *(task.chance or 0.0 for task in section.tasks)]
     ax.set_xlim(max(0.0, min(ends) - 0.03), min(1.0, max(ends) + 0.03))
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.set_xlabel("accuracy, higher is better")
-    legend(figure, [*_stage_marks(place), stroke("95% interval", color=MUTED, lw=2, alpha=0.55), stroke("chance", **UNTOUCHED)])
-    return save(figure, on.folder, f"tasks-{place.slug}", tips, f"Accuracy against chance, {place.model}, {place.language}")
+    legend(figure, [*_stage_marks(section), stroke("95% interval", color=MUTED, lw=2, alpha=0.55), stroke("chance", **UNTOUCHED)])
+    return save(figure, on.folder, f"tasks-{section.slug}", tips, f"Accuracy against chance, {section.model}, {section.language}")
 
 
-def _accuracies(ax: Any, row: Summary, task: str, y: float, style: tuple[str, str], tips: dict[str, str]) -> None:
+def _accuracies(ax: Any, section: Section, row: Combination, task: str, y: float, style: tuple[str, str], tips: dict[str, str]) -> None:
     colour, marker = style
     for stage in STAGES:
-        found = row.accuracy.get(stage, {}).get(task)
+        found = section.accuracies(row, stage).get(task)
         if found is None:
             continue
         gid = f"{task}-{stage}-{y:g}"
-        if stage == row.group.final:
+        if stage == section.final:
             ax.plot([found.low, found.high], [y, y], color=colour, lw=2, alpha=0.55, zorder=2)
         face = colour if stage == "trained" else PAPER
         ax.plot([found.mean], [y], marker, ms=4.8, mfc=face, mec=colour, mew=1.2, ls="none", gid=gid, zorder=3, clip_on=False)
         tips[gid] = (
-            f"{row.label}, {task}, {stage_name(stage)}: {found.mean:.1%} (95% interval {found.low:.1%} to {found.high:.1%}, {measured_on(found)})"
+            f"{section.label(row)}, {task}, {stage_name(stage)}: {found.mean:.1%} (95% interval {found.low:.1%} to {found.high:.1%}, {measured_on(found)})"
         )
 
 
-def sources(on: Canvas, place: PlaceSummary) -> str:
+def sources(on: Canvas, section: Section) -> str:
     """Where the rows of each method come from, in shares of the new vocabulary."""
-    known = [(row, found) for row in place.rows[::-1] if not row.is_control and (found := origins.of_group(row.group))]
+    known = [(row, found) for row in section.rows[::-1] if not row.is_control and (found := origins.origins(section.frame, row))]
     if not known:
         return ""
-    names = [wrapped(row.label) for row, _ in known]
+    names = [wrapped(section.label(row)) for row, _ in known]
     figure, ax = axes(WIDTH, 1.1 + (0.22 + 0.11 * max(name.count("\n") for name in names)) * len(known))
     tips: dict[str, str] = {}
     seen = []
@@ -293,7 +295,7 @@ def sources(on: Canvas, place: PlaceSummary) -> str:
             if share:
                 seen.append(kind)
                 ax.barh(y, share, left=left, height=0.7, color=colour, zorder=2, gid=f"share{len(tips)}")
-                tips[f"share{len(tips)}"] = f"{row.label}: {share:.1%} {kind}"
+                tips[f"share{len(tips)}"] = f"{section.label(row)}: {share:.1%} {kind}"
                 left += share
     ax.set_xlim(0, 1)
     ax.set_yticks(range(len(known)), names)
@@ -301,20 +303,20 @@ def sources(on: Canvas, place: PlaceSummary) -> str:
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.set_xlabel("share of the rows of the new vocabulary")
     legend(figure, [mark(kind, colour, "s") for kind, colour in PROVENANCE.items() if kind in seen], columns=3)
-    label = f"Where the rows of the new vocabulary come from, {place.model}, {place.language}"
-    return save(figure, on.folder, f"rows-{place.slug}", tips, label)
+    label = f"Where the rows of the new vocabulary come from, {section.model}, {section.language}"
+    return save(figure, on.folder, f"rows-{section.slug}", tips, label)
 
 
-def tokenizers(on: Canvas, places: Sequence[PlaceSummary]) -> str:
+def tokenizers(on: Canvas, sections: Sequence[Section]) -> str:
     """Tokens per byte of every tokenizer, by model and language."""
     bars: list[tuple[str, list[tuple[str, float]]]] = []
     seen = set()
-    for place in places:
-        if place.place[:2] not in seen:
-            seen.add(place.place[:2])
-            measured = {row.group.tokenizer: row.facts["tokens_per_byte"] for row in place.scored if "tokens_per_byte" in row.facts}
+    for section in sections:
+        if section.place[:2] not in seen:
+            seen.add(section.place[:2])
+            measured = {row.tokenizer: value for row in section.scored if (value := section.fact(row, "tokens_per_byte")) is not None}
             if measured:
-                bars.append((f"{place.language}\n{place.model}", sorted(measured.items(), key=lambda item: -item[1])))
+                bars.append((f"{section.language}\n{section.model}", sorted(measured.items(), key=lambda item: -item[1])))
     if not bars:
         return ""
     count = sum(len(found) for _, found in bars)

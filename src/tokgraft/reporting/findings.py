@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from statistics import median
 
 from tokgraft import documents
-from tokgraft.cells import STAGES, Stage
+from tokgraft.cells import STAGES, Stage, flatten, read_facts
 from tokgraft.config.layout import CONTROL, ENGLISH
+from tokgraft.frame import Frame
 from tokgraft.reporting import speeds
 from tokgraft.reporting.compare import Comparison
-from tokgraft.reporting.evidence import Evidence, corpus_facts
 from tokgraft.reporting.figures import quantity
 from tokgraft.reporting.leaders import Leaders, leaders
-from tokgraft.reporting.summary import PlaceSummary, asked_on
+from tokgraft.reporting.sections import Section, asked_on
 from tokgraft.reporting.verdict import kept, verdict
 from tokgraft.reporting.words import (
     TRAINED_ALIKE,
@@ -34,61 +34,61 @@ from tokgraft.reporting.words import (
     stage_name,
     too_few,
 )
-from tokgraft.scoring.statistics import FEWEST, Difference
+from tokgraft.scoring.statistics import FEWEST, Interval
 
-# What transplants are held against, by the last stage of the place: name of the reference, and in words.
+# What transplants are held against, by the last stage of the section: name of the reference, and in words.
 ORIGINALS: dict[Stage, tuple[tuple[str, str], ...]] = {
     "init": ((CONTROL, UNTOUCHED),),
     "trained": (("untouched", UNTOUCHED), (CONTROL, TRAINED_ALIKE)),
 }
 
 
-def headline(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
-    """The findings over all places, most important first; empty while nothing is scored."""
-    if not any(place.scored for place in places):
+def headline(sections: Sequence[Section]) -> list[str]:
+    """The findings over all sections, most important first; empty while nothing is scored."""
+    if not any(section.scored for section in sections):
         return []
-    found = [*winners(evidence, places), *training(places), *against_original(places), *kept(evidence, places), *forgetting(places)]
-    return [*found, *speeds.sentences(places), *tokens(places), *choices(places)]
+    found = [*winners(sections), *training(sections), *against_original(sections), *kept(sections), *forgetting(sections)]
+    return [*found, *speeds.sentences(sections), *tokens(sections), *choices(sections)]
 
 
-def place_findings(evidence: Evidence, place: PlaceSummary) -> list[str]:
-    """The findings of one place: who leads at each stage, by how much, and what it is worth against the original."""
+def section_findings(section: Section) -> list[str]:
+    """The findings of one section: who leads at each stage, by how much, and what it is worth against the original."""
     found = []
-    for stage in place.stages:
-        lead, partial = leaders(evidence, place, stage), scored(place, stage)
+    for stage in section.stages:
+        lead, partial = leaders(section, stage), scored(section, stage)
         if lead:
-            found.append(leading(lead, stage, partial))
-        elif len(place.transplants) > 1:
+            found.append(leading(section, lead, stage, partial))
+        elif len(section.transplants) > 1:
             found.append(f"{capital(stage_name(stage))}, no order can be claimed: {partial or 'the transplants have no seed in common'}.")
-    if (best := place.best) is not None:
-        ones = [(reference, words, place.against(best, reference, place.final)) for reference, words in ORIGINALS[place.final]]
+    if (best := section.best) is not None:
+        ones = [(reference, words, section.against(best, reference, section.final)) for reference, words in ORIGINALS[section.final]]
         for reference, words, one in ones:
             if one is not None:
-                found.append(versus(best.label, words, one))
+                found.append(versus(section.label(best), words, one))
             elif any(other is not None for _, _, other in ones):  # where none is known the advice says so
-                found.append(f"Whether {best.label} is better than {words} is not known: {lacking(place, reference)}.")
-    return [*found, verdict(evidence, place).sentence]
+                found.append(f"Whether {section.label(best)} is better than {words} is not known: {lacking(section, reference)}.")
+    return [*found, verdict(section).sentence]
 
 
-def scored(place: PlaceSummary, stage: Stage) -> str:
-    """How many transplants of a place were scored at a stage; empty where all were."""
-    return scored_of(sum(stage in row.bits for row in place.transplants), len(place.transplants), "transplants")
+def scored(section: Section, stage: Stage) -> str:
+    """How many transplants of a section were scored at a stage; empty where all were."""
+    return scored_of(len(section.ranked(stage)), len(section.transplants), "transplants")
 
 
-def lacking(place: PlaceSummary, reference: str, english: bool = False) -> str:
-    """Why no transplant of a place could be compared with a reference, in English or in the place's language."""
-    stage: Stage = "init" if reference == "untouched" else place.final
+def lacking(section: Section, reference: str, english: bool = False) -> str:
+    """Why no transplant of a section could be compared with a reference, in English or in the section's language."""
+    stage: Stage = "init" if reference == "untouched" else section.final
     on = " on English" if english else ""
-    if english and not any(row.english for row in place.rows):
+    if english and not any(section.english(row, at) for row in section.rows for at in section.stages):
         return "no model was scored on English"
-    if place.control is None or stage not in (place.control.english if english else place.control.bits):
+    if section.control is None or (section.english if english else section.bits)(section.control, stage) is None:
         when = " before training" if reference == "untouched" else f" {stage_name(stage)}" if stage == "trained" else ""
         return f"the original was not scored{on}{when}"
-    return f"no transplant was scored{on}" + (f" {stage_name(place.final)}" if place.final == "trained" else "")
+    return f"no transplant was scored{on}" + (f" {stage_name(section.final)}" if section.final == "trained" else "")
 
 
 def unknown(what: str, reasons: Iterable[tuple[str, str]]) -> list[str]:
-    """Sentences on what is not known: (place, reason), a sentence for each reason."""
+    """Sentences on what is not known: (section, reason), a sentence for each reason."""
     by_reason: dict[str, list[str]] = {}
     for where, reason in reasons:
         by_reason.setdefault(reason, []).append(where)
@@ -105,47 +105,50 @@ def versus(label: str, words: str, one: Comparison) -> str:
     return f"{when} {label} is {'better' if one.better else 'worse'} than {words} by {amount(difference)} bits per byte ({size})."
 
 
-def leading(lead: Leaders, stage: Stage, partial: str = "") -> str:
-    """Who leads in one place at one stage, and by how much.
+def leading(section: Section, lead: Leaders, stage: Stage, partial: str = "") -> str:
+    """Who leads in one section at one stage, and by how much.
 
     Args:
+        section: Where.
         lead: The best and those beside it.
         stage: The stage.
         partial: How many transplants were scored, where not all were.
     """
     when, rest = capital(stage_name(stage)), f"; {partial}" if partial else ""
     if not lead.enough:
-        return f"{when}, no order is claimed among {listed(lead.named)}: they were compared on {too_few(lead.differences)}{rest}."
-    first, size = f"{when}, {lead.best.label} has the fewest bits per byte of the transplants", measured_on(*lead.differences)
-    others = listed([row.label for row, _ in lead.tied]) if lead.tied else ""
+        return f"{when}, no order is claimed among {listed([section.label(row) for row in lead.named])}: they were compared on {too_few(lead.differences)}{rest}."
+    first, size = f"{when}, {section.label(lead.best)} has the fewest bits per byte of the transplants", measured_on(*lead.differences)
+    others = listed([section.label(row) for row, _ in lead.tied]) if lead.tied else ""
     if lead.runner_up is None:
         return f"{first}, but no order can be claimed: it cannot be told apart from {others} ({size}){rest}."
     row, difference = lead.runner_up
     if lead.tied:
-        return f"{first}, but cannot be told apart from {others}; it needs {amount(difference)} less than {row.label} ({size}){rest}."
-    return f"{first}: {amount(difference)} less than the next, {row.label} ({size}){rest}."
+        return (
+            f"{first}, but cannot be told apart from {others}; it needs {amount(difference)} less than {section.label(row)} ({size}){rest}."
+        )
+    return f"{first}: {amount(difference)} less than the next, {section.label(row)} ({size}){rest}."
 
 
-def winners(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
+def winners(sections: Sequence[Section]) -> list[str]:
     """Who leads where, a sentence for each stage."""
     found = []
     for stage in STAGES:
-        alone: dict[str, list[tuple[str, Difference]]] = {}
+        alone: dict[str, list[tuple[str, Interval]]] = {}
         parts: list[str] = []
-        for place in (one for one in places if stage in one.stages):
-            lead, partial = leaders(evidence, place, stage), scored(place, stage)
+        for section in (one for one in sections if stage in one.stages):
+            lead, partial = leaders(section, stage), scored(section, stage)
             if lead is None:
-                if len(place.transplants) > 1:
-                    parts.append(f"no claim on {place.where}: {partial or 'the transplants have no seed in common'}")
+                if len(section.transplants) > 1:
+                    parts.append(f"no claim on {section.where}: {partial or 'the transplants have no seed in common'}")
                 continue
             if lead.runner_up and lead.enough and not lead.tied:
-                alone.setdefault(lead.best.label, []).append((place.where, lead.runner_up[1]))
+                alone.setdefault(section.label(lead.best), []).append((section.where, lead.runner_up[1]))
             elif lead.enough:
-                others, size = listed([row.label for row, _ in lead.tied]), measured_on(*lead.differences)
-                parts.append(f"no single best on {place.where}: {lead.best.label} cannot be told apart from {others} ({size})")
+                others, size = listed([section.label(row) for row, _ in lead.tied]), measured_on(*lead.differences)
+                parts.append(f"no single best on {section.where}: {section.label(lead.best)} cannot be told apart from {others} ({size})")
             else:
-                parts.append(f"no claim on {place.where}: compared on {too_few(lead.differences)}")
-            parts += [f"{partial} on {place.where}"] if partial else []
+                parts.append(f"no claim on {section.where}: compared on {too_few(lead.differences)}")
+            parts += [f"{partial} on {section.where}"] if partial else []
         first = [
             f"{label} has the fewest bits per byte of the transplants on {listed([where for where, _ in won])}"
             f" ({measured_on(*(difference for _, difference in won))})"
@@ -160,10 +163,10 @@ def winners(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
 class Tally:
     """Comparisons with the same reference, counted by what may be claimed."""
 
-    better: list[Difference]
-    worse: list[Difference]
-    unclear: list[Difference]
-    few: list[Difference]
+    better: list[Interval]
+    worse: list[Interval]
+    unclear: list[Interval]
+    few: list[Interval]
     missing: int = 0  # that could not be made, for lack of a score
 
     @property
@@ -195,64 +198,64 @@ def tally(ones: Sequence[Comparison], wanted: int) -> Tally:
     )
 
 
-def extent(differences: Sequence[Difference]) -> str:
+def extent(differences: Sequence[Interval]) -> str:
     """Smallest to largest of differences, with their signs."""
     values = sorted(one.mean for one in differences)
     return f"{values[0]:+.2f}" if len(values) == 1 else f"{values[0]:+.2f} to {values[-1]:+.2f}"
 
 
-def sizes(differences: Sequence[Difference]) -> str:
+def sizes(differences: Sequence[Interval]) -> str:
     """Smallest to largest of claimed differences, without signs."""
     values = sorted(abs(one.mean) for one in differences)
     return f"{values[0]:.2f}" if len(values) == 1 else f"{values[0]:.2f} to {values[-1]:.2f}"
 
 
-def training(places: Sequence[PlaceSummary]) -> list[str]:
+def training(sections: Sequence[Section]) -> list[str]:
     """What training does to bits per byte, the original model included."""
-    trained = [place for place in places if place.final == "trained"]
-    ones = [one for place in trained for one in place.on_bits("own init", "trained")]
+    trained = [section for section in sections if section.final == "trained"]
+    ones = [one for section in trained for one in section.on_bits("own init", "trained")]
     if not ones:
-        return unknown("What training changes", ((place.where, "no model was scored both before and after it") for place in trained))
-    count = tally(ones, sum(len(place.rows) for place in trained))
+        return unknown("What training changes", ((section.where, "no model was scored both before and after it") for section in trained))
+    count = tally(ones, sum(len(section.rows) for section in trained))
     text = f"Training lowers bits per byte in {len(count.better)} of {count.total} combinations of model, language and method"
     text += f", by {sizes(count.better)}" if count.better else ""
     text += f", and raises them in {len(count.worse)}, by {sizes(count.worse)}" if count.worse else ""
     return [f"{text}{count.size}{count.rest.replace('cannot be told apart from it', 'cannot be told apart from before')}."]
 
 
-def against_original(places: Sequence[PlaceSummary]) -> list[str]:
+def against_original(sections: Sequence[Section]) -> list[str]:
     """How many transplants are better and worse than the original, a sentence for each reference."""
     found = []
     for stage, reference, words in [(stage, *pair) for stage, pairs in reversed(ORIGINALS.items()) for pair in reversed(pairs)]:
-        ones, wanted, without = _transplants(places, reference, stage)
+        ones, wanted, without = _transplants(sections, reference, stage)
         kind = "trained" if stage == "trained" else "zero-shot"
         if ones:
             count = tally(ones, wanted)
             verb = "is" if len(count.better) == 1 else "are"
             text = f"Against {words}, {len(count.better)} of {count.total} {kind} transplants {verb} better and {len(count.worse)} worse"
             found.append(f"{text}{count.size}{count.rest}.")
-        reasons = ((place.where, lacking(place, reference)) for place in without)
+        reasons = ((section.where, lacking(section, reference)) for section in without)
         found += unknown(f"Whether {kind} transplants are better than {words}", reasons)
     return found
 
 
 def _transplants(
-    places: Sequence[PlaceSummary], reference: str, stage: Stage, english: bool = False
-) -> tuple[list[Comparison], int, list[PlaceSummary]]:
-    """(comparisons of transplants with a reference, how many there should be in their places, the places that have none)."""
+    sections: Sequence[Section], reference: str, stage: Stage, english: bool = False
+) -> tuple[list[Comparison], int, list[Section]]:
+    """(comparisons of transplants with a reference, how many there should be in their sections, the sections that have none)."""
     ones: list[Comparison] = []
     wanted, without = 0, []
-    for place in (one for one in places if one.final == stage and one.transplants):
-        found = [one for one in place.on_bits(reference, stage, english) if not one.group.keeps_tokenizer]
+    for section in (one for one in sections if one.final == stage and one.transplants):
+        found = [one for one in section.on_bits(reference, stage, english) if not one.one.keeps_tokenizer]
         ones += found
-        wanted += len(place.transplants) if found else 0
-        without += [] if found else [place]
+        wanted += len(section.transplants) if found else 0
+        without += [] if found else [section]
     return ones, wanted, without
 
 
-def forgetting(places: Sequence[PlaceSummary]) -> list[str]:
+def forgetting(sections: Sequence[Section]) -> list[str]:
     """What trained transplants lose of English."""
-    others = [place for place in places if place.place[1] != ENGLISH]
+    others = [section for section in sections if section.place[1] != ENGLISH]
     ones, wanted, without = _transplants(others, "untouched", "trained", english=True)
     nothing = unknown("What trained transplants lose of English", ((one.where, lacking(one, "untouched", english=True)) for one in without))
     if not ones:
@@ -273,46 +276,46 @@ def forgetting(places: Sequence[PlaceSummary]) -> list[str]:
     ]
 
 
-def tokens(places: Sequence[PlaceSummary]) -> list[str]:
+def tokens(sections: Sequence[Section]) -> list[str]:
     """How many tokens the new vocabularies need."""
     seen: dict[tuple[str, str, str], str] = {}
     lost: dict[tuple[str, str, str], tuple[str, str]] = {}
-    for place in places:
-        original = next((row.facts.get("tokens_per_byte") for row in place.scored if row.is_control), None)
-        for row in place.transplants:
-            new, key = row.facts.get("tokens_per_byte"), (*place.place[:2], row.group.tokenizer)
-            where = f"{place.language} ({place.model}, {row.group.tokenizer})"
+    for section in sections:
+        original = next((section.fact(row, "tokens_per_byte") for row in section.scored if row.is_control), None)
+        for row in section.transplants:
+            new, key = section.fact(row, "tokens_per_byte"), (*section.place[:2], row.tokenizer)
+            where = f"{section.language} ({section.model}, {row.tokenizer})"
             if original and new:
                 change = new / original - 1
                 seen.setdefault(key, f"{abs(change):.0%} {'fewer' if change < 0 else 'more'} on {where}")
             else:
                 lost.setdefault(key, (where, "no transplant was scored" if original else "the original was not scored"))
-    told = [f"Tokens for the same text, new vocabulary against the original: {listed(list(seen.values()))}."] if seen else []
-    return [*told, *unknown("How many tokens the new vocabulary needs", (pair for key, pair in lost.items() if key not in seen))]
+    known = [f"Tokens for the same text, new vocabulary against the original: {listed(list(seen.values()))}."] if seen else []
+    return [*known, *unknown("How many tokens the new vocabulary needs", (pair for key, pair in lost.items() if key not in seen))]
 
 
-def choices(places: Sequence[PlaceSummary]) -> list[str]:
-    """How many scores on choice tasks lie above chance, a sentence for each stage that is the last of some place."""
-    asked = any(place.tasks for place in places)
-    return [text for stage in reversed(STAGES) if asked for text in _choices([one for one in places if one.final == stage], stage)]
+def choices(sections: Sequence[Section]) -> list[str]:
+    """How many scores on choice tasks lie above chance, a sentence for each stage that is the last of some section."""
+    asked = any(section.tasks for section in sections)
+    return [text for stage in reversed(STAGES) if asked for text in _choices([one for one in sections if one.final == stage], stage)]
 
 
-def _choices(places: Sequence[PlaceSummary], stage: Stage) -> list[str]:
+def _choices(sections: Sequence[Section], stage: Stage) -> list[str]:
     scores = [
         (found, task)
-        for place in places
-        for task in place.tasks
-        for row in place.rows
-        if (found := row.accuracy.get(stage, {}).get(task.slug)) is not None
+        for section in sections
+        for task in section.tasks
+        for row in section.rows
+        if (found := section.accuracies(row, stage).get(task.task)) is not None
     ]
-    nothing = [f"No choice task was scored on {listed(where)}."] if (where := [one.where for one in places if not one.tasks]) else []
+    nothing = [f"No choice task was scored on {listed(where)}."] if (where := [one.where for one in sections if not one.tasks]) else []
     if not scores:
         return nothing
-    above = sum(found.above(task.chance) is True for found, task in scores)
+    above = sum(found.above(task.chance or 0.0) is True for found, task in scores)
     few = [found for found, _ in scores if found.n < FEWEST]
     size = f"{asked_on([task for _, task in scores])} each"
     rest = f"; {len(few)} have {too_few(few)}" if few else ""
-    missing = sum(len(place.tasks) * len(place.rows) for place in places) - len(scores)
+    missing = sum(len(section.tasks) * len(section.rows) for section in sections) - len(scores)
     rest += f"; {missing} more {'is' if missing == 1 else 'are'} missing" if missing else ""
     text = f"{above} of {len(scores)} scores {stage_name(stage)} lie above chance"
     if not above:
@@ -320,23 +323,23 @@ def _choices(places: Sequence[PlaceSummary], stage: Stage) -> list[str]:
     return [f"On the choice tasks {text} (the interval excludes it; {size}{rest}).", *nothing]
 
 
-def limits(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
+def limits(frame: Frame, sections: Sequence[Section]) -> list[str]:
     """What the numbers cannot say, from the sizes of this very run."""
     found = []
-    costs = [row.cost.bytes for place in places for row in place.rows if row.cost.bytes]
+    costs = [cost for section in sections for row in section.rows if (cost := section.cost(row, "training_bytes"))]
     if costs:
         budget = f"{quantity(min(costs))}" if min(costs) == max(costs) else f"{quantity(min(costs))} to {quantity(max(costs))}"
         found.append(
             f"Training budget: {budget} bytes of text a cell. An order of methods at this budget need not hold at a larger one, "
             "where differences between starting points shrink."
         )
-    found += _corpora(evidence)
-    seeds = [len(group.cells) for group in evidence.groups]
+    found += _corpora(frame)
+    seeds = [len(cells) for cells in frame.combinations.values()]
     if max(seeds) == 1:
         found.append("One seed a cell: the intervals cover the choice of test pages, not the luck of another training run.")
     else:
         found.append(f"{span(seeds)} seeds a method: where there are several, the intervals cover seeds as well as pages.")
-    ones = [one for place in places for one in place.comparisons if one.is_bits]
+    ones = [one for section in sections for one in section.comparisons if one.is_bits]
     own, english = ([one.difference for one in ones if one.english is wanted] for wanted in (False, True))
     if own:
         pages = f"{span([one.n for one in own])} held-out pages" + (f" (English: {span([one.n for one in english])})" if english else "")
@@ -344,39 +347,43 @@ def limits(evidence: Evidence, places: Sequence[PlaceSummary]) -> list[str]:
             f"Bits per byte are measured on {pages}; on fewer than {FEWEST} nothing is claimed. Half of the comparisons in the language "
             f"could find a true difference of {median(one.detectable for one in own):.3f} with 80% power."
         )
-    tasks = [task for place in places for task in place.tasks]
+    tasks = [task for section in sections for task in section.tasks]
     reach = [
-        (found.high - found.low) / 2 for place in places for row in place.rows for one in row.accuracy.values() for found in one.values()
+        (found.high - found.low) / 2
+        for section in sections
+        for row in section.rows
+        for stage in section.stages
+        for found in section.accuracies(row, stage).values()
     ]
     if tasks and reach:
         found.append(
             f"Choice tasks have {asked_on(tasks)}, and items of one page are no independent evidence: "
             f"half of the 95% intervals of accuracies reach {100 * median(reach):.1f} points or more to a side."
         )
-    domains = f" ({'; '.join(sorted(registers))})" if (registers := _registers(evidence)) else ""
+    domains = f" ({'; '.join(sorted(registers))})" if (registers := _registers(frame)) else ""
     found.append(f"Held-out pages come from the same corpora as the training text, so the scores speak for that domain{domains}.")
-    return [*found, *speeds.limits(places)]
+    return [*found, *speeds.limits(sections)]
 
 
-def _corpora(evidence: Evidence) -> list[str]:
+def _corpora(frame: Frame) -> list[str]:
     parts, largest = [], 0.0
-    for language in dict.fromkeys(cell.language for cell in evidence.cells.cells):
-        folder = next(cell.paths.corpus for cell in evidence.cells.cells if cell.language == language)
+    for language in dict.fromkeys(cell.language for cell in frame.cells.cells):
+        folder = next(cell.paths.corpus for cell in frame.cells.cells if cell.language == language)
         size = path.stat().st_size if (path := documents.pages_file(folder, "train")).is_file() else None
-        facts = corpus_facts(folder)
+        facts = flatten(read_facts(folder, "card.json", "corpus"))
         size = facts["splits/train/bytes"] if isinstance(facts.get("splits/train/bytes"), int) else size
         if size:
             largest = max(largest, float(size))
-            parts.append(f"{evidence.cells.name('languages', language)} {quantity(size)}")
+            parts.append(f"{frame.cells.name('languages', language)} {quantity(size)}")
     small = " These are small corpora: an adaptation for use reads gigabytes." if largest < 50e6 else ""
     return [f"Training text at hand, in bytes: {', '.join(parts)}.{small}"] if parts else []
 
 
-def _registers(evidence: Evidence) -> set[str]:
+def _registers(frame: Frame) -> set[str]:
     """What kind of text the corpora say they hold."""
     found = set()
-    for folder in {cell.paths.corpus for cell in evidence.cells.cells}:
-        for source in json.loads(corpus_facts(folder).get("sources", "[]")):
+    for folder in {cell.paths.corpus for cell in frame.cells.cells}:
+        for source in json.loads(flatten(read_facts(folder, "card.json", "corpus")).get("sources", "[]")):
             if isinstance(source, dict) and source.get("register"):
                 found.add(str(source["register"]))
     return found

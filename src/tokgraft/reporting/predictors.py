@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tokgraft.cells import flatten, read_facts, stale
-from tokgraft.config.layout import CONTROL
+from tokgraft.frame import Frame
 from tokgraft.reporting.figures import WIDTH, Canvas
-from tokgraft.reporting.ranking import Entry, Ranking
+from tokgraft.reporting.ranking import Ranked, Ranking
 from tokgraft.reporting.style import INK, MUTED, PAPER, SERIES, axes, save
-from tokgraft.reporting.tables import Table, Value
+from tokgraft.reporting.tables import CsvTable, Value, sources_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -87,32 +87,34 @@ class Setting:
     """
 
     key: tuple[str, ...]
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, Ranked]
     metrics: Mapping[str, Mapping[str, float]]
 
 
-def settings(ranked: Iterable[Ranking]) -> list[Setting]:
+def settings(frame: Frame, ranked: Iterable[Ranking]) -> list[Setting]:
     """The settings in which at least `FEWEST` evaluated tokenizers were scored."""
     found = []
     for ranking in ranked:
-        groups: dict[tuple[str, ...], dict[str, Entry]] = {}
+        groups: dict[tuple[str, ...], dict[str, Ranked]] = {}
         for entry in ranking.entries:
-            if entry.initialiser != CONTROL:
-                recipe = entry.group.place[2] if entry.stage == "trained" else "init"
-                key = (ranking.model, ranking.language, entry.group.method, recipe, entry.stage, ranking.task)
-                groups.setdefault(key, {})[entry.group.tokenizer] = entry
-        measured = {name: values for entry in ranking.entries for name, values in [_evaluated(entry)] if values}
-        for place, entries in groups.items():
+            one = entry.one
+            if not one.keeps_tokenizer:
+                recipe = one.recipe if entry.stage == "trained" else "init"
+                key = (ranking.model, ranking.language, one.method, recipe, entry.stage, ranking.task)
+                groups.setdefault(key, {})[one.tokenizer] = entry
+        measured = {entry.one.tokenizer: values for entry in ranking.entries if (values := _evaluated(frame, entry))}
+        for name_of, entries in groups.items():
             kept = {name: entry for name, entry in sorted(entries.items()) if name in measured}
             if len(kept) >= FEWEST:
-                found.append(Setting(place, kept, measured))
+                found.append(Setting(name_of, kept, measured))
     return found
 
 
-def _evaluated(entry: Entry) -> tuple[str, dict[str, float]]:
-    cell = entry.group.cells[0]
+def _evaluated(frame: Frame, entry: Ranked) -> dict[str, float]:
+    """The metrics of a tokenizer's evaluation; none where there is no evaluation of it."""
+    cell = frame.combinations[entry.one][0]
     folder = cell.paths.evaluation
-    return entry.group.tokenizer, metrics_of(folder) if folder is not None and not stale(cell, "evaluation") else {}
+    return metrics_of(folder) if folder is not None and not stale(cell, "evaluation") else {}
 
 
 def metrics_of(folder: Path) -> dict[str, float]:
@@ -122,7 +124,7 @@ def metrics_of(folder: Path) -> dict[str, float]:
         ArtifactError: It was altered.
     """
     facts = flatten(read_facts(folder, "evaluation.json", "evaluation"))
-    found = {name: float(facts[place]) for name, place in METRICS.items() if isinstance(facts.get(place), int | float)}
+    found = {name: float(facts[key]) for name, key in METRICS.items() if isinstance(facts.get(key), int | float)}
     if "tokens per byte" in found:
         found[FLAT] = math.log2(found["vocabulary size"]) * found["tokens per byte"]
     return found
@@ -177,23 +179,22 @@ def spearman(x: Floats, y: Floats, counts: npt.NDArray[Any]) -> Floats:
     return found
 
 
-def table(found: Sequence[Correlation], based_on: Sequence[Setting]) -> Table:
+def table(frame: Frame, found: Sequence[Correlation], based_on: Sequence[Setting]) -> CsvTable:
     """One row for each metric over all settings, and one for each setting."""
-    made = Table("predictors", ("metric", "model", "language", "method", "recipe", "stage", "task"))
-    where = {setting.key: tuple(entry.group.scores(entry.stage)[0].folder for entry in setting.entries.values()) for setting in based_on}
     names = ("model", "language", "method", "recipe", "stage", "task")
+    made = CsvTable("predictors", ("metric", *names))
+    where = {setting.key: tuple(sources_of(frame, entry.one, entry.stage)[0] for entry in setting.entries.values()) for setting in based_on}
     reason = "the interval is over all settings"
     for one in found:
         sources = tuple(dict.fromkeys(folder for key in one.settings for folder in where[key]))
-        count = Value(one.tokenizers, "", sources)
-        low, high = Value(one.low, "", sources), Value(one.high, "", sources)
-        pooled = {"correlation": Value(one.mean, "", sources), "low": low, "high": high, "tokenizers": count}
-        made.rows.append({"metric": one.metric, **dict.fromkeys(names, POOLED), **pooled})
+        pooled: dict[str, float | None] = {"correlation": one.mean, "low": one.low, "high": one.high, "tokenizers": one.tokenizers}
+        rows = [(dict.fromkeys(names, POOLED), pooled, sources)]
         for key, rho in one.settings.items():
-            own = {"correlation": Value(rho, "", where[key]), "low": Value(None, reason), "high": Value(None, reason)}
-            made.rows.append({
-                "metric": one.metric, **dict(zip(names, key, strict=True)), **own, "tokenizers": Value(len(where[key]), "", where[key]),
-            })  # fmt: skip
+            own: dict[str, float | None] = {"correlation": rho, "low": None, "high": None, "tokenizers": len(where[key])}
+            rows.append((dict(zip(names, key, strict=True)), own, where[key]))
+        for labels, numbers, folders in rows:
+            values = {name: Value(number, reason, () if number is None else folders) for name, number in numbers.items()}
+            made.rows.append({"metric": one.metric, **labels, **values})
     return made
 
 

@@ -5,24 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tokgraft.reporting.evidence import Evidence, Group, most_predicted
+from tokgraft.cells import Combination
+from tokgraft.frame import Frame, record
 
 
-def suspects(evidence: Evidence) -> list[str]:
+def suspects(frame: Frame) -> list[str]:
     """One sentence for each model that has such a row, the share and the frequency in it."""
-    groups = {(group.cells[0].paths.init): group for group in reversed(evidence.groups)}  # recipes share what they start from
-    looked = [(group, next((seen for cell in group.cells if (seen := most_predicted(cell))), [])) for group in reversed(groups.values())]
-    found = [(group, [one for one in tokens if one.get("suspect")]) for group, tokens in looked]
-    return [_sentence(evidence, group, tokens) for group, tokens in found if tokens]
+    starts = {cells[0].paths.init: one for one, cells in reversed(frame.combinations.items())}  # recipes share what they start from
+    found = []
+    for one in reversed(starts.values()):
+        records = (record(cell, "init", "transplant.json").get("most_predicted") for cell in frame.combinations[one])
+        found.append((one, [token for token in next(filter(None, records), []) if token.get("suspect")]))
+    return [_sentence(frame, one, tokens) for one, tokens in found if tokens]
 
 
-def _sentence(evidence: Evidence, group: Group, tokens: Iterable[dict[str, Any]]) -> str:
-    cell = group.cells[0]
-    where = f"{evidence.cells.name('languages', cell.language)} ({evidence.cells.name('models', cell.model)}, {cell.tokenizer})"
-    told = [
-        f"{one['token']!r} at {one['share']:.0%} of the positions of dev text, which has it at {one['frequency']:.2%}" for one in tokens
+def _sentence(frame: Frame, one: Combination, tokens: Iterable[dict[str, Any]]) -> str:
+    where = f"{frame.cells.name('languages', one.language)} ({frame.cells.name('models', one.model)}, {one.tokenizer})"
+    shares = [
+        f"{token['token']!r} at {token['share']:.0%} of the positions of dev text, which has it at {token['frequency']:.2%}"
+        for token in tokens
     ]
     return (
-        f"The untrained transplant by {group.method} on {where} predicts a made row far too often: {'; '.join(told)}. "
+        f"The untrained transplant by {one.method} on {where} predicts a made row far too often: {'; '.join(shares)}. "
         "Its rows are poor, or one was crafted where the method reads a donor or another resource."
     )

@@ -1,33 +1,27 @@
-"""The tables: rows of values that know which artifacts they come from, written as CSV with no empty cell."""
+"""The CSV files: views of the table of all numbers, whose entries know which artifacts they come from; no entry is empty."""
 
 from __future__ import annotations
 
 import csv
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from tokgraft.cells import Stage, TaskScore, bits_task
+from tokgraft.cells import Combination, RunCell, Stage, flatten, read_facts, stale, walk
+from tokgraft.frame import FACTS, Frame, Row, bits_task, curve, main_row
 from tokgraft.reporting.compare import Comparison
-from tokgraft.reporting.evidence import Evidence, Group, Outcome, curve, tokenizer_facts, training_cost
-from tokgraft.reporting.origins import origins
-from tokgraft.scoring.statistics import Interval, score_interval
+from tokgraft.reporting.origins import KINDS, cell_origins
 
 FORMULA_SIGNS = tuple("=+-@＝＋－＠")  # what makes a spreadsheet take an entry for a formula; some know the full-width forms
+CELL = ("model", "language", "tokenizer", "method", "recipe", "seed", "stage")
+SECONDS = ("transplant_seconds", "transplant_cpu_seconds", "resource_seconds", "resource_cpu_seconds")
 
 
-@dataclass(frozen=True)
-class Value:
-    """A number with its sources, or the reason why there is none.
-
-    Attributes:
-        number: The value.
-        reason: Why there is none, when `number` is None.
-        sources: Folders of the artifacts it was computed from.
-    """
+class Value(NamedTuple):
+    """A number with the folders of the artifacts it was computed from, or the reason why there is none."""
 
     number: float | None
     reason: str = ""
@@ -37,13 +31,16 @@ class Value:
         return f"n/a: {self.reason or 'not recorded'}" if self.number is None else plain_number(self.number)
 
 
+Line = dict[str, Value | str]
+
+
 @dataclass
-class Table:
+class CsvTable:
     """Rows of one CSV file. `key` names the columns that identify a row."""
 
     name: str
     key: tuple[str, ...]
-    rows: list[dict[str, Value | str]] = field(default_factory=list)
+    rows: list[Line] = field(default_factory=list)
 
     @property
     def columns(self) -> list[str]:
@@ -94,209 +91,184 @@ def plain_number(number: float) -> str:
     return f"{number:.6g}"
 
 
-def leaderboard(evidence: Evidence) -> Table:
+def names(cell: RunCell) -> Line:
+    """The columns that say which cell a row speaks of."""
+    return {**cell.combination._asdict(), "seed": str(cell.seed)}
+
+
+def leaderboard(frame: Frame) -> CsvTable:
     """One row per cell and stage: bits per byte with intervals, accuracies and cost; skipped cells with their reason."""
-    table = Table("leaderboard", ("model", "language", "tokenizer", "method", "recipe", "seed", "stage"))
-    tasks = evidence.task_slugs()
-    for group in ordered(evidence):
-        for index in range(len(group.cells)):
-            for stage in group.outcomes:
-                table.rows.append(_leaderboard_row(evidence, group, group.outcomes[stage][index], tasks))
+    table = CsvTable("leaderboard", CELL)
+    choices = [task for task, row in frame.tasks(frame.combinations).items() if row.is_choice]
+    for one in ordered(frame):
+        for cell in frame.combinations[one]:
+            table.rows += [_leaderboard_row(frame, one, cell, stage, choices) for stage in cell.stages]
     return table
 
 
-def ordered(evidence: Evidence) -> list[Group]:
-    """Groups by place; within it the controls first, and a chain after its plain initialiser."""
+def ordered(frame: Frame) -> list[Combination]:
+    """Combinations by place; within it the controls first, and a chain after its plain initialiser."""
     rank = {name: index for index, name in enumerate(("none", "random", "mean"))}
+    places = list(frame.places)
 
-    def key(group: Group) -> tuple[Any, ...]:
-        first, _, rest = group.method.partition("+")
-        return (evidence.places.index(group.place), rank.get(first, len(rank)), first, rest, group.tokenizer)
+    def key(one: Combination) -> tuple[Any, ...]:
+        _, _, refiners = one.method.partition("+")
+        return (places.index(one.place), rank.get(one.initialiser, len(rank)), one.initialiser, refiners, one.tokenizer)
 
-    return sorted(evidence.groups, key=key)
-
-
-def _leaderboard_row(evidence: Evidence, group: Group, outcome: Outcome, tasks: list[str]) -> dict[str, Value | str]:
-    score = outcome.score
-    row: dict[str, Value | str] = {**names(outcome), "status": "scored" if score else outcome.reason}
-    by_slug = {task.slug: task for task in score.tasks} if score else {}
-    sources = (score.folder,) if score else ()
-    bits = group.bits_task()
-    row["bits_task"] = bits or "n/a: no bits-per-byte task"
-    for name, measure in (("bits_per_byte", bits), ("bits_per_byte_english", group.bits_task(english=True))):
-        row.update(_with_interval(evidence, name, by_slug.get(measure), outcome))
-    for name, key in (("uniform_baseline", "flat_guess"), ("tokens_per_byte", "tokens_per_byte"), ("vocabulary", "tokens")):
-        row[name] = _fact(key, bits, outcome, sources)
-    for slug in tasks:
-        task = by_slug.get(slug)
-        if any(one.builder != "bits_per_byte" for one in _all(evidence, slug)):
-            row.update(_accuracy(evidence, slug, task, outcome))
-    row.update(_origins(outcome))
-    row.update(_training(outcome))
-    row["plain_initialiser"], row["plain_bits_per_byte"] = _plain(evidence, group, outcome)
-    row["model_hash"] = score.model if score else f"n/a: {outcome.reason}"
-    row["score_manifest"] = score.hash if score else f"n/a: {outcome.reason}"
-    return row
+    return sorted(frame.combinations, key=key)
 
 
-def _all(evidence: Evidence, slug: str) -> list[TaskScore]:
-    return [task for group in evidence.groups for stage in group.outcomes for task in group.tasks(stage, slug)][:1]
+def _leaderboard_row(frame: Frame, one: Combination, cell: RunCell, stage: Stage, choices: list[str]) -> Line:
+    score, reason = frame.scores.get((cell.key, stage)), frame.reasons.get((cell.key, stage), "")
+    sources, of_cell = (score.folder,) if score else (), frame.of_cell(cell, stage)
+    bits, english = frame.bits_task(one), frame.bits_task(one, english=True)
+    line: Line = {**names(cell), "stage": stage, "status": "scored" if score else reason, "bits_task": bits or "n/a: no bits-per-byte task"}
+    for name, task in (("bits_per_byte", bits), ("bits_per_byte_english", english)):
+        columns = {"value": name, **{part: f"{name}_{part}" for part in ("low", "high", "n")}}
+        line |= _with_interval(frame, main_row(of_cell, task), columns, reason or "no bits-per-byte task in this experiment")
+    for metric, name in {**FACTS, "vocabulary": "tokens"}.items():
+        value = frame.value(cell, stage, metric, "" if metric == "vocabulary" else bits)
+        line[metric] = Value(value, reason or f"the scores hold no {name}", sources)
+    for task in choices:
+        skipped = str((score.data.get("skipped", {}) if score else {}).get(task, "not among this cell's tasks"))
+        row, columns = (
+            main_row(of_cell, task),
+            {"value": f"{task}_accuracy", "low": f"{task}_accuracy_low", "high": f"{task}_accuracy_high"},
+        )
+        columns |= {part: f"{task}_{part}" for part in ("n", "items", "chance")}
+        line |= _with_interval(frame, row, columns, "no chance level" if row else reason or skipped)
+    origins = cell_origins(frame, cell)
+    shares = origins.shares if origins else dict.fromkeys(KINDS)
+    line |= _values(
+        {f"share_{kind}": share for kind, share in shares.items()}, reason or "the transplant left no record", (cell.paths.init,)
+    )
+    costs = ("training_bytes", "training_flops")
+    if stage == "init":
+        line |= _values(dict.fromkeys(costs, 0 if score else None), reason, (cell.paths.init,))
+    else:
+        trained = {metric: frame.value(cell, stage, metric) for metric in costs}
+        line |= _values(trained, reason or "not recorded by the training", (cell.model_folder(stage),))
+    line["plain_initialiser"], line["plain_bits_per_byte"] = _plain(frame, one, stage)
+    line["model_hash"], line["score_manifest"] = (score.model, score.hash) if score else [f"n/a: {reason}"] * 2
+    return line
 
 
-def _with_interval(evidence: Evidence, name: str, task: TaskScore | None, outcome: Outcome) -> dict[str, Value | str]:
-    if task is None:
-        reason = outcome.reason or "no bits-per-byte task in this experiment"
-        return {column: Value(None, reason) for column in (name, f"{name}_low", f"{name}_high", f"{name}_n")}
-    bounds = one_interval(evidence, task)
-    source = (task.samples.parent.parent,)
-    return {
-        name: Value(task.value, "", source),
-        f"{name}_low": Value(bounds.low, "", source),
-        f"{name}_high": Value(bounds.high, "", source),
-        f"{name}_n": Value(bounds.n, "", source),
-    }
+def _values(numbers: Mapping[str, float | None], reason: str, sources: tuple[Path, ...]) -> Line:
+    return {name: Value(number, reason, sources) for name, number in numbers.items()}
 
 
-def one_interval(evidence: Evidence, task: TaskScore) -> Interval:
-    """Interval of one model's score on one task."""
-    return score_interval([evidence.samples(task)])
+def _with_interval(frame: Frame, row: Row | None, columns: dict[str, str], reason: str) -> Line:
+    """Parts of a score (value, low, high, n, items, chance) under the names of their columns."""
+    if row is None:
+        return _values(dict.fromkeys(columns.values()), reason, ())
+    found = frame.interval_of([row])
+    parts = {"value": row.value, "low": found.low, "high": found.high, "n": found.n, "items": row.items, "chance": row.chance}
+    return _values({column: parts[part] for part, column in columns.items()}, reason, (frame.scores[row.cell.key, row.stage].folder,))
 
 
-def _accuracy(evidence: Evidence, slug: str, task: TaskScore | None, outcome: Outcome) -> dict[str, Value | str]:
-    names = [f"{slug}_{part}" for part in ("accuracy", "accuracy_low", "accuracy_high", "n", "items", "chance")]
-    if task is None:
-        skipped = outcome.score.data.get("skipped", {}) if outcome.score else {}
-        reason = outcome.reason or str(skipped.get(slug, "not among this cell's tasks"))
-        return {name: Value(None, reason) for name in names}
-    bounds, source = one_interval(evidence, task), (task.samples.parent.parent,)
-    numbers = (task.value, bounds.low, bounds.high, bounds.n, task.n, task.chance)
-    return {name: Value(number, "no chance level", source) for name, number in zip(names, numbers, strict=True)}
-
-
-def _fact(key: str, task: str, outcome: Outcome, sources: tuple[Path, ...]) -> Value:
-    found = outcome.score.fact(key, task) if outcome.score else None
-    return Value(found, outcome.reason or f"the scores hold no {key}", sources)
-
-
-def _origins(outcome: Outcome) -> dict[str, Value | str]:
-    found = origins(outcome.cell)
-    shares = found.shares if found else dict.fromkeys(("copied", "made", "fallback", "random"))
-    reason = outcome.reason or "the transplant left no record"
-    source = (outcome.cell.paths.init,)
-    return {f"share_{name}": Value(value, reason, source) for name, value in shares.items()}
-
-
-def _training(outcome: Outcome) -> dict[str, Value | str]:
-    names = ("training_bytes", "training_flops")
-    if outcome.stage == "init":
-        return {name: Value(0 if outcome.score else None, outcome.reason, (outcome.cell.paths.init,)) for name in names}
-    cost = training_cost(outcome.cell)
-    reason = outcome.reason or "not recorded by the training"
-    source = (outcome.cell.model_folder("trained"),)
-    return {name: Value(number, reason, source) for name, number in zip(names, (cost.bytes, cost.flops), strict=True)}
-
-
-def _plain(evidence: Evidence, group: Group, outcome: Outcome) -> tuple[str, Value]:
-    if "+" not in group.method:
+def _plain(frame: Frame, one: Combination, stage: Stage) -> tuple[str, Value]:
+    if "+" not in one.method:
         return "n/a: not a chain", Value(None, "not a chain")
-    plain = evidence.plain(group)
+    plain = frame.plain(one)
     if plain is None:
         return "n/a: not run", Value(None, "the plain initialiser was not run beside the chain")
-    for score in plain.scores(outcome.stage)[:1]:
-        if task := score.task(group.bits_task()):
-            return plain.method, Value(task.value, "", (score.folder,))
+    for cell in frame.scored(plain, stage)[:1]:
+        if row := main_row(frame.of_cell(cell, stage), frame.bits_task(one)):
+            return plain.method, Value(row.value, "", (frame.scores[cell.key, stage].folder,))
     return plain.method, Value(None, "the plain initialiser has no score")
 
 
-def scores(evidence: Evidence) -> Table:
-    """The long form: one row per cell, stage, task and metric. Nothing in it depends on the machine."""
-    table = Table("scores", ("model", "language", "tokenizer", "method", "recipe", "seed", "stage", "task", "metric"))
-    for outcome in evidence.outcomes:
-        for task in outcome.score.tasks if outcome.score else []:
-            source = (task.samples.parent.parent,)
-            bounds = one_interval(evidence, task) if task.metric else None
-            for metric, value in sorted(task.metrics.items()):
-                main = metric == task.metric and bounds is not None
-                reason = "the interval is computed for the main metric"
-                table.rows.append({
-                    **names(outcome), "task": task.slug, "metric": metric, "value": Value(value, "", source),
-                    "low": Value(bounds.low if main and bounds else None, reason, source),
-                    "high": Value(bounds.high if main and bounds else None, reason, source),
-                    "n": Value(bounds.n if bounds else task.n, "", source), "unit": bounds.unit if bounds else "item",
-                    "items": Value(task.n, "", source), "chance": Value(task.chance, "bits per byte has no chance level", source),
-                    "score_manifest": outcome.score.hash if outcome.score else "",
-                })  # fmt: skip
-    return table
+def scores(frame: Frame) -> CsvTable:
+    """The scores of the table itself: one row per cell, stage, task and metric. Nothing in it depends on the machine."""
+    return CsvTable("scores", (*CELL, "task", "metric"), [_score(frame, row) for row in frame.rows if row.builder])
 
 
-def names(outcome: Outcome) -> dict[str, Value | str]:
-    """The columns that say which cell and stage a row speaks of."""
-    cell = outcome.cell
+def _score(frame: Frame, row: Row) -> Line:
+    score = frame.scores[row.cell.key, row.stage]
+    main = main_row(frame.of_cell(row.cell, row.stage), row.task)
+    found = frame.interval_of([main]) if main else None
+    shown = found if row.main else None
+    ends = {"low": shown.low if shown else None, "high": shown.high if shown else None}
     return {
-        "model": cell.model, "language": cell.language, "tokenizer": cell.tokenizer, "method": cell.method, "recipe": cell.recipe,
-        "seed": str(cell.seed), "stage": outcome.stage,
+        **names(row.cell), "stage": row.stage, "task": row.task, "metric": row.metric, "value": Value(row.value, "", (score.folder,)),
+        **_values(ends, "the interval is computed for the main metric", (score.folder,)),
+        "n": Value(found.n if found else row.items, "", (score.folder,)), "unit": found.unit if found else "item",
+        "items": Value(row.items, "", (score.folder,)),
+        "chance": Value(row.chance, "bits per byte has no chance level", (score.folder,)), "score_manifest": score.hash,
     }  # fmt: skip
 
 
-def differences(comparisons: Iterable[Comparison]) -> Table:
+def measured(frame: Frame) -> CsvTable:
+    """One row for each cell and stage with a score: seconds of transplant, resources and training.
+
+    Beside it only speed.csv depends on the machine, so the other tables follow from the scores alone, and the manifest can hold their hashes.
+    """
+    table = CsvTable("measured", CELL)
+    for cell, stage in walk(frame.cells):
+        if (cell.key, stage) in frame.scores:
+            seconds = {metric: frame.value(cell, "init", metric) for metric in SECONDS}
+            training = {"training_seconds": frame.value(cell, "trained", "training_seconds") if stage == "trained" else 0.0}
+            sources = (cell.model_folder(stage), cell.score_folder(stage))
+            table.rows.append({**names(cell), "stage": stage, **_values(seconds | training, "not measured", sources)})
+    return table
+
+
+def differences(frame: Frame, comparisons: Iterable[Comparison]) -> CsvTable:
     """One row per comparison, with a claim only where there are enough pages (or items) and the interval excludes 0."""
-    table = Table("differences", ("model", "language", "recipe", "stage", "task", "tokenizer", "method", "reference"))
+    table = CsvTable("differences", ("model", "language", "recipe", "stage", "task", "tokenizer", "method", "reference"))
     for one in comparisons:
-        model, language, recipe = one.group.place
-        sources = sources_of(one.group, one.stage)
-        diff = one.difference
+        found, sources = one.difference, sources_of(frame, one.one, one.stage)
         table.rows.append({
-            "model": model, "language": language, "recipe": recipe, "stage": one.stage, "task": one.task, "metric": one.metric,
-            "tokenizer": one.group.tokenizer, "method": one.group.method, "reference": one.reference,
-            "difference": Value(diff.mean, "", sources), "low": Value(diff.low, "", sources), "high": Value(diff.high, "", sources),
-            "claim": one.claim, "p": Value(diff.p, "", sources), "p_holm": Value(one.p_holm, "", sources),
-            "detectable": Value(diff.detectable, "", sources), "n": Value(diff.n, "", sources), "unit": diff.unit,
-            "seeds": Value(diff.seeds, "", sources),
+            "model": one.one.model, "language": one.one.language, "recipe": one.one.recipe, "stage": one.stage, "task": one.task,
+            "metric": one.metric, "tokenizer": one.one.tokenizer, "method": one.one.method, "reference": one.reference,
+            **_values({"difference": found.mean, "low": found.low, "high": found.high}, "", sources), "claim": one.claim,
+            **_values({"p": found.p, "p_holm": one.p_holm, "detectable": found.detectable, "n": found.n}, "", sources), "unit": found.unit,
+            "seeds": Value(found.seeds, "", sources),
         })  # fmt: skip
     return table
 
 
-def sources_of(group: Group, stage: Stage) -> tuple[Path, ...]:
-    """Folders of the scores of a group's seeds."""
-    return tuple(score.folder for score in group.scores(stage))
+def sources_of(frame: Frame, one: Combination, stage: Stage) -> tuple[Path, ...]:
+    """Folders of the scores of a combination's seeds."""
+    return tuple(frame.scores[cell.key, stage].folder for cell in frame.scored(one, stage))
 
 
-def tokenizers(evidence: Evidence) -> Table:
+def tokenizer_facts(cell: RunCell) -> dict[str, Any]:
+    """Flat metrics of a cell's tokenizer (nested keys joined by `/`); empty when the artifact is not here, or was made from other text."""
+    return {} if stale(cell, "tokenizer") else flatten(read_facts(cell.paths.tokenizer, "metrics.json", "tokenizer"))
+
+
+def tokenizers(frame: Frame) -> CsvTable:
     """One row per tokenizer: the metrics of its artifact, and the tokens per byte measured while scoring."""
-    table = Table("tokenizers", ("model", "language", "tokenizer"))
-    seen: dict[tuple[str, str, str], Outcome] = {}
-    for outcome in sorted(evidence.outcomes, key=lambda one: one.score is None):  # one with a score, where there is any
-        seen.setdefault((outcome.cell.model, outcome.cell.language, outcome.cell.tokenizer), outcome)
-    for (model, language, recipe), outcome in sorted(seen.items()):
-        sources = (outcome.score.folder,) if outcome.score else ()
-        row: dict[str, Value | str] = {"model": model, "language": language, "tokenizer": recipe}
-        for name, key in (("vocabulary", "tokens"), ("tokens_per_byte", "tokens_per_byte"), ("uniform_baseline", "flat_guess")):
-            row[name] = _fact(key, bits_task([outcome.score] if outcome.score else []), outcome, sources)
-        facts = tokenizer_facts(outcome.cell)
-        numbers = {key: value for key, value in facts.items() if isinstance(value, int | float) and not isinstance(value, bool)}
-        row.update({f"artifact/{key}": Value(value, "", (outcome.cell.paths.tokenizer,)) for key, value in sorted(numbers.items())})
-        table.rows.append(row)
+    key = ("model", "language", "tokenizer")
+    table = CsvTable("tokenizers", key)
+    seen: dict[tuple[str, ...], tuple[RunCell, Stage]] = {}
+    for cell, stage in sorted(walk(frame.cells), key=lambda pair: (pair[0].key, pair[1]) not in frame.scores):  # those with a score first
+        seen.setdefault(cell.combination[:3], (cell, stage))
+    for name, (cell, stage) in sorted(seen.items()):
+        score, reason = frame.scores.get((cell.key, stage)), frame.reasons.get((cell.key, stage), "")
+        task = bits_task(frame.of_cell(cell, stage))
+        line: Line = dict(zip(key, name, strict=True))
+        for metric, fact in reversed({**FACTS, "vocabulary": "tokens"}.items()):
+            value = frame.value(cell, stage, metric, "" if metric == "vocabulary" else task)
+            line[metric] = Value(value, reason or f"the scores hold no {fact}", (score.folder,) if score else ())
+        facts = sorted(tokenizer_facts(cell).items())
+        numbers = {f"artifact/{fact}": value for fact, value in facts if isinstance(value, int | float) and not isinstance(value, bool)}
+        table.rows.append(line | _values(numbers, "", (cell.paths.tokenizer,)))
     return table
 
 
-def curves(evidence: Evidence) -> Table:
+def curves(frame: Frame) -> CsvTable:
     """One row per step of each learning curve; loss and validation of the same step share it."""
-    table = Table("curves", ("model", "language", "tokenizer", "method", "recipe", "seed", "step"))
-    for cell in evidence.cells.cells:
-        for record in _by_step(curve(cell)):
-            row: dict[str, Value | str] = {
-                "model": cell.model, "language": cell.language, "tokenizer": cell.tokenizer, "method": cell.method, "recipe": cell.recipe,
-                "seed": str(cell.seed), "step": plain_number(record.get("step", 0)),
-            }  # fmt: skip
+    table = CsvTable("curves", (*CELL[:-1], "step"))
+    for cell in frame.cells.cells:
+        steps: dict[Any, dict[str, Any]] = {}
+        for record in curve(cell):
+            steps.setdefault(record.get("step"), {}).update(record)
+        for record in steps.values():
             numbers = {key: value for key, value in record.items() if key != "step" and isinstance(value, int | float)}
-            row.update({key: Value(value, "", (cell.model_folder("trained"),)) for key, value in numbers.items()})
-            row.update({key: value for key, value in record.items() if isinstance(value, str)})
-            table.rows.append(row)
+            table.rows.append({
+                **names(cell), "step": plain_number(record.get("step", 0)), **_values(numbers, "", (cell.model_folder("trained"),)),
+                **{key: value for key, value in record.items() if isinstance(value, str)},
+            })  # fmt: skip
     return table
-
-
-def _by_step(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    steps: dict[Any, dict[str, Any]] = {}
-    for record in records:
-        steps.setdefault(record.get("step"), {}).update(record)
-    return list(steps.values())

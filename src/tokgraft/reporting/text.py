@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tokgraft.cells import CellList
-from tokgraft.config.layout import CONTROL
-from tokgraft.reporting.ranking import Entry, Ranking
+from tokgraft.reporting.ranking import Ranked, Ranking
 from tokgraft.scoring.statistics import FEWEST
 
 SHOWN = 12  # models of a ranking; the best with the original tokenizer is shown wherever it stands
@@ -24,27 +23,27 @@ def _block(cells: CellList, ranking: Ranking) -> str:
     seeds = f"{first.seeds} seed{'s' if first.seeds > 1 else ''}"
     where = f"{cells.name('models', ranking.model)} · {cells.name('languages', ranking.language)}"
     lines = [f"{where}: bits per byte of {first.n} pages ({ranking.task}, {seeds}) with 95% intervals, fewer are better"]
-    shown = [(place, entry) for place, entry in enumerate(ranking.entries, 1) if place <= SHOWN or entry is ranking.original]
+    shown = [(rank, entry) for rank, entry in enumerate(ranking.entries, 1) if rank <= SHOWN or entry is ranking.original]
     width = max(len(_name(entry)) for _, entry in shown)
-    for place, entry in shown:
-        mark = "  <- original tokenizer" if entry.initialiser == CONTROL else ""
+    for rank, entry in shown:
+        mark = "  <- original tokenizer" if entry.one.keeps_tokenizer else ""
         lines.append(
-            f"{place:>4}  {_name(entry):<{width}}  {entry.bits.mean:7.3f} [{entry.bits.low:.3f}, {entry.bits.high:.3f}]  {_behind(entry)}{mark}"
+            f"{rank:>4}  {_name(entry):<{width}}  {entry.bits.mean:7.3f} [{entry.bits.low:.3f}, {entry.bits.high:.3f}]  {_behind(entry)}{mark}"
         )
     if (more := len(ranking.entries) - len(shown)) > 0:
         lines.append(f"      and {more} more, in ranking.csv")
     return "\n".join(line.rstrip() for line in [*lines, _claim(ranking)]) + "\n"
 
 
-def _name(entry: Entry) -> str:
-    return f"{entry.name} · {entry.group.tokenizer}"
+def _name(entry: Ranked) -> str:
+    return f"{entry.name} · {entry.one.tokenizer}"
 
 
-def _behind(entry: Entry) -> str:
+def _behind(entry: Ranked) -> str:
     if entry.behind is None:
         return ""
-    told = "" if entry.behind.claimed else ", not told apart" if entry.behind.enough else ", no claim"
-    return f"{entry.behind.mean:+.3f} [{entry.behind.low:+.3f}, {entry.behind.high:+.3f}]{told}"
+    claim = "" if entry.behind.claimed else ", not told apart" if entry.behind.enough else ", no claim"
+    return f"{entry.behind.mean:+.3f} [{entry.behind.low:+.3f}, {entry.behind.high:+.3f}]{claim}"
 
 
 def _claim(ranking: Ranking) -> str:
@@ -59,5 +58,5 @@ def _claim(ranking: Ranking) -> str:
     if not apart:
         return "      No order can be claimed: no difference to the first excludes 0."
     rest = len(others) - apart
-    told = f"; {rest} cannot be told apart from it" if rest else ""
-    return f"      {apart} of {len(others)} are behind the first beyond their interval{told}."
+    others_too = f"; {rest} cannot be told apart from it" if rest else ""
+    return f"      {apart} of {len(others)} are behind the first beyond their interval{others_too}."

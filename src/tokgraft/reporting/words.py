@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tokgraft.cells import Stage
-from tokgraft.scoring.statistics import FEWEST, Difference, Interval
+from tokgraft.scoring.statistics import FEWEST, Interval
 
 UNTOUCHED = "the untouched original"
 TRAINED_ALIKE = "the original vocabulary trained on the same bytes"
@@ -41,7 +41,7 @@ def counted(values: Sequence[int], unit: str) -> str:
     return f"{span(values)} {unit}{'' if max(values) == 1 else 's'}"
 
 
-def measured_on(*found: Difference | Interval) -> str:
+def measured_on(*found: Interval) -> str:
     """What differences or scores were measured on: `10 to 54 pages`, with the number of seeds where there are several."""
     units = dict.fromkeys(one.unit for one in found)
     sizes = " and ".join(counted([one.n for one in found if one.unit == unit], unit) for unit in units)
@@ -49,12 +49,12 @@ def measured_on(*found: Difference | Interval) -> str:
     return sizes + (f", {counted(seeds, 'seed')}" if max(seeds) > 1 else "")
 
 
-def too_few(differences: Sequence[Difference | Interval]) -> str:
+def too_few(differences: Sequence[Interval]) -> str:
     """Why nothing is claimed of these."""
     return f"{measured_on(*differences)}, and nothing is claimed on fewer than {FEWEST}"
 
 
-def amount(difference: Difference) -> str:
+def amount(difference: Interval) -> str:
     """The size of a claimed difference with its interval, in as many digits as keep it apart from 0."""
     low, high = sorted((abs(difference.low), abs(difference.high)))
     digits = 2
@@ -63,6 +63,6 @@ def amount(difference: Difference) -> str:
     return f"{abs(difference.mean):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def signed(difference: Difference) -> str:
+def signed(difference: Interval) -> str:
     """A difference that includes 0, with its interval."""
     return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"

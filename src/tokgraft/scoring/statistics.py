@@ -58,14 +58,16 @@ class Samples:
 
 @dataclass(frozen=True)
 class Interval:
-    """A score with its 95 % interval.
+    """A score, or the paired difference of two scores on the same documents, with its 95 % interval.
 
     Attributes:
-        mean: The score, averaged over seeds.
+        mean: The score or difference, averaged over seeds.
         low, high: Bounds.
-        n: Units that it was measured on.
+        n: Units that it was measured on; of a difference: both scores.
         seeds: Training seeds.
         unit: What a unit is.
+        p: Two-sided p-value of "no difference"; below 0.05 exactly where the interval excludes 0. NaN for a score.
+        detectable: Smallest true difference that a comparison of this size and spread would find with 80 % power.
     """
 
     mean: float
@@ -74,34 +76,8 @@ class Interval:
     n: int
     seeds: int = 1
     unit: Unit = "page"
-
-    def above(self, value: float) -> bool | None:
-        """Whether the score lies above a fixed value; None when the interval includes it or there are fewer than `FEWEST` units."""
-        return None if self.n < FEWEST or self.low <= value <= self.high else self.low > value
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Score of A minus score of B on the same documents.
-
-    Attributes:
-        mean: Difference of the scores.
-        low, high: Bounds of the 95 % interval.
-        n: Units that both were measured on.
-        seeds: Training seeds.
-        p: Two-sided p-value of "no difference"; below 0.05 exactly where the interval excludes 0.
-        detectable: Smallest true difference that a comparison of this size and spread would find with 80 % power.
-        unit: What a unit is.
-    """
-
-    mean: float
-    low: float
-    high: float
-    n: int
-    seeds: int
-    p: float
+    p: float = math.nan
     detectable: float = math.inf
-    unit: Unit = "page"
 
     @property
     def enough(self) -> bool:
@@ -110,8 +86,12 @@ class Difference:
 
     @property
     def claimed(self) -> bool:
-        """Whether a ranking may be claimed: enough units, and the interval excludes 0."""
+        """Whether a difference may be claimed: enough units, and the interval excludes 0."""
         return self.enough and (self.low > 0 or self.high < 0)
+
+    def above(self, value: float) -> bool | None:
+        """Whether the score lies above a fixed value; None when the interval includes it or there are fewer than `FEWEST` units."""
+        return None if not self.enough or self.low <= value <= self.high else self.low > value
 
 
 def from_records(records: Iterable[Mapping[str, Any]], metric: str = "auto", unit: Unit = "page") -> Samples:
@@ -167,7 +147,7 @@ def score_interval(samples: Sequence[Samples], *, level: float = LEVEL) -> Inter
     return Interval(mean, max(low, 0.0), min(high, 1.0) if answers else high, len(bottom), len(samples), samples[0].unit)
 
 
-def paired_difference(a: Sequence[Samples], b: Sequence[Samples], *, level: float = LEVEL) -> Difference:
+def paired_difference(a: Sequence[Samples], b: Sequence[Samples], *, level: float = LEVEL) -> Interval:
     """Score of `a` minus score of `b` on the same documents, with its interval.
 
     Args:
@@ -187,7 +167,7 @@ def paired_difference(a: Sequence[Samples], b: Sequence[Samples], *, level: floa
     found = estimate(top, bottom, (1.0, -1.0) if _are_answers([*a, *b]) else ())
     low, high = found.bounds(level)
     mean = float((top.sum(1) / bottom.sum()).mean())
-    return Difference(mean, low, high, len(bottom), seeds, found.p(), found.detectable(level), a[0].unit)
+    return Interval(mean, low, high, len(bottom), seeds, a[0].unit, found.p(), found.detectable(level))
 
 
 def mcnemar(a: Samples, b: Samples) -> float:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tokgraft import artifacts
-from tokgraft.cells import CellList, RunCell, Score, identities, missing, read_json, read_score
+from tokgraft.cells import CellList, RunCell, identities, missing, read_json
 from tokgraft.config.layout import CONTROL
+from tokgraft.frame import main_row, read_rows
 
 
 def card(cells: CellList, cell: RunCell) -> str:
@@ -48,16 +49,18 @@ def _scores(cells: CellList, cell: RunCell) -> Iterator[str]:
         (one for one in cells.cells if one.method == CONTROL and (one.model, one.language, one.recipe, one.seed)
          == (cell.model, cell.language, cell.recipe, cell.seed) and missing(one.score_folder(one.final)) is None), None,
     )  # fmt: skip
-    columns: list[Score] = [read_score(cell.score_folder(stage)) for stage in cell.stages]
+    columns = [(read_rows(cell), stage) for stage in cell.stages]
     heads = ["after the transplant", "after training"][: len(columns)]
+    last = [row for row in columns[-1][0] if row.main and row.stage == cell.final]
     if control:
-        columns.append(read_score(control.score_folder(control.final)))
+        columns.append((read_rows(control), control.final))
         heads.append("own vocabulary, trained alike" if cell.final == "trained" else "own vocabulary")
     yield f"| held-out score | {' | '.join(heads)} |"
     yield "|---" * (len(heads) + 1) + "|"
-    for task in columns[len(heads) - (2 if control else 1)].tasks:
-        values = [next((f"{one.value:.4g}" for one in column.tasks if one.slug == task.slug), "n/a") for column in columns]
-        yield f"| {task.slug} ({task.metric}{f', chance {task.chance:.2g}' if task.chance is not None else ''}) | {' | '.join(values)} |"
+    for row in last:
+        found = [main_row(rows, row.task, stage) for rows, stage in columns]
+        values = [f"{one.value:.4g}" if one else "n/a" for one in found]
+        yield f"| {row.task} ({row.metric}{f', chance {row.chance:.2g}' if row.chance is not None else ''}) | {' | '.join(values)} |"
 
 
 def _licences(cells: CellList, cell: RunCell) -> Iterator[str]:

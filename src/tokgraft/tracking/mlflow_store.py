@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from tokgraft.errors import TokgraftError
 from tokgraft.masking import masked
 from tokgraft.tracking.address import TrackingError, file_of
-from tokgraft.tracking.record import Record
+from tokgraft.tracking.record import CellRecord
 
 LIVE, KEY, FINGERPRINT = "pipeline.live", "pipeline.key", "pipeline.fingerprint"
 GENERATION, BEGUN = "pipeline.generation", "pipeline.begun"
@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Run:
+class StoredRun:
     """A run as the store tells it."""
 
     id: str
@@ -154,9 +154,9 @@ class Store:
         for name, value in {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": note, **tags}.items():
             _again(partial(self.client.set_experiment_tag, self.experiment, name, value[:NOTE_LENGTH]))
 
-    def runs(self, key: str | None = None) -> list[Run]:
+    def runs(self, key: str | None = None) -> list[StoredRun]:
         """Runs of ours that are live or were left unfinished, of all cells or of one."""
-        found: list[Run] = []
+        found: list[StoredRun] = []
         query = f"tags.`{LIVE}` != 'false'" + (f" and tags.`{KEY}` = '{key}'" if key else "")
         token = None
         while True:
@@ -164,7 +164,7 @@ class Store:
             for run in page:
                 tags = run.data.tags
                 if KEY in tags:
-                    found.append(Run(
+                    found.append(StoredRun(
                         run.info.run_id, tags[KEY], tags.get(FINGERPRINT, ""), tags[LIVE], str(run.info.status), int(tags.get(GENERATION, 0)),
                         float(tags.get(BEGUN, 0)),
                     ))  # fmt: skip
@@ -172,7 +172,7 @@ class Store:
             if not token:
                 return found
 
-    def retire(self, run: Run) -> None:
+    def retire(self, run: StoredRun) -> None:
         """Take a run out of the live view; one that a killed publisher left behind is ended as well."""
         with self._gone():
             self.client.set_tag(run.id, LIVE, "false")
@@ -195,13 +195,13 @@ class Store:
             if "active" not in str(error):
                 raise
 
-    def begin(self, content: Record, generation: int) -> str:
+    def begin(self, content: CellRecord, generation: int) -> str:
         """A new run that is not live yet; its id."""
         tags = {**content.tags, LIVE: PENDING, GENERATION: str(generation), BEGUN: f"{time.time():.0f}"}
         start = content.span[0] if content.span else None
         return str(self.client.create_run(self.experiment, start_time=start, tags=tags, run_name=content.name).info.run_id)
 
-    def fill(self, run_id: str, content: Record) -> None:
+    def fill(self, run_id: str, content: CellRecord) -> None:
         """Write a run; it becomes live with the last call."""
         from mlflow.entities import Metric, Param, RunTag
 
@@ -218,7 +218,7 @@ class Store:
         self.client.set_terminated(run_id, "FINISHED", end_time=content.span[1] if content.span else None)
         self.client.log_batch(run_id, tags=[RunTag(LIVE, "true")])
 
-    def _texts(self, run_id: str, content: Record) -> None:
+    def _texts(self, run_id: str, content: CellRecord) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         inputs = [

@@ -1,7 +1,7 @@
 """Bring a tracking store in step with the artifacts: one live run for each finished cell, whoever else publishes at the same time.
 
 A SQLite store is locked. A server has no lock, so publishers agree there: each writes a pending run, looks again, and leaves the cell to
-the run with the lowest rank (`Run.rank`); the others are discarded. What another publisher has begun is left to it, and looked after in
+the run with the lowest rank (`StoredRun.rank`); the others are discarded. What another publisher has begun is left to it, and looked after in
 the end: where nothing moves any more it is written here. Whenever a publisher dies, the next one puts things right.
 """
 
@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 
 from tokgraft.cells import CellList, RunCell
 from tokgraft.errors import ArtifactError
+from tokgraft.frame import read_rows
 from tokgraft.logs import Heartbeat, log
 from tokgraft.masking import masked
 from tokgraft.tracking import links, register
 from tokgraft.tracking.address import default_uri, demand_store, file_of, lock_of
 from tokgraft.tracking.lock import alone
-from tokgraft.tracking.mlflow_store import LIVE, PENDING, Run, Store, connect, named_errors
-from tokgraft.tracking.record import fingerprint, headline, read_scores, record, unpublishable, why_not
+from tokgraft.tracking.mlflow_store import LIVE, PENDING, Store, StoredRun, connect, named_errors
+from tokgraft.tracking.record import fingerprint, headline, record, unpublishable, why_not
 from tokgraft.tracking.views import View, equal
 
 PATIENCE = 20.0  # seconds in which another publisher must finish something, before its work is taken over
@@ -31,7 +32,7 @@ ALL = "all"
 
 
 @dataclass
-class Comparison:
+class ComparedRuns:
     """The runs of a base model in a language, scored on the same text: what can be compared.
 
     Attributes:
@@ -71,13 +72,13 @@ class Published:
     uri: str
     experiment: str
     page: str = ""
-    comparisons: list[Comparison] = field(default_factory=list)
+    comparisons: list[ComparedRuns] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     superseded: list[str] = field(default_factory=list)
     retired: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
-    registered: dict[str, register.Registered] = field(default_factory=dict)
+    registered: dict[str, register.RegisteredModel] = field(default_factory=dict)
 
 
 def publish(cells: CellList, uri: str | None = None, which: register.Which | None = None) -> Published:
@@ -134,7 +135,7 @@ def _refuse_strange(cells: CellList) -> None:
         )
 
 
-def _describe(store: Store, cells: CellList, live: dict[str, Run], done: Published, home: str) -> None:
+def _describe(store: Store, cells: CellList, live: dict[str, StoredRun], done: Published, home: str) -> None:
     """Save a view of each comparison with the experiment, and its address here and in the description."""
     current = f"tags.`{LIVE}` = 'true'"
     everything = View(ALL, (current,))
@@ -147,7 +148,7 @@ def _describe(store: Store, cells: CellList, live: dict[str, Run], done: Publish
         conditions = (current, *equal("tags", **place), *equal("tags", **{"task.bits_per_byte": task}))
         saved.append(View(key, conditions, tuple(place)))
         table, charts = links.view(store.experiment, key), links.charts(store.experiment, key)
-        done.comparisons.append(Comparison(model, language, task, home + table, home + charts, runs, pages[model, language, task]))
+        done.comparisons.append(ComparedRuns(model, language, task, home + table, home + charts, runs, pages[model, language, task]))
         name = f"{cells.name('models', model)}, {cells.name('languages', language)} ({task})"
         note.append(f"- {name}: [table]({table[1:]}), [charts]({charts[1:]})")
     done.page = home + links.view(store.experiment, ALL)
@@ -164,7 +165,7 @@ def _compared(
     pages: dict[tuple[str, str, str], int] = {}
     found: dict[tuple[str, str, str], list[dict[str, str | float]]] = {}
     for cell in cells:
-        head = headline(read_scores(cell))
+        head = headline(read_rows(cell), cell.final)
         found.setdefault((cell.model, cell.language, head.task), []).append({"cell": cell.key, **head.values})
         place = (cell.model, cell.language, head.task)
         pages[place] = min(head.pages, pages.get(place, head.pages))
@@ -216,7 +217,7 @@ class Publisher:
             keys.sort(key=listed.index)
         self.done.retired.sort()
 
-    def _cell(self, cell: RunCell, known: list[Run], takeover: bool = False) -> None:
+    def _cell(self, cell: RunCell, known: list[StoredRun], takeover: bool = False) -> None:
         current = fingerprint(cell)
         if self.shared and not _is_current(known, current):
             known = self.store.runs(cell.key)  # some may have come since the work began
@@ -244,7 +245,7 @@ class Publisher:
         rivals = [run for run in self.store.runs(key) if run.fingerprint == current]
         return not rivals or min(rivals, key=lambda run: run.rank).id == mine
 
-    def _settle(self, key: str, left: Iterable[Run] = ()) -> None:
+    def _settle(self, key: str, left: Iterable[StoredRun] = ()) -> None:
         """Leave one live run of a cell: all publishers choose the same one, and each looks after it has made its own live.
 
         Runs that are being written are not touched, but for those in `left`, whose publisher is gone, and those begun long ago.
@@ -263,7 +264,7 @@ class Publisher:
         if older:
             self.done.superseded.append(key)
 
-    def _hide(self, runs: Iterable[Run]) -> None:
+    def _hide(self, runs: Iterable[StoredRun]) -> None:
         for run in runs:
             self.store.retire(run)
 
@@ -289,12 +290,12 @@ class Publisher:
                 quiet += 1.0
 
 
-def _is_current(runs: list[Run], current: str) -> bool:
+def _is_current(runs: list[StoredRun], current: str) -> bool:
     return any(run.whole and run.fingerprint == current for run in runs)
 
 
-def _by_key(runs: list[Run]) -> dict[str, list[Run]]:
-    found: dict[str, list[Run]] = {}
+def _by_key(runs: list[StoredRun]) -> dict[str, list[StoredRun]]:
+    found: dict[str, list[StoredRun]] = {}
     for run in runs:
         found.setdefault(run.key, []).append(run)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,9 +16,7 @@ from tokgraft.cells import (
     ABSENT,
     CellList,
     RunCell,
-    Score,
     Stage,
-    bits_task,
     cell_speed,
     flatten,
     identities,
@@ -26,12 +24,12 @@ from tokgraft.cells import (
     of_stage,
     read_facts,
     read_jsonl,
-    read_score,
     stale,
 )
 from tokgraft.errors import TokgraftError
+from tokgraft.frame import FACTS, Row, bits_task, main_row, read_rows
 from tokgraft.scoring.speed import FILE
-from tokgraft.tracking.views import PARAMETERS
+from tokgraft.tracking.views import METRICS, PARAMETERS
 
 FORM = 5  # raised when records of the same artifacts change, so that they are published again
 USAGE = "system.jsonl"  # of the training job; what it holds differs from run to run, so it counts for no fingerprint
@@ -72,7 +70,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Record:
+class CellRecord:
     """A cell, ready to be shown.
 
     Attributes:
@@ -145,15 +143,15 @@ def unpublishable(cells: CellList) -> Iterator[str]:
             yield f"{cell.key}: {error.what}"
 
 
-def record(cells: CellList, cell: RunCell) -> Record:
+def record(cells: CellList, cell: RunCell) -> CellRecord:
     """Read a cell whose artifacts are all there.
 
     Raises:
         ArtifactError, DataError: One of them is damaged.
     """
-    scores = read_scores(cell)
-    return Record(
-        cell.key, fingerprint(cell), _name(cell), params(cell), _settings(cell), _tags(cells, cell, scores), dict(_metrics(cell, scores)),
+    rows = read_rows(cell)
+    return CellRecord(
+        cell.key, fingerprint(cell), _name(cell), params(cell), _settings(cell), _tags(cells, cell, rows), dict(_metrics(cell, rows)),
         [*_curve(cell), *_usage(cell)], _texts(cell), _files(cell), _span(cell),
     )  # fmt: skip
 
@@ -207,36 +205,22 @@ class Headline:
     pages: int
 
 
-def headline(scores: Mapping[Stage, Score]) -> Headline:
+def headline(rows: Iterable[Row], final: Stage) -> Headline:
     """The bits per byte of a cell, both stages by the same task.
 
     Args:
-        scores: Stage -> its scores, in order.
+        rows: Its rows at all stages.
+        final: The last stage.
     """
-    tasks = {english: bits_task(scores.values(), english) for english in (False, True)}
-    values: dict[str, float] = {}
-    pages = 0
-    for name, english, stage in (
-        ("bits_per_byte", False, list(scores)[-1]), ("init_bits_per_byte", False, "init"),
-        ("bits_per_byte_english", True, list(scores)[-1]), ("init_bits_per_byte_english", True, "init"),
-    ):  # fmt: skip
-        if task := scores[stage].task(tasks[english]):
-            values[name] = task.value
-            pages = pages if english else task.pages or 0
-    return Headline(tasks[False], tasks[True], values, pages)
+    rows = list(rows)
+    tasks = {english: bits_task(rows, english) for english in (False, True)}
+    found = {name: main_row(rows, tasks[name.endswith("english")], "init" if name.startswith("init") else final) for name in METRICS}
+    own = [row.pages or 0 for name, row in found.items() if row and not row.english]
+    return Headline(tasks[False], tasks[True], {name: row.value for name, row in found.items() if row}, own[-1] if own else 0)
 
 
-def read_scores(cell: RunCell) -> dict[Stage, Score]:
-    """Stage -> its scores.
-
-    Raises:
-        ArtifactError, DataError: One of them is damaged.
-    """
-    return {stage: read_score(cell.score_folder(stage)) for stage in cell.stages}
-
-
-def _tags(cells: CellList, cell: RunCell, scores: Mapping[Stage, Score]) -> dict[str, str]:
-    head = headline(scores)
+def _tags(cells: CellList, cell: RunCell, rows: list[Row]) -> dict[str, str]:
+    head = headline(rows, cell.final)
     tags = {
         **params(cell), "task.bits_per_byte": head.task, "task.bits_per_byte_english": head.english, "language.name": cells.name("languages", cell.language), "model.name": cells.name("models", cell.model),
         "plain": cell.method.partition("+")[0], "pipeline.key": cell.key, "pipeline.fingerprint": fingerprint(cell),
@@ -247,17 +231,18 @@ def _tags(cells: CellList, cell: RunCell, scores: Mapping[Stage, Score]) -> dict
     return tags
 
 
-def _metrics(cell: RunCell, scores: Mapping[Stage, Score]) -> Iterator[tuple[str, float]]:
-    yield from headline(scores).values.items()
-    for stage, score in scores.items():
-        for task in score.tasks:
-            for metric, value in sorted(task.metrics.items()):
-                yield f"{stage}/{task.slug}/{metric}", value
-            if task.chance is not None:
-                yield f"{stage}/{task.slug}/chance", task.chance
-        for name, fact in (("uniform_baseline", "flat_guess"), ("tokens_per_byte", "tokens_per_byte"), ("vocabulary", "tokens")):
-            if (number := score.fact(fact)) is not None:
-                yield f"{stage}/{name}", number
+def _metrics(cell: RunCell, rows: list[Row]) -> Iterator[tuple[str, float]]:
+    yield from headline(rows, cell.final).values.items()
+    for stage in cell.stages:
+        of_stage = [row for row in rows if row.stage == stage]
+        for row in of_stage:
+            if row.builder:
+                yield f"{stage}/{row.task}/{row.metric}", row.value
+                if row.chance is not None:
+                    yield f"{stage}/{row.task}/chance", row.chance
+        for row in of_stage:
+            if row.metric == "vocabulary" or (row.metric in FACTS and row.task == bits_task(of_stage)):
+                yield f"{stage}/{row.metric}", row.value
     if (speed := cell_speed(cell).speed) is not None:
         yield from _numbers("speed", speed.summary())
     for role, file, label in (("init", "transplant.json", "transplant"), ("trained", "training.json", "training")):

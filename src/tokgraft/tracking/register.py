@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tokgraft import artifacts
-from tokgraft.cells import CellList, RunCell, identity, read_score
+from tokgraft.cells import CellList, RunCell, identity
 from tokgraft.config.layout import CONTROL
+from tokgraft.frame import Row, bits_row, read_score, score_rows
 from tokgraft.intervals import FEWEST
 from tokgraft.tracking.card import card
 from tokgraft.tracking.mlflow_store import LIVE, Store, Version
@@ -23,7 +24,7 @@ TEXT_LENGTH = 5000  # of a description, as MLflow's tables hold it
 
 
 @dataclass
-class Registered:
+class RegisteredModel:
     """A registered model.
 
     Attributes:
@@ -75,7 +76,7 @@ def _chosen(ranking: list[RunCell], which: Which) -> list[RunCell]:
     return ranking if which == "all" else list(_firsts(ranking).values())
 
 
-def register(store: Store, cells: CellList, runs: Mapping[str, str], which: Which) -> dict[str, Registered]:
+def register(store: Store, cells: CellList, runs: Mapping[str, str], which: Which) -> dict[str, RegisteredModel]:
     """Register trained models.
 
     Args:
@@ -87,11 +88,11 @@ def register(store: Store, cells: CellList, runs: Mapping[str, str], which: Whic
     Returns:
         Name of the registered model -> what it holds.
     """
-    found: dict[str, Registered] = {}
+    found: dict[str, RegisteredModel] = {}
     for language, ranking in _rankings(cell for cell in cells.cells if cell.key in runs).items():
         firsts = _firsts(ranking)
         name = name_of(cells.experiment, language)
-        held = Registered()
+        held = RegisteredModel()
         versions = store.versions(name)
         for cell in _chosen(ranking, which):
             held.versions[cell.key] = _version(store, cells, cell, runs[cell.key], name, versions, held)
@@ -102,9 +103,12 @@ def register(store: Store, cells: CellList, runs: Mapping[str, str], which: Whic
             f" there is no such name where fewer than {FEWEST} pages were scored. That is no claim: whether a difference is more than chance, and where the original model is better, stands in the report.",
             {"experiment": cells.experiment, "language": language},
         )
-        named = {model: cell for model, cell in firsts.items() if _pages(cell) >= FEWEST}  # on fewer pages nothing is called the best
-        held.aliases = {f"{BEST}-{model}": held.versions[cell.key] for model, cell in named.items()}
-        if named == firsts and len({_task(cell) for cell in firsts.values()}) == 1:  # bits per byte of different texts cannot be compared
+        scored = {model: _bits_row(cell) for model, cell in firsts.items()}
+        named = {model: cell for model, cell in firsts.items() if (row := scored[model]) and (row.pages or 0) >= FEWEST}
+        held.aliases = {f"{BEST}-{model}": held.versions[cell.key] for model, cell in named.items()}  # on fewer pages nothing is the best
+        if (
+            named == firsts and len({row and row.task for row in scored.values()}) == 1
+        ):  # bits per byte of different texts cannot be compared
             held.aliases[BEST] = held.versions[ranking[0].key]
         for alias, number in held.aliases.items():
             store.point(name, alias, number)
@@ -117,7 +121,7 @@ def register(store: Store, cells: CellList, runs: Mapping[str, str], which: Whic
     return found
 
 
-def _version(store: Store, cells: CellList, cell: RunCell, run: str, name: str, versions: list[Version], held: Registered) -> str:
+def _version(store: Store, cells: CellList, cell: RunCell, run: str, name: str, versions: list[Version], held: RegisteredModel) -> str:
     """Number of the version of a cell's trained model, which is made where there is none."""
     manifest = identity(cell.records(cell.final))
     text = card(cells, cell)
@@ -147,16 +151,11 @@ def _is_stale(version: Version, ranking: list[RunCell]) -> bool:
     return version.manifest not in {identity(cell.records(cell.final)) for cell in ranking}
 
 
-def _task(cell: RunCell) -> str:
-    task = read_score(cell.score_folder(cell.final)).bits_per_byte()
-    return task.slug if task else ""
-
-
-def _pages(cell: RunCell) -> int:
-    task = read_score(cell.score_folder(cell.final)).bits_per_byte()
-    return task.pages or 0 if task else 0
-
-
 def _bits(cell: RunCell) -> float:
-    task = read_score(cell.score_folder(cell.final)).bits_per_byte()
-    return task.value if task else float("inf")
+    row = _bits_row(cell)
+    return row.value if row else float("inf")
+
+
+def _bits_row(cell: RunCell) -> Row | None:
+    """Bits per byte of the model that is registered."""
+    return bits_row(score_rows(cell, cell.final, read_score(cell.score_folder(cell.final))))

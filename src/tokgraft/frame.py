@@ -1,0 +1,393 @@
+"""Every number of an experiment in one long table: a row for each cell, stage, task and metric.
+
+Tables, figures, sentences, the page and the tracking store are views of it. Intervals are computed here and nowhere else: of one row, of the
+rows of several seeds, and of the paired difference of two sides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from tokgraft import artifacts, jsonl
+from tokgraft.cells import (
+    CellList,
+    CellSpeed,
+    Combination,
+    RunCell,
+    Stage,
+    cell_speed,
+    missing,
+    of_stage,
+    read_json,
+    read_jsonl,
+    stale,
+)
+from tokgraft.config.layout import CONTROL
+from tokgraft.errors import TokgraftError
+from tokgraft.scoring.statistics import Interval, Samples, paired_difference, read_samples, score_interval
+
+BITS = "bits_per_byte"
+MAIN = (BITS, "acc_bytes", "acc_norm", "acc")  # the metric that tables show of a task: the first of these that it has
+# What the scores say of a model beside metrics: name of the metric here -> name in scores.json.
+FACTS = {"uniform_baseline": "flat_guess", "tokens_per_byte": "tokens_per_byte"}
+ROWS = "rows/"  # with a kind of provenance: how many rows of the new vocabulary are of it
+
+
+@dataclass(frozen=True)
+class Score:
+    """A scores artifact."""
+
+    folder: Path
+    hash: str
+    data: dict[str, Any]
+
+    @property
+    def model(self) -> str:
+        """Fingerprint of the model that was scored."""
+        return str(self.data["model"]["fingerprint"])
+
+
+def read_score(folder: Path) -> Score:
+    """Read a scores artifact, all of whose files are compared with its manifest first.
+
+    Raises:
+        ArtifactError: It is missing, not whole, altered, or of another kind.
+    """
+    artifacts.expect(folder, "scores")
+    return Score(folder, artifacts.fingerprint(folder), jsonl.read_object(folder / "scores.json"))
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One number.
+
+    Attributes:
+        cell: What was measured: model, language, tokenizer, method, recipe and seed.
+        stage: When it was measured.
+        task: Slug of the task; empty for what is said of the model itself (its vocabulary, what it cost).
+        metric: What was measured.
+        value: The number.
+        builder: How the items of the task are made (bits_per_byte, heading, ...); empty where the number is no metric of a task.
+        main: Whether it is the metric that tables show of its task.
+        english: Whether the text is English (forgetting) instead of the cell's language.
+        items: Documents or items.
+        pages: Pages that these come from; None where the task has none (tasks of the harness).
+        chance: Accuracy of blind guessing; None for bits per byte.
+        baselines: Accuracy of rules that never ask a model (the shortest choice, ...).
+        samples: The file of per-document samples.
+    """
+
+    cell: RunCell
+    stage: Stage
+    task: str
+    metric: str
+    value: float
+    builder: str = ""
+    main: bool = False
+    english: bool = False
+    items: int = 0
+    pages: int | None = None
+    chance: float | None = None
+    baselines: dict[str, float] = field(default_factory=dict)
+    samples: Path = Path()
+
+    @property
+    def is_choice(self) -> bool:
+        """Whether it is the main metric of a task in which a model chooses."""
+        return self.main and self.builder != BITS
+
+
+def score_rows(cell: RunCell, stage: Stage, score: Score) -> Iterator[Row]:
+    """The rows of a scores artifact, by task and metric; what is said of the model comes last."""
+    for task, facts in sorted(score.data.get("tasks", {}).items()):
+        metrics = {name: float(value) for name, value in facts.get("metrics", {}).items() if isinstance(value, int | float)}
+        main, chance = next((name for name in MAIN if name in metrics), ""), facts.get("chance")
+        for metric, value in sorted(metrics.items()):
+            yield Row(
+                cell, stage, task, metric, value, str(facts.get("builder", task)), metric == main, facts.get("language") == "english",
+                int(facts.get("n", 0)), int(facts["pages"]) if "pages" in facts else None, None if chance is None else float(chance),
+                dict(facts.get("baselines", {})), score.folder / "samples" / f"{task}.jsonl",
+            )  # fmt: skip
+        yield from (
+            Row(cell, stage, task, metric, float(facts[name])) for metric, name in FACTS.items() if isinstance(facts.get(name), int | float)
+        )
+    if isinstance(tokens := score.data["model"].get("tokens"), int | float):
+        yield Row(cell, stage, "", "vocabulary", float(tokens))
+
+
+def read_rows(cell: RunCell) -> list[Row]:
+    """All that was scored of a cell, by stage.
+
+    Raises:
+        ArtifactError, DataError: Scores are missing or damaged.
+    """
+    return [row for stage in cell.stages for row in score_rows(cell, stage, read_score(cell.score_folder(stage)))]
+
+
+def bits_task(rows: Iterable[Row], english: bool = False) -> str:
+    """Slug of the task that says the bits per byte of a model: the one of most of its scores, of several the one with most documents.
+
+    Args:
+        rows: Rows of one model at its stages and with its seeds. Models of one experiment may be scored on different tasks.
+        english: The task on English text instead of the one in the model's language.
+
+    Returns:
+        The slug; empty when no score holds such a task.
+    """
+    found = [row for row in rows if row.main and row.builder == BITS and row.english == english]
+    times = Counter(row.task for row in found)
+    return max(found, key=lambda row: (times[row.task], row.items, row.task)).task if found else ""
+
+
+def main_row(rows: Iterable[Row], task: str, stage: Stage | None = None) -> Row | None:
+    """The row that tables show of a task, of one stage where that is named."""
+    return next((row for row in rows if row.main and row.task == task and stage in (None, row.stage)), None)
+
+
+def cost_rows(cell: RunCell) -> Iterator[Row]:
+    """What a cell's transplant and training took, and how many of its rows come from where, as its records hold it.
+
+    Bytes, FLOPs and rows depend on the data and the settings alone; seconds depend on the machine.
+    """
+    timing = record(cell, "init", "timing.json")
+    found: dict[str, Any] = {}
+    if timing:
+        found = {
+            "transplant_seconds": float(timing["rows"]) + float(timing["model"]),
+            "resource_seconds": _sum(timing.get("resources") or {}),
+            "transplant_cpu_seconds": timing.get("processor"),
+            "resource_cpu_seconds": _sum(timing["resources_processor"]) if "resources_processor" in timing else None,
+            "transplant_flops": timing.get("flops"),
+        }
+    how = record(cell, "init", "transplant.json").get("how")
+    found |= {f"{ROWS}{kind}": int(count) for kind, count in how.items()} if isinstance(how, dict) else {}
+    yield from (Row(cell, "init", "", metric, value) for metric, value in found.items() if value is not None)
+    if cell.final == "trained":
+        sources = (record(cell, "trained", "training.json"), *curve(cell)[-1:])
+        wall = record(cell, "trained", artifacts.RUN).get("wall_seconds")
+        for metric, names in (("bytes", ("bytes",)), ("flops", ("flops", "FLOPs")), ("seconds", ("seconds", "wall_seconds"))):
+            known = [source[name] for source in sources for name in names if isinstance(source.get(name), int | float)]
+            known += [wall] if metric == "seconds" and isinstance(wall, int | float) else []
+            yield from (Row(cell, "trained", "", f"training_{metric}", float(value)) for value in known[:1])
+
+
+def _sum(seconds: dict[str, float | None]) -> float | None:
+    known = [value for value in seconds.values() if value is not None]
+    return float(sum(known)) if len(known) == len(seconds) else None
+
+
+def curve(cell: RunCell) -> list[dict[str, Any]]:
+    """Learning curve of a cell: the records of its metrics.jsonl, empty before training."""
+    return read_jsonl(cell.records("trained") / "metrics.jsonl") if cell.final == "trained" and "trained" not in cell.unfit else []
+
+
+def record(cell: RunCell, stage: Stage, name: str) -> dict[str, Any]:
+    """A JSON file of what the scores of a stage say of their model; empty when they are not there, or not those of the cell."""
+    path = cell.records(stage) / name
+    data = read_json(path) if stage not in cell.unfit and path.is_file() else {}
+    return data if isinstance(data, dict) else {}
+
+
+CellStage = tuple[str, Stage]  # key of a cell, and one of its stages
+
+
+def bits_row(rows: Iterable[Row], english: bool = False) -> Row | None:
+    """Bits per byte of a model that was scored once."""
+    rows = list(rows)
+    return main_row(rows, bits_task(rows, english))
+
+
+@dataclass
+class Frame:
+    """The table, with what is known of each cell and stage. Intervals are kept once they were asked for.
+
+    Attributes:
+        cells: The cells; each knows why its scores are not its own.
+        rows: The rows, by cell, stage and task.
+        scores: The scores artifact of each cell and stage that has one.
+        reasons: Why a cell has no score at a stage.
+        damage: Which file of those is damaged.
+    """
+
+    cells: CellList
+    rows: list[Row] = field(default_factory=list)
+    scores: dict[CellStage, Score] = field(default_factory=dict)
+    reasons: dict[CellStage, str] = field(default_factory=dict)
+    damage: dict[CellStage, str] = field(default_factory=dict)
+    _samples: dict[tuple[Path, str], Samples] = field(default_factory=dict)
+    _intervals: dict[object, Interval | None] = field(default_factory=dict)
+    _speeds: dict[tuple[str, str, str], CellSpeed] = field(default_factory=dict)
+
+    @cached_property
+    def combinations(self) -> dict[Combination, list[RunCell]]:
+        """Combination -> its cells, by seed."""
+        found: dict[Combination, list[RunCell]] = {}
+        for cell in self.cells.cells:
+            found.setdefault(cell.combination, []).append(cell)
+        return {one: sorted(members, key=lambda cell: cell.seed) for one, members in found.items()}
+
+    @cached_property
+    def places(self) -> dict[tuple[str, str, str], list[Combination]]:
+        """(model, language, recipe) in which methods are compared -> its combinations, in the order of the cell list."""
+        found: dict[tuple[str, str, str], list[Combination]] = {}
+        for one in self.combinations:
+            found.setdefault(one.place, []).append(one)
+        return found
+
+    @cached_property
+    def _by_stage(self) -> dict[CellStage, list[Row]]:
+        found: dict[CellStage, list[Row]] = {}
+        for row in self.rows:
+            found.setdefault((row.cell.key, row.stage), []).append(row)
+        return found
+
+    def stages(self, one: Combination) -> tuple[Stage, ...]:
+        """The stages of its cells: zero-shot and trained cells never share a place."""
+        return self.combinations[one][0].stages
+
+    def control(self, one: Combination, method: str) -> Combination | None:
+        """The reference method that a combination is compared with: same place, and same tokenizer unless it is the control."""
+        return next((
+            other for other in self.places[one.place] if other.method == method and (method == CONTROL or other.tokenizer == one.tokenizer)
+        ), None)  # fmt: skip
+
+    def plain(self, one: Combination) -> Combination | None:
+        """The plain initialiser of a chain (`mean` of `mean+prior`); None when it has no refiner or was not run."""
+        return self.control(one, one.initialiser) if "+" in one.method else None
+
+    def scored(self, one: Combination, stage: Stage) -> list[RunCell]:
+        """The seeds that have a score."""
+        return [cell for cell in self.combinations[one] if (cell.key, stage) in self.scores]
+
+    def example(self, one: Combination, stage: Stage) -> RunCell:
+        """The first seed that has a score; without any, the first."""
+        return [*self.scored(one, stage), self.combinations[one][0]][0]
+
+    def of_cell(self, cell: RunCell, stage: Stage) -> list[Row]:
+        """The rows of a cell at a stage."""
+        return self._by_stage.get((cell.key, stage), [])
+
+    def all_rows(self, one: Combination) -> list[Row]:
+        """The rows of all seeds, by stage."""
+        return [row for stage in self.stages(one) for cell in self.combinations[one] for row in self.of_cell(cell, stage)]
+
+    def main_rows(self, one: Combination, stage: Stage, task: str) -> list[Row]:
+        """For each seed that was scored on a task at a stage the row that tables show of it."""
+        return [row for cell in self.combinations[one] for row in self.of_cell(cell, stage) if row.main and row.task == task]
+
+    def bits_task(self, one: Combination, english: bool = False) -> str:
+        """Slug of the task that says its bits per byte, at all of its stages; empty when it was not scored on one."""
+        return bits_task(self.all_rows(one), english)
+
+    def tasks(self, combinations: Iterable[Combination]) -> dict[str, Row]:
+        """Every task that these were scored on -> one of its rows; bits per byte first."""
+        found = {row.task: row for one in combinations for row in self.all_rows(one) if row.main}
+        return {task: found[task] for task in sorted(found, key=lambda task: (found[task].builder != BITS, found[task].english, task))}
+
+    def value(self, cell: RunCell, stage: Stage, metric: str, task: str = "") -> float | None:
+        """A number of one cell; None where it is not known."""
+        return next((row.value for row in self.of_cell(cell, stage) if (row.task, row.metric) == (task, metric)), None)
+
+    def average(self, cells: Iterable[RunCell], stage: Stage, metric: str) -> float | None:
+        """What cells took at a stage, averaged over those that know it; None where none does."""
+        known = [value for cell in cells if (value := self.value(cell, stage, metric)) is not None]
+        return fmean(known) if known else None
+
+    def interval(self, one: Combination, stage: Stage, task: str) -> Interval | None:
+        """Score on a task over the seeds, with its interval; None where no seed was scored on it."""
+        key = (one, stage, task)
+        if key not in self._intervals:
+            rows = self.main_rows(*key)
+            self._intervals[key] = self.interval_of(rows) if rows else None
+        return self._intervals[key]
+
+    def interval_of(self, rows: Iterable[Row]) -> Interval:
+        """Score of one row, or of several seeds, with its interval."""
+        return score_interval([self.samples(row) for row in rows])
+
+    def difference(self, one: Combination, stage: Stage, other: Combination, other_stage: Stage, task: str) -> Interval | None:
+        """Paired difference of two combinations on a task; None where one of them was not scored.
+
+        A side that was run with a single seed is compared with every seed of the other. A side of several seeds of which one alone was
+        scored is not spread over the others: that would count a score several times.
+
+        Raises:
+            DataError: The two were scored on different documents.
+        """
+        key = (one, stage, other, other_stage, task)
+        if key not in self._intervals:
+            ours, theirs = ({row.cell.seed: row for row in self.main_rows(*side, task)} for side in ((one, stage), (other, other_stage)))
+            if len(self.combinations[one]) > 1 and len(self.combinations[other]) > 1:
+                shared = ours.keys() & theirs.keys()
+                ours, theirs = ({seed: side[seed] for seed in shared} for side in (ours, theirs))
+            left, right = ([self.samples(side[seed]) for seed in sorted(side)] for side in (ours, theirs))
+            self._intervals[key] = paired_difference(left, right) if left and right else None
+        return self._intervals[key]
+
+    def samples(self, row: Row) -> Samples:
+        """Per-unit samples of a row."""
+        key = (row.samples, row.metric)
+        if key not in self._samples:
+            self._samples[key] = read_samples(*key)
+        return self._samples[key]
+
+    def speed(self, one: Combination) -> CellSpeed:
+        """How fast a model is with a combination's vocabulary; it depends on nothing else."""
+        key = (one.model, one.language, one.tokenizer)
+        if key not in self._speeds:
+            self._speeds[key] = cell_speed(self.combinations[one][0])
+        return self._speeds[key]
+
+    def unscored(self, one: Combination) -> dict[Stage, str]:
+        """Stage -> why the last of the seeds without a score has none."""
+        cells = self.combinations[one]
+        return {stage: self.reasons[cell.key, stage] for stage in cells[0].stages for cell in cells if (cell.key, stage) in self.reasons}
+
+
+def read_frame(cells: CellList, refuse: bool = True) -> Frame:
+    """Read what was scored of every cell, and what is recorded beside it.
+
+    A cell whose scores are not there, or not its own, is kept with the reason, so that a partly pulled tree still gives an honest table.
+
+    Args:
+        cells: The cells.
+        refuse: Raise where a file is damaged; else keep the cell, and what is wrong in `Frame.damage`.
+
+    Raises:
+        ArtifactError, DataError: A file is damaged.
+    """
+    frame = Frame(cells)
+    frame.cells = cells.model_copy(update={"cells": [_read(frame, cell, refuse) for cell in cells.cells]})
+    return frame
+
+
+def _read(frame: Frame, cell: RunCell, refuse: bool) -> RunCell:
+    """Enter a cell into the table; the cell, with the reasons why scores are not those of its model."""
+    unfit: dict[Stage, str] = {}
+    for stage in cell.stages:
+        if cell.reason is not None:
+            frame.reasons[cell.key, stage] = f"skipped: {cell.reason}"
+            continue
+        try:
+            foreign = stale(cell, *of_stage(stage))
+            if problem := missing(cell.score_folder(stage)) or foreign:
+                unfit[stage] = problem
+            else:
+                score = frame.scores[cell.key, stage] = read_score(cell.score_folder(stage))
+                frame.rows += score_rows(cell, stage, score)
+        except TokgraftError as error:
+            if refuse:
+                raise
+            unfit[stage] = frame.damage[cell.key, stage] = error.what
+    frame.reasons |= {(cell.key, stage): f"not scored: {problem}" for stage, problem in unfit.items()}
+    cell = cell.model_copy(update={"unfit": unfit})
+    with suppress(*(() if refuse else (TokgraftError,))):
+        frame.rows += cost_rows(cell)
+    return cell
