@@ -62,7 +62,7 @@ class Combination(NamedTuple):
     recipe: str
 
     @property
-    def place(self) -> tuple[str, str, str]:
+    def group(self) -> tuple[str, str, str]:
         """What methods are compared within: model, language, training recipe."""
         return (self.model, self.language, self.recipe)
 

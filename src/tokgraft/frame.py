@@ -234,11 +234,11 @@ class Frame:
         return {one: sorted(members, key=lambda cell: cell.seed) for one, members in found.items()}
 
     @cached_property
-    def places(self) -> dict[tuple[str, str, str], list[Combination]]:
+    def groups(self) -> dict[tuple[str, str, str], list[Combination]]:
         """(model, language, recipe) in which methods are compared -> its combinations, in the order of the cell list."""
         found: dict[tuple[str, str, str], list[Combination]] = {}
         for one in self.combinations:
-            found.setdefault(one.place, []).append(one)
+            found.setdefault(one.group, []).append(one)
         return found
 
     @cached_property
@@ -249,13 +249,13 @@ class Frame:
         return found
 
     def stages(self, one: Combination) -> tuple[Stage, ...]:
-        """The stages of its cells: zero-shot and trained cells never share a place."""
+        """The stages of its cells: zero-shot and trained cells never share a group."""
         return self.combinations[one][0].stages
 
     def control(self, one: Combination, method: str) -> Combination | None:
-        """The reference method that a combination is compared with: same place, and same tokenizer unless it is the control."""
+        """The reference method that a combination is compared with: same group, and same tokenizer unless it is the control."""
         return next((
-            other for other in self.places[one.place] if other.method == method and (method == CONTROL or other.tokenizer == one.tokenizer)
+            other for other in self.groups[one.group] if other.method == method and (method == CONTROL or other.tokenizer == one.tokenizer)
         ), None)  # fmt: skip
 
     def plain(self, one: Combination) -> Combination | None:

@@ -23,7 +23,7 @@ CELLS = Path("results/experiments/demo/cells.json")
 
 def test_differences_are_those_of_the_samples(project):
     frame = read_frame(load_cells(CELLS))
-    found = {(*one.one.place[:2], one.one.method, one.stage, one.task, one.reference): one for one in comparisons(frame)}
+    found = {(*one.combination.group[:2], one.combination.method, one.stage, one.task, one.reference): one for one in comparisons(frame)}
     one = found["pocket", "deu_Latn", "focus", "init", "bpb", "mean"]
     focus, mean = (
         read_samples(Path(f"results/scores/pocket/deu_Latn/bpe8k/{method}/s0/init/samples/bpb.jsonl")) for method in ("focus", "mean")
@@ -75,7 +75,7 @@ def test_a_seed_that_was_not_scored_is_not_made_up_from_another(tmp_path, monkey
     build(tmp_path, [("pocket", "deu_Latn", ["none", "mean", "random"])], seeds=(0, 1))
     monkeypatch.chdir(tmp_path)
     shutil.rmtree(layout.scores("pocket", "deu_Latn", "bpe8k", "random", 0, "pocket-demo"))
-    found = [one for one in comparisons(read_frame(load_cells(CELLS))) if one.one.method == "random" and one.stage == "trained"]
+    found = [one for one in comparisons(read_frame(load_cells(CELLS))) if one.combination.method == "random" and one.stage == "trained"]
     assert {one.reference for one in found} >= {"none", "mean", "own init", "untouched"}
     assert {one.difference.seeds for one in found} == {1}
 

@@ -61,7 +61,7 @@ class Table:
         self.cells = json.loads(CELLS.read_text())["cells"]
         self.rows = [{name: str(value) for name, value in row.items()} for row in differences(frame, comparisons(frame)).rows]
         self.headline, self.limits = headline(places), limits(frame, places)
-        self.by_place = {place.place: section_findings(place) for place in places}
+        self.by_place = {place.group: section_findings(place) for place in places}
 
     def score(self, model: str, method: str, stage: str, english: bool = False) -> float | None:
         """Mean over seeds of bits over bytes."""
@@ -166,7 +166,7 @@ def test_against_the_original(told, reference, words):
         return
     compared = {row["model"] for row in rows}
     unknown = told.unknown(f"Whether {kind} transplants are better than {words}")
-    assert all((place.where in unknown) == (place.place[0] not in compared) for place in told.places)
+    assert all((place.where in unknown) == (place.group[0] not in compared) for place in told.places)
     if unknown:
         assert "the original was not scored" in unknown or "no transplant was scored" in unknown
         assert ("no transplant was scored after training" in unknown) == ("no transplant was scored" in unknown and not zero_shot)
@@ -189,7 +189,7 @@ def test_english(told):
     trained = [place for place in told.places if place.final == "trained"]
     assert bool(trained) == bool(text or unknown)
     for place in trained:
-        model = place.place[0]
+        model = place.group[0]
         assert (place.where in unknown) == (model not in {row["model"] for row in rows})
         if place.where in unknown:
             lost = told.score(model, "none", "init", english=True) is None
@@ -219,22 +219,22 @@ def test_training(told):
     gains = [row for row in rows if row["claim"] == "better"]
     assert f"in {better} of {len(rows)} combinations" in text and (not gains or f", by {span(gains)}" in text)
     assert ("raises them" in text) == bool(worse) and (f"; {few} compared on" in text) == bool(few)
-    missing = sum(len(told.methods(place.place[0], transplants=False)) for place in told.places) - len(rows)
+    missing = sum(len(told.methods(place.group[0], transplants=False)) for place in told.places) - len(rows)
     assert (f"; {missing} more could not be compared" in text) == ("more could not" in text) == bool(missing)
 
 
 def test_who_leads(told):
     for place in told.places:
         for stage in place.stages:
-            scores = {row.method: told.score(place.place[0], row.method, stage) for row in place.rows if not row.method.startswith("none")}
+            scores = {row.method: told.score(place.group[0], row.method, stage) for row in place.rows if not row.method.startswith("none")}
             order = sorted((value, method) for method, value in scores.items() if value is not None)
             when = "Right after the transplant" if stage == "init" else "After training"
-            said = [one for one in told.by_place[place.place] if one.startswith(f"{when}, ")]
-            assert len(said) == (len(told.methods(place.place[0])) > 1)
+            said = [one for one in told.by_place[place.group] if one.startswith(f"{when}, ")]
+            assert len(said) == (len(told.methods(place.group[0])) > 1)
             if not said:
                 continue
             (text,) = said
-            partly = told.partly(place.place[0], stage)
+            partly = told.partly(place.group[0], stage)
             assert partly in text and ("transplants w" in text) == bool(partly)
             if partly:
                 assert re.search(
@@ -249,7 +249,7 @@ def test_who_leads(told):
                 min(
                     int(row["n"])
                     for row in told.rows
-                    if row["model"] == place.place[0] and row["metric"] == "bits_per_byte" and "english" not in row["task"]
+                    if row["model"] == place.group[0] and row["metric"] == "bits_per_byte" and "english" not in row["task"]
                 )
                 < 10
             )
@@ -269,8 +269,8 @@ def test_who_leads(told):
 def test_keep_the_original_where_it_wins_and_what_is_offered(told):
     kept = []
     for place in told.places:
-        model, advice = place.place[0], verdict.verdict(place)
-        assert advice.sentence in told.by_place[place.place]
+        model, advice = place.group[0], verdict.verdict(place)
+        assert advice.sentence in told.by_place[place.group]
         partly = told.partly(model, place.final)
         assert partly in advice.sentence or not place.best
         if place.best is None:
@@ -291,7 +291,7 @@ def test_keep_the_original_where_it_wins_and_what_is_offered(told):
             assert given and float(given[1]) == pytest.approx(
                 told.score(model, place.best.method, place.final) - told.score(model, "none", stage), abs=0.006
             )
-            assert Path(advice.folder).name == ("init" if stage == "init" else place.place[2])
+            assert Path(advice.folder).name == ("init" if stage == "init" else place.group[2])
         else:
             assert f"/{place.best.method}/" in advice.folder
             stands(told, place, advice.sentence)
@@ -307,7 +307,7 @@ def test_keep_the_original_where_it_wins_and_what_is_offered(told):
 
 def stands(told, place, text) -> None:
     """Whether the sentence says how the best transplant stands to the others, and on how many pages."""
-    model = place.place[0]
+    model = place.group[0]
     scores = {method: told.score(model, method, place.final) for method in told.methods(model)}
     order = sorted((value, method) for method, value in scores.items() if value is not None)
     if len(order) == 1:
@@ -329,11 +329,11 @@ def stands(told, place, text) -> None:
 
 def test_best_against_the_original_in_its_place(told):
     for place in told.places:
-        for text in told.by_place[place.place]:
+        for text in told.by_place[place.group]:
             if found := re.match(r".* (\S+) is (better|worse) than (.*) by ([0-9.]+) \[.*\((\d+) pages", text):
                 method, claim, words, size, n = found.groups()
                 reference = "untouched" if words == "the untouched original" and place.final == "trained" else "none"
-                (row,) = (row for row in told.of(reference, place.final) if (row["model"], row["method"]) == (place.place[0], method))
+                (row,) = (row for row in told.of(reference, place.final) if (row["model"], row["method"]) == (place.group[0], method))
                 assert (row["claim"], row["n"]) == (claim, n) and float(size) == pytest.approx(abs(float(row["difference"])), abs=0.006)
 
 
@@ -355,7 +355,7 @@ def test_limits_and_choices(told):
     assert found and (int(found[2]), found[3]) == (len(scored), "after training" if at == "trained" else "right after the transplant")
     assert (f"; {asked - len(scored)} more" in said) == (asked > len(scored))
     for place in told.places:
-        none = place.place[0] not in {model for model, _ in tasks}
+        none = place.group[0] not in {model for model, _ in tasks}
         assert (f"No choice task was scored on {place.where}" in said) == none
 
 

@@ -153,7 +153,7 @@ def test_an_evaluation_counts_only_whole_and_of_this_tokenizer(own_project):
 
         frame = read_frame(load_cells(CELLS))
         entries = [entry for one in rankings(frame) for entry in one.entries]
-        evaluated = [entry for entry in entries if str(place) == str(frame.combinations[entry.one][0].paths.evaluation)]
+        evaluated = [entry for entry in entries if str(place) == str(frame.combinations[entry.combination][0].paths.evaluation)]
         return predictors._evaluated(frame, evaluated[0])
 
     evaluate("bpe8k")

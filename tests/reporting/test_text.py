@@ -30,7 +30,7 @@ def test_models_stand_in_order_and_the_control_is_marked(ranked: tuple[CellList,
         assert [line.split()[0] for line in lines] == [str(place) for place in range(1, len(ranking.entries) + 1)]
         for line, entry in zip(lines, ranking.entries):
             assert entry.name in line and f"{entry.bits.mean:.3f} [" in line and len(line) < 120
-            assert line.endswith("<- original tokenizer") == (entry.one.keeps_tokenizer)
+            assert line.endswith("<- original tokenizer") == (entry.combination.keeps_tokenizer)
             assert (f"{entry.behind.mean:+.3f}" in line) if entry.behind else ("+" not in line.split("]")[1])
 
 
@@ -55,8 +55,8 @@ def test_what_cannot_be_told_apart_is_said(ranked: tuple[CellList, list[Ranking]
 
 def test_a_long_ranking_is_cut_and_still_shows_the_original(ranked: tuple[CellList, list[Ranking]]) -> None:
     cells, found = ranked
-    others = [entry for entry in found[0].entries if not entry.one.keeps_tokenizer]
-    control = next(entry for entry in found[0].entries if entry.one.keeps_tokenizer)
+    others = [entry for entry in found[0].entries if not entry.combination.keeps_tokenizer]
+    control = next(entry for entry in found[0].entries if entry.combination.keeps_tokenizer)
     said = text(cells, [dataclasses.replace(found[0], entries=(*others * 3, control))])
     assert said.count("bpe8k") == SHOWN and "25  none" in said and "and 12 more, in ranking.csv" in said
 

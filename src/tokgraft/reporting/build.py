@@ -28,7 +28,7 @@ def build_report(cells: CellList, out: Path, source: Path | None = None) -> None
 
     Raises:
         ArtifactError: As `artifacts.check_place`: `out` overlaps the file of the cells, or a folder that they name.
-        DataError: Scores of one place were made on different documents, or a file is damaged.
+        DataError: Scores of one group were made on different documents, or a file is damaged.
     """
     artifacts.check_place(out, "tables", _reads(cells, source))
     frame = read_frame(cells)

@@ -143,7 +143,7 @@ def _training_helps(frame: Frame) -> Iterator[str]:
 
 
 def _no_twins(frame: Frame) -> Iterator[str]:
-    for members in frame.places.values():
+    for members in frame.groups.values():
         for stage in frame.stages(members[0]):
             found = [(cell, _samples(frame, cell, stage)) for one in members for cell in frame.scored(one, stage)]
             for (one, ours), (other, theirs) in combinations(found, 2):

@@ -18,16 +18,16 @@ class Comparison:
     """A combination minus a reference on one task.
 
     Attributes:
-        one: What is compared.
+        combination: What is compared.
         stage: At which stage.
         task: Slug of the task; `metric` its metric, `english` whether its text is English.
-        reference: What it is compared with: a method of the same place and stage (`mean`), `own init` (the same cells before training),
+        reference: What it is compared with: a method of the same group and stage (`mean`), `own init` (the same cells before training),
             `untouched` (the original model before any training), or the plain initialiser of a chain (`plain mean`).
         difference: The paired difference.
         p_holm: p-value corrected over the methods compared with the same reference.
     """
 
-    one: Combination
+    combination: Combination
     stage: Stage
     task: str
     metric: str
@@ -68,14 +68,14 @@ def comparisons(frame: Frame) -> list[Comparison]:
     """Every combination against every reference, at every stage, on every task; p-values corrected by Holm."""
     found: list[Comparison] = []
     families: dict[tuple[object, ...], dict[str, float]] = {}
-    for place, members in frame.places.items():
+    for group, members in frame.groups.items():
         for task in frame.tasks(members):
             for one, stage in ((member, stage) for member in members for stage in frame.stages(member)):
                 for reference, other, other_stage in _references(frame, one, stage):
                     difference = frame.difference(one, stage, other, other_stage, task)
                     if difference is not None:
                         row = frame.main_rows(one, stage, task)[0]
-                        families.setdefault((place, stage, task, reference), {})[str(len(found))] = difference.p
+                        families.setdefault((group, stage, task, reference), {})[str(len(found))] = difference.p
                         found.append(Comparison(one, stage, task, row.metric, row.english, reference, difference, 1.0))
     corrected = {int(index): p for family in families.values() for index, p in holm(family).items()}
     return [replace(one, p_holm=corrected[index]) for index, one in enumerate(found)]

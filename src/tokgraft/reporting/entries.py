@@ -60,16 +60,16 @@ def of_model(frame: Frame, one: Combination, stage: Stage) -> str:
     return f"{cell.model_folder(stage)} · manifest {identity(cell.records(stage))[:12]}"
 
 
-def bits(found: Interval | None, origin: str, why: str = "", limits: tuple[float, float] | None = None) -> Entry:
+def bits(interval: Interval | None, origin: str, why: str = "", limits: tuple[float, float] | None = None) -> Entry:
     """Bits per byte with their interval, or why there are none; with `limits` also as a bar between these."""
-    if found is None:
+    if interval is None:
         return absent(why)
     bar = None
     if limits and limits[1] > limits[0]:
-        low, high, at = (4 + 92 * (value - limits[0]) / (limits[1] - limits[0]) for value in (found.low, found.high, found.mean))
+        low, high, at = (4 + 92 * (value - limits[0]) / (limits[1] - limits[0]) for value in (interval.low, interval.high, interval.mean))
         bar = (low, high, at)
-    tip = f"{found.mean:.6f} on {measured_on(found)}. {origin}"
-    return Entry(f"{found.mean:.3f}", f"{found.mean}", f"{found.low:.2f}–{found.high:.2f}", tip, bar)
+    tip = f"{interval.mean:.6f} on {measured_on(interval)}. {origin}"
+    return Entry(f"{interval.mean:.3f}", f"{interval.mean}", f"{interval.low:.2f}–{interval.high:.2f}", tip, bar)
 
 
 def versus(section: Section, row: Combination, reference: str) -> Entry:
@@ -84,24 +84,24 @@ def versus(section: Section, row: Combination, reference: str) -> Entry:
     return difference(one.difference, f"Holm {one.p_holm:.4f}: {one.claim}. {both}", tone)
 
 
-def difference(found: Interval | None, origin: str, tone: str | None = None) -> Entry:
+def difference(interval: Interval | None, origin: str, tone: str | None = None) -> Entry:
     """A paired difference of bits per byte, coloured only where a claim is made."""
-    if found is None:
+    if interval is None:
         return Entry("–")
     if tone is None:
-        tone = ("good" if found.mean < 0 else "bad") if found.claimed else ""
-    tip = f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}], p = {found.p:.4f}, {measured_on(found)}. {origin}"
-    return Entry(f"{found.mean:+.3f}", f"{found.mean}", "" if tone else "no claim", tip, None, tone)
+        tone = ("good" if interval.mean < 0 else "bad") if interval.claimed else ""
+    tip = f"{interval.mean:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}], p = {interval.p:.4f}, {measured_on(interval)}. {origin}"
+    return Entry(f"{interval.mean:+.3f}", f"{interval.mean}", "" if tone else "no claim", tip, None, tone)
 
 
-def accuracy(found: Interval | None, chance: float, origin: str, why: str) -> Entry:
+def accuracy(interval: Interval | None, chance: float, origin: str, why: str) -> Entry:
     """Accuracy on a choice task, and whether it can be told from chance; or why there is none."""
-    if found is None:
+    if interval is None:
         return absent(why)
-    tone = {True: "good", False: "bad", None: ""}[found.above(chance)]
+    tone = {True: "good", False: "bad", None: ""}[interval.above(chance)]
     words = {"good": "above chance", "bad": "below chance", "": "not distinguishable from chance"}[tone]
-    tip = f"{found.mean:.4f} [{found.low:.4f}, {found.high:.4f}], {measured_on(found)}, chance {chance:.2f}: {words}. {origin}"
-    return Entry(f"{found.mean:.1%}", f"{found.mean}", "" if tone else "≈ chance", tip, None, tone)
+    tip = f"{interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}], {measured_on(interval)}, chance {chance:.2f}: {words}. {origin}"
+    return Entry(f"{interval.mean:.1%}", f"{interval.mean}", "" if tone else "≈ chance", tip, None, tone)
 
 
 def number(value: float | None, form: str, origin: str) -> Entry:

@@ -312,8 +312,8 @@ def tokenizers(on: Canvas, sections: Sequence[Section]) -> str:
     bars: list[tuple[str, list[tuple[str, float]]]] = []
     seen = set()
     for section in sections:
-        if section.place[:2] not in seen:
-            seen.add(section.place[:2])
+        if section.group[:2] not in seen:
+            seen.add(section.group[:2])
             measured = {row.tokenizer: value for row in section.scored if (value := section.fact(row, "tokens_per_byte")) is not None}
             if measured:
                 bars.append((f"{section.language}\n{section.model}", sorted(measured.items(), key=lambda item: -item[1])))

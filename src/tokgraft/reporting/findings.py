@@ -47,27 +47,29 @@ def headline(sections: Sequence[Section]) -> list[str]:
     """The findings over all sections, most important first; empty while nothing is scored."""
     if not any(section.scored for section in sections):
         return []
-    found = [*winners(sections), *training(sections), *against_original(sections), *kept(sections), *forgetting(sections)]
-    return [*found, *speeds.sentences(sections), *tokens(sections), *choices(sections)]
+    sentences = [*winners(sections), *training(sections), *against_original(sections), *kept(sections), *forgetting(sections)]
+    return [*sentences, *speeds.sentences(sections), *tokens(sections), *choices(sections)]
 
 
 def section_findings(section: Section) -> list[str]:
     """The findings of one section: who leads at each stage, by how much, and what it is worth against the original."""
-    found = []
+    sentences = []
     for stage in section.stages:
         lead, partial = leaders(section, stage), scored(section, stage)
         if lead:
-            found.append(leading(section, lead, stage, partial))
+            sentences.append(leading(section, lead, stage, partial))
         elif len(section.transplants) > 1:
-            found.append(f"{capital(stage_name(stage))}, no order can be claimed: {partial or 'the transplants have no seed in common'}.")
+            sentences.append(
+                f"{capital(stage_name(stage))}, no order can be claimed: {partial or 'the transplants have no seed in common'}."
+            )
     if (best := section.best) is not None:
         ones = [(reference, words, section.against(best, reference, section.final)) for reference, words in ORIGINALS[section.final]]
         for reference, words, one in ones:
             if one is not None:
-                found.append(versus(section.label(best), words, one))
+                sentences.append(versus(section.label(best), words, one))
             elif any(other is not None for _, _, other in ones):  # where none is known the advice says so
-                found.append(f"Whether {section.label(best)} is better than {words} is not known: {lacking(section, reference)}.")
-    return [*found, verdict(section).sentence]
+                sentences.append(f"Whether {section.label(best)} is better than {words} is not known: {lacking(section, reference)}.")
+    return [*sentences, verdict(section).sentence]
 
 
 def scored(section: Section, stage: Stage) -> str:
@@ -131,7 +133,7 @@ def leading(section: Section, lead: Leaders, stage: Stage, partial: str = "") ->
 
 def winners(sections: Sequence[Section]) -> list[str]:
     """Who leads where, a sentence for each stage."""
-    found = []
+    sentences = []
     for stage in STAGES:
         alone: dict[str, list[tuple[str, Interval]]] = {}
         parts: list[str] = []
@@ -155,8 +157,8 @@ def winners(sections: Sequence[Section]) -> list[str]:
             for label, won in sorted(alone.items(), key=lambda item: (-len(item[1]), item[0]))
         ]
         if first or parts:
-            found.append(f"{capital(stage_name(stage))}: {'; '.join([*first, *parts])}.")
-    return found
+            sentences.append(f"{capital(stage_name(stage))}: {'; '.join([*first, *parts])}.")
+    return sentences
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ def training(sections: Sequence[Section]) -> list[str]:
 
 def against_original(sections: Sequence[Section]) -> list[str]:
     """How many transplants are better and worse than the original, a sentence for each reference."""
-    found = []
+    sentences = []
     for stage, reference, words in [(stage, *pair) for stage, pairs in reversed(ORIGINALS.items()) for pair in reversed(pairs)]:
         ones, wanted, without = _transplants(sections, reference, stage)
         kind = "trained" if stage == "trained" else "zero-shot"
@@ -233,10 +235,10 @@ def against_original(sections: Sequence[Section]) -> list[str]:
             count = tally(ones, wanted)
             verb = "is" if len(count.better) == 1 else "are"
             text = f"Against {words}, {len(count.better)} of {count.total} {kind} transplants {verb} better and {len(count.worse)} worse"
-            found.append(f"{text}{count.size}{count.rest}.")
+            sentences.append(f"{text}{count.size}{count.rest}.")
         reasons = ((section.where, lacking(section, reference)) for section in without)
-        found += unknown(f"Whether {kind} transplants are better than {words}", reasons)
-    return found
+        sentences += unknown(f"Whether {kind} transplants are better than {words}", reasons)
+    return sentences
 
 
 def _transplants(
@@ -246,7 +248,7 @@ def _transplants(
     ones: list[Comparison] = []
     wanted, without = 0, []
     for section in (one for one in sections if one.final == stage and one.transplants):
-        found = [one for one in section.on_bits(reference, stage, english) if not one.one.keeps_tokenizer]
+        found = [one for one in section.on_bits(reference, stage, english) if not one.combination.keeps_tokenizer]
         ones += found
         wanted += len(section.transplants) if found else 0
         without += [] if found else [section]
@@ -255,7 +257,7 @@ def _transplants(
 
 def forgetting(sections: Sequence[Section]) -> list[str]:
     """What trained transplants lose of English."""
-    others = [section for section in sections if section.place[1] != ENGLISH]
+    others = [section for section in sections if section.group[1] != ENGLISH]
     ones, wanted, without = _transplants(others, "untouched", "trained", english=True)
     nothing = unknown("What trained transplants lose of English", ((one.where, lacking(one, "untouched", english=True)) for one in without))
     if not ones:
@@ -283,7 +285,7 @@ def tokens(sections: Sequence[Section]) -> list[str]:
     for section in sections:
         original = next((section.fact(row, "tokens_per_byte") for row in section.scored if row.is_control), None)
         for row in section.transplants:
-            new, key = section.fact(row, "tokens_per_byte"), (*section.place[:2], row.tokenizer)
+            new, key = section.fact(row, "tokens_per_byte"), (*section.group[:2], row.tokenizer)
             where = f"{section.language} ({section.model}, {row.tokenizer})"
             if original and new:
                 change = new / original - 1
@@ -325,44 +327,44 @@ def _choices(sections: Sequence[Section], stage: Stage) -> list[str]:
 
 def limits(frame: Frame, sections: Sequence[Section]) -> list[str]:
     """What the numbers cannot say, from the sizes of this very run."""
-    found = []
+    sentences = []
     costs = [cost for section in sections for row in section.rows if (cost := section.cost(row, "training_bytes"))]
     if costs:
         budget = f"{quantity(min(costs))}" if min(costs) == max(costs) else f"{quantity(min(costs))} to {quantity(max(costs))}"
-        found.append(
+        sentences.append(
             f"Training budget: {budget} bytes of text a cell. An order of methods at this budget need not hold at a larger one, "
             "where differences between starting points shrink."
         )
-    found += _corpora(frame)
+    sentences += _corpora(frame)
     seeds = [len(cells) for cells in frame.combinations.values()]
     if max(seeds) == 1:
-        found.append("One seed a cell: the intervals cover the choice of test pages, not the luck of another training run.")
+        sentences.append("One seed a cell: the intervals cover the choice of test pages, not the luck of another training run.")
     else:
-        found.append(f"{span(seeds)} seeds a method: where there are several, the intervals cover seeds as well as pages.")
+        sentences.append(f"{span(seeds)} seeds a method: where there are several, the intervals cover seeds as well as pages.")
     ones = [one for section in sections for one in section.comparisons if one.is_bits]
     own, english = ([one.difference for one in ones if one.english is wanted] for wanted in (False, True))
     if own:
         pages = f"{span([one.n for one in own])} held-out pages" + (f" (English: {span([one.n for one in english])})" if english else "")
-        found.append(
+        sentences.append(
             f"Bits per byte are measured on {pages}; on fewer than {FEWEST} nothing is claimed. Half of the comparisons in the language "
             f"could find a true difference of {median(one.detectable for one in own):.3f} with 80% power."
         )
     tasks = [task for section in sections for task in section.tasks]
     reach = [
-        (found.high - found.low) / 2
+        (accuracy.high - accuracy.low) / 2
         for section in sections
         for row in section.rows
         for stage in section.stages
-        for found in section.accuracies(row, stage).values()
+        for accuracy in section.accuracies(row, stage).values()
     ]
     if tasks and reach:
-        found.append(
+        sentences.append(
             f"Choice tasks have {asked_on(tasks)}, and items of one page are no independent evidence: "
             f"half of the 95% intervals of accuracies reach {100 * median(reach):.1f} points or more to a side."
         )
     domains = f" ({'; '.join(sorted(registers))})" if (registers := _registers(frame)) else ""
-    found.append(f"Held-out pages come from the same corpora as the training text, so the scores speak for that domain{domains}.")
-    return [*found, *speeds.limits(sections)]
+    sentences.append(f"Held-out pages come from the same corpora as the training text, so the scores speak for that domain{domains}.")
+    return [*sentences, *speeds.limits(sections)]
 
 
 def _corpora(frame: Frame) -> list[str]:

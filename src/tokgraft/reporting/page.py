@@ -119,7 +119,7 @@ def _section(section: Section, on: Canvas, out: Path) -> dict[str, Any]:
         "slug": section.slug,
         "model": section.model,
         "language": section.language,
-        "recipe": "zero-shot" if section.final == "init" else section.place[2],
+        "recipe": "zero-shot" if section.final == "init" else section.group[2],
         "legend": "Bits per byte, before and after training" if section.final == "trained" else "Bits per byte right after the transplant",
         "findings": section_findings(section),
         "why": origins.words(section),
@@ -179,12 +179,12 @@ def _ranking(frame: Frame, one: ranking.Ranking, on: Canvas) -> dict[str, Any]:
 
 
 def _ranked(frame: Frame, entry: ranking.Ranked) -> list[Entry]:
-    origin = of_scores(frame, entry.one, entry.stage)
+    origin = of_scores(frame, entry.combination, entry.stage)
     seconds, flops = (
         _total(*(entry.cost(frame, f"{part}_{what}") for part in ("transplant", "training"))) for what in ("seconds", "flops")
     )
     return [
-        Entry(entry.one.tokenizer, entry.one.tokenizer),
+        Entry(entry.combination.tokenizer, entry.combination.tokenizer),
         bits(entry.bits, origin),
         *(difference(one, origin) for one in (entry.behind, entry.original)),
         *(amount(value, "", origin) for value in (seconds, entry.cost(frame, "resource_seconds"), flops)),

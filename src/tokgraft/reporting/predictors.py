@@ -97,12 +97,12 @@ def settings(frame: Frame, ranked: Iterable[Ranking]) -> list[Setting]:
     for ranking in ranked:
         groups: dict[tuple[str, ...], dict[str, Ranked]] = {}
         for entry in ranking.entries:
-            one = entry.one
+            one = entry.combination
             if not one.keeps_tokenizer:
                 recipe = one.recipe if entry.stage == "trained" else "init"
                 key = (ranking.model, ranking.language, one.method, recipe, entry.stage, ranking.task)
                 groups.setdefault(key, {})[one.tokenizer] = entry
-        measured = {entry.one.tokenizer: values for entry in ranking.entries if (values := _evaluated(frame, entry))}
+        measured = {entry.combination.tokenizer: values for entry in ranking.entries if (values := _evaluated(frame, entry))}
         for name_of, entries in groups.items():
             kept = {name: entry for name, entry in sorted(entries.items()) if name in measured}
             if len(kept) >= FEWEST:
@@ -112,7 +112,7 @@ def settings(frame: Frame, ranked: Iterable[Ranking]) -> list[Setting]:
 
 def _evaluated(frame: Frame, entry: Ranked) -> dict[str, float]:
     """The metrics of a tokenizer's evaluation; none where there is no evaluation of it."""
-    cell = frame.combinations[entry.one][0]
+    cell = frame.combinations[entry.combination][0]
     folder = cell.paths.evaluation
     return metrics_of(folder) if folder is not None and not stale(cell, "evaluation") else {}
 
@@ -141,7 +141,7 @@ def correlations(found: Sequence[Setting], draws: int = DRAWS, seed: int = 0) ->
     recipes = sorted({name for setting in found for name in setting.entries})
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(len(recipes), np.full(len(recipes), 1 / len(recipes)), size=draws) if recipes else np.zeros((draws, 0))
-    made = []
+    averaged = []
     for metric in (*METRICS, FLAT):
         own, samples = {}, []
         for setting in found:
@@ -157,8 +157,8 @@ def correlations(found: Sequence[Setting], draws: int = DRAWS, seed: int = 0) ->
             drawn = drawn[:, ~np.isnan(drawn).any(axis=0)]  # without draws that leave a setting one value
             low, high = np.quantile(drawn.mean(axis=0), (0.025, 0.975))
             number = len({name for setting in found if setting.key in own for name in setting.entries})
-            made.append(Correlation(metric, float(np.mean(list(own.values()))), float(low), float(high), own, number))
-    return sorted(made, key=lambda one: (-abs(one.mean), one.metric))
+            averaged.append(Correlation(metric, float(np.mean(list(own.values()))), float(low), float(high), own, number))
+    return sorted(averaged, key=lambda one: (-abs(one.mean), one.metric))
 
 
 def spearman(x: Floats, y: Floats, counts: npt.NDArray[Any]) -> Floats:
@@ -182,8 +182,11 @@ def spearman(x: Floats, y: Floats, counts: npt.NDArray[Any]) -> Floats:
 def table(frame: Frame, found: Sequence[Correlation], based_on: Sequence[Setting]) -> CsvTable:
     """One row for each metric over all settings, and one for each setting."""
     names = ("model", "language", "method", "recipe", "stage", "task")
-    made = CsvTable("predictors", ("metric", *names))
-    where = {setting.key: tuple(sources_of(frame, entry.one, entry.stage)[0] for entry in setting.entries.values()) for setting in based_on}
+    csv_table = CsvTable("predictors", ("metric", *names))
+    where = {
+        setting.key: tuple(sources_of(frame, entry.combination, entry.stage)[0] for entry in setting.entries.values())
+        for setting in based_on
+    }
     reason = "the interval is over all settings"
     for one in found:
         sources = tuple(dict.fromkeys(folder for key in one.settings for folder in where[key]))
@@ -194,8 +197,8 @@ def table(frame: Frame, found: Sequence[Correlation], based_on: Sequence[Setting
             rows.append((dict(zip(names, key, strict=True)), own, where[key]))
         for labels, numbers, folders in rows:
             values = {name: Value(number, reason, () if number is None else folders) for name, number in numbers.items()}
-            made.rows.append({"metric": one.metric, **labels, **values})
-    return made
+            csv_table.rows.append({"metric": one.metric, **labels, **values})
+    return csv_table
 
 
 def words(found: Sequence[Correlation]) -> str:

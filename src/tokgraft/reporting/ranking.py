@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tokgraft.cells import Combination, Stage
@@ -25,14 +25,14 @@ class Ranked:
     """One model that was scored.
 
     Attributes:
-        one: What was done; its cells are the seeds.
+        combination: What was done; its cells are the seeds.
         stage: When it was scored.
         bits: Bits per byte of the language, with its interval.
         behind: The paired difference to the first of the ranking; None for itself.
         original: The paired difference to the best of the models that keep the original tokenizer; None for these.
     """
 
-    one: Combination
+    combination: Combination
     stage: Stage
     bits: Interval
     behind: Interval | None = None
@@ -41,19 +41,19 @@ class Ranked:
     @property
     def after(self) -> str:
         """What followed the initialiser: refiners, a training recipe, or `plain`."""
-        parts = [self.one.method.partition("+")[2], self.one.recipe if self.stage == "trained" else ""]
+        parts = [self.combination.method.partition("+")[2], self.combination.recipe if self.stage == "trained" else ""]
         return ", then ".join(part for part in parts if part) or PLAIN
 
     @property
     def name(self) -> str:
         """Method, refiners and training."""
-        return self.one.initialiser if self.after == PLAIN else f"{self.one.initialiser} + {self.after.replace('+', ' + ')}"
+        return self.combination.initialiser if self.after == PLAIN else f"{self.combination.initialiser} + {self.after.replace('+', ' + ')}"
 
     def cost(self, frame: Frame, metric: str) -> float | None:
         """What the transplant or training took, averaged over the seeds that were scored; training costs nothing before it."""
         if metric.startswith("training"):
-            return 0.0 if self.stage == "init" else frame.average(frame.scored(self.one, self.stage), "trained", metric)
-        return frame.average(frame.scored(self.one, self.stage), "init", metric)
+            return 0.0 if self.stage == "init" else frame.average(frame.scored(self.combination, self.stage), "trained", metric)
+        return frame.average(frame.scored(self.combination, self.stage), "init", metric)
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,13 @@ class Ranking:
     @property
     def pooled(self) -> bool:
         """Whether it holds more than the methods of one tokenizer before and after one training, which have a figure of their own."""
-        transplants = {entry.one.tokenizer for entry in self.entries if not entry.one.keeps_tokenizer}
+        transplants = {entry.combination.tokenizer for entry in self.entries if not entry.combination.keeps_tokenizer}
         return len(transplants) > 1 or len({entry.after for entry in self.entries}) > 2
 
     @property
     def original(self) -> Ranked | None:
         """The best of the models that keep the original tokenizer: what a transplant has to beat."""
-        return next((entry for entry in self.entries if entry.one.keeps_tokenizer), None)
+        return next((entry for entry in self.entries if entry.combination.keeps_tokenizer), None)
 
 
 def rankings(frame: Frame) -> list[Ranking]:
@@ -96,11 +96,11 @@ def rankings(frame: Frame) -> list[Ranking]:
     Raises:
         DataError: Two models were scored on different documents.
     """
-    groups: dict[tuple[str, str], list[Combination]] = {}
+    members_of: dict[tuple[str, str], list[Combination]] = {}
     for one in frame.combinations:
-        groups.setdefault((one.model, one.language), []).append(one)
+        members_of.setdefault((one.model, one.language), []).append(one)
     found = []
-    for (model, language), members in groups.items():
+    for (model, language), members in members_of.items():
         tasks = bits_tasks(frame, members)
         for task in tasks if tasks != [""] else []:
             entries = _entries(frame, [one for one in members if measured_by(frame, one, task)], task)
@@ -117,13 +117,17 @@ def _entries(frame: Frame, members: list[Combination], task: str) -> tuple[Ranke
             if key not in found and (bits := frame.interval(one, stage, task)) is not None:
                 found[key] = Ranked(one, stage, bits)
     ordered = sorted(found.values(), key=lambda entry: (entry.bits.mean, entry.name))
-    first, original = ordered[0], next((entry for entry in ordered if entry.one.keeps_tokenizer), None)
+    first, original = ordered[0], next((entry for entry in ordered if entry.combination.keeps_tokenizer), None)
 
     def against(entry: Ranked, other: Ranked | None) -> Interval | None:
-        return None if other is None or other is entry else frame.difference(entry.one, entry.stage, other.one, other.stage, task)
+        return (
+            None
+            if other is None or other is entry
+            else frame.difference(entry.combination, entry.stage, other.combination, other.stage, task)
+        )
 
     return tuple(
-        Ranked(entry.one, entry.stage, entry.bits, against(entry, first), None if entry.one.keeps_tokenizer else against(entry, original))
+        replace(entry, behind=against(entry, first), original=None if entry.combination.keeps_tokenizer else against(entry, original))
         for entry in ordered
     )
 
@@ -135,7 +139,7 @@ def table(frame: Frame, found: Iterable[Ranking]) -> CsvTable:
 
 
 def _row(frame: Frame, ranking: Ranking, rank: int, entry: Ranked) -> Line:
-    sources, bits, one = sources_of(frame, entry.one, entry.stage), entry.bits, entry.one
+    sources, bits, one = sources_of(frame, entry.combination, entry.stage), entry.bits, entry.combination
     numbers = {"n": bits.n, "seeds": bits.seeds, "bits_per_byte": bits.mean, "low": bits.low, "high": bits.high}
     line: Line = {
         "model": ranking.model, "language": ranking.language, "task": ranking.task,
@@ -158,7 +162,7 @@ def figure(on: Canvas, ranking: Ranking) -> str:
     """One line for each tokenizer and initialiser, the best first; a mark for the plain rows and one for each thing done to them."""
     rows: dict[tuple[str, str], list[Ranked]] = {}
     for entry in ranking.entries:
-        rows.setdefault((entry.one.tokenizer, entry.one.initialiser), []).append(entry)
+        rows.setdefault((entry.combination.tokenizer, entry.combination.initialiser), []).append(entry)
     kinds = sorted({entry.after for entry in ranking.entries}, key=lambda kind: (kind != PLAIN, kind.count("+"), kind))
     looks = look(kinds, PLAIN)
     several = len({tokenizer for tokenizer, name in rows if name != CONTROL}) > 1

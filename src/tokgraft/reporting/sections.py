@@ -18,7 +18,7 @@ class Section:
 
     Attributes:
         frame: The table; the section selects from it and holds no number.
-        place: (model, language, recipe) slugs.
+        group: (model, language, recipe) slugs.
         rows: Its combinations, best score of the last stage first, those without a score last.
         comparisons: Every comparison within the section.
         task: Slug of the bits-per-byte task of all its rows; empty when nothing was scored.
@@ -27,7 +27,7 @@ class Section:
     """
 
     frame: Frame = field(repr=False)
-    place: tuple[str, str, str]
+    group: tuple[str, str, str]
     rows: list[Combination]
     comparisons: list[Comparison] = field(repr=False)
     task: str = ""
@@ -37,17 +37,17 @@ class Section:
     @property
     def model(self) -> str:
         """Name of the base model for people."""
-        return self.frame.cells.name("models", self.place[0])
+        return self.frame.cells.name("models", self.group[0])
 
     @property
     def language(self) -> str:
         """Name of the language for people."""
-        return self.frame.cells.name("languages", self.place[1])
+        return self.frame.cells.name("languages", self.group[1])
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages that are scored here: `init` alone when it is zero-shot."""
-        return self.frame.stages(self.frame.places[self.place][0])
+        return self.frame.stages(self.frame.groups[self.group][0])
 
     @property
     def final(self) -> Stage:
@@ -57,7 +57,7 @@ class Section:
     @property
     def slug(self) -> str:
         """Name for files and anchors."""
-        return "-".join((*self.place, self.task) if self.one_of_several else self.place)
+        return "-".join((*self.group, self.task) if self.one_of_several else self.group)
 
     @property
     def transplants(self) -> list[Combination]:
@@ -128,7 +128,7 @@ class Section:
 
     def against(self, row: Combination, reference: str, stage: Stage) -> Comparison | None:
         """A row's bits per byte minus those of a reference; None where one of the two was not scored."""
-        return next((one for one in self.on_bits(reference, stage) if one.one == row), None)
+        return next((one for one in self.on_bits(reference, stage) if one.combination == row), None)
 
     def on_bits(self, reference: str, stage: Stage, english: bool = False) -> list[Comparison]:
         """The comparisons of all rows with a reference on bits per byte, in the language or in English."""
@@ -136,7 +136,7 @@ class Section:
             one
             for one in self.comparisons
             if (one.reference, one.stage, one.is_bits, one.english) == (reference, stage, True, english)
-            and one.task == (self.frame.bits_task(one.one, english=True) if english else self.task)
+            and one.task == (self.frame.bits_task(one.combination, english=True) if english else self.task)
         ]
 
 
@@ -147,26 +147,26 @@ def asked_on(tasks: Sequence[Row]) -> str:
 
 
 def sections(frame: Frame, comparisons: list[Comparison]) -> list[Section]:
-    """A section for every place and each bits-per-byte task that transplants of the place were scored on."""
-    found = [_section(frame, place, task, comparisons) for place, members in frame.places.items() for task in bits_tasks(frame, members)]
+    """A section for every group and each bits-per-byte task that transplants of the group were scored on."""
+    found = [_section(frame, group, task, comparisons) for group, members in frame.groups.items() for task in bits_tasks(frame, members)]
     return [replace(section, where=_where(section, found)) for section in found]
 
 
 def _where(section: Section, others: Sequence[Section]) -> str:
     """Language and model of a section; recipe and task only where others share these two."""
-    recipes = {other.place[2] for other in others if other.place[:2] == section.place[:2]}
-    parts = [section.model, *([section.place[2]] if len(recipes) > 1 else []), *([section.task] if section.one_of_several else [])]
+    recipes = {other.group[2] for other in others if other.group[:2] == section.group[:2]}
+    parts = [section.model, *([section.group[2]] if len(recipes) > 1 else []), *([section.task] if section.one_of_several else [])]
     return f"{section.language} ({', '.join(parts)})"
 
 
-def _section(frame: Frame, place: tuple[str, str, str], task: str, comparisons: list[Comparison]) -> Section:
-    members = frame.places[place]
+def _section(frame: Frame, group: tuple[str, str, str], task: str, comparisons: list[Comparison]) -> Section:
+    members = frame.groups[group]
     tasks = bits_tasks(frame, members)
     rows = [one for one in members if measured_by(frame, one, task)]
     if task == tasks[0]:
         rows += [one for one in members if not frame.bits_task(one)]  # without a score: shown once, with the reason
-    within = [one for one in comparisons if one.one in rows and (one.english or not one.is_bits or one.task == task)]
-    section = Section(frame, place, rows, within, task, len(tasks) > 1)
+    within = [one for one in comparisons if one.combination in rows and (one.english or not one.is_bits or one.task == task)]
+    section = Section(frame, group, rows, within, task, len(tasks) > 1)
     rows[:] = sorted(rows, key=lambda row: (*(_mean(section.bits(row, stage)) for stage in reversed(section.stages)), section.label(row)))
     return section
 

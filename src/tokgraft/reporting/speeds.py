@@ -72,7 +72,7 @@ def _each(sections: Sequence[Section]) -> Iterator[tuple[Section, Combination]]:
     seen = set()
     for section in sections:
         for row in section.rows:
-            key = (*section.place[:2], row.tokenizer)
+            key = (*section.group[:2], row.tokenizer)
             if key not in seen:
                 seen.add(key)
                 yield section, row

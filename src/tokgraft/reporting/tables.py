@@ -107,13 +107,13 @@ def leaderboard(frame: Frame) -> CsvTable:
 
 
 def ordered(frame: Frame) -> list[Combination]:
-    """Combinations by place; within it the controls first, and a chain after its plain initialiser."""
+    """Combinations by group; within it the controls first, and a chain after its plain initialiser."""
     rank = {name: index for index, name in enumerate(("none", "random", "mean"))}
-    places = list(frame.places)
+    groups = list(frame.groups)
 
     def key(one: Combination) -> tuple[Any, ...]:
         _, _, refiners = one.method.partition("+")
-        return (places.index(one.place), rank.get(one.initialiser, len(rank)), one.initialiser, refiners, one.tokenizer)
+        return (groups.index(one.group), rank.get(one.initialiser, len(rank)), one.initialiser, refiners, one.tokenizer)
 
     return sorted(frame.combinations, key=key)
 
@@ -217,10 +217,10 @@ def differences(frame: Frame, comparisons: Iterable[Comparison]) -> CsvTable:
     """One row per comparison, with a claim only where there are enough pages (or items) and the interval excludes 0."""
     table = CsvTable("differences", ("model", "language", "recipe", "stage", "task", "tokenizer", "method", "reference"))
     for one in comparisons:
-        found, sources = one.difference, sources_of(frame, one.one, one.stage)
+        found, sources = one.difference, sources_of(frame, one.combination, one.stage)
         table.rows.append({
-            "model": one.one.model, "language": one.one.language, "recipe": one.one.recipe, "stage": one.stage, "task": one.task,
-            "metric": one.metric, "tokenizer": one.one.tokenizer, "method": one.one.method, "reference": one.reference,
+            "model": one.combination.model, "language": one.combination.language, "recipe": one.combination.recipe, "stage": one.stage, "task": one.task,
+            "metric": one.metric, "tokenizer": one.combination.tokenizer, "method": one.combination.method, "reference": one.reference,
             **_values({"difference": found.mean, "low": found.low, "high": found.high}, "", sources), "claim": one.claim,
             **_values({"p": found.p, "p_holm": one.p_holm, "detectable": found.detectable, "n": found.n}, "", sources), "unit": found.unit,
             "seeds": Value(found.seeds, "", sources),

@@ -26,7 +26,7 @@ def _block(cells: CellList, ranking: Ranking) -> str:
     shown = [(rank, entry) for rank, entry in enumerate(ranking.entries, 1) if rank <= SHOWN or entry is ranking.original]
     width = max(len(_name(entry)) for _, entry in shown)
     for rank, entry in shown:
-        mark = "  <- original tokenizer" if entry.one.keeps_tokenizer else ""
+        mark = "  <- original tokenizer" if entry.combination.keeps_tokenizer else ""
         lines.append(
             f"{rank:>4}  {_name(entry):<{width}}  {entry.bits.mean:7.3f} [{entry.bits.low:.3f}, {entry.bits.high:.3f}]  {_behind(entry)}{mark}"
         )
@@ -36,7 +36,7 @@ def _block(cells: CellList, ranking: Ranking) -> str:
 
 
 def _name(entry: Ranked) -> str:
-    return f"{entry.name} · {entry.one.tokenizer}"
+    return f"{entry.name} · {entry.combination.tokenizer}"
 
 
 def _behind(entry: Ranked) -> str:

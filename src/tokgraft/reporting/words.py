@@ -41,11 +41,11 @@ def counted(values: Sequence[int], unit: str) -> str:
     return f"{span(values)} {unit}{'' if max(values) == 1 else 's'}"
 
 
-def measured_on(*found: Interval) -> str:
+def measured_on(*intervals: Interval) -> str:
     """What differences or scores were measured on: `10 to 54 pages`, with the number of seeds where there are several."""
-    units = dict.fromkeys(one.unit for one in found)
-    sizes = " and ".join(counted([one.n for one in found if one.unit == unit], unit) for unit in units)
-    seeds = [one.seeds for one in found]
+    units = dict.fromkeys(one.unit for one in intervals)
+    sizes = " and ".join(counted([one.n for one in intervals if one.unit == unit], unit) for unit in units)
+    seeds = [one.seeds for one in intervals]
     return sizes + (f", {counted(seeds, 'seed')}" if max(seeds) > 1 else "")
 
 
