@@ -10,12 +10,8 @@ import toys
 from tokgraft import methods
 from tokgraft.errors import ConfigError, DataError
 from tokgraft.methods.clp import _mix
-from tokgraft.methods.common_interpolation import _Space
 from tokgraft.methods.omp import Omp, _carry
-from tokgraft.numerics import pursuit_loops as _pursuit
-from tokgraft.numerics import sparse as _sparse
 from tokgraft.numerics.linear import procrustes
-from tokgraft.numerics.sparse import _Products, _select, least_squares, pursue
 from tokgraft.rows.donor import DonorSide, Made
 
 ALL = [name for name, entry in methods.METHODS.items() if "donor" in entry.requires]
@@ -120,21 +116,6 @@ def side(X: list[list[float]], A: list[list[float]], B: list[list[float]]) -> Do
     return DonorSide("input", *arrays, lambda: (arrays[1].mean(axis=0, dtype=np.float64), arrays[2].mean(axis=0, dtype=np.float64)))
 
 
-@pytest.mark.parametrize("offset", [0.0, 30.0])  # far from 0 float32 products tell no neighbours apart
-@pytest.mark.parametrize("equal", [1, 20])
-def test_the_nearest_are_the_nearest(offset: float, equal: int) -> None:
-    rng = np.random.default_rng(0)
-    anchors = np.repeat(rng.normal(size=(300 // equal, 24)), equal, axis=0).astype(np.float32)[rng.permutation(300 // equal * equal)]
-    queries = np.concatenate([rng.normal(size=(40, 24)), anchors[:10] + 1e-3 * rng.normal(size=(10, 24))]).astype(np.float32)
-    anchors, queries = anchors + np.float32(offset), queries + np.float32(offset)
-    queries, anchors = queries.astype(np.float64), anchors.astype(np.float64)
-    near, distance = _Space(anchors, 8).nearest(queries)
-    all_of_them = np.linalg.norm(queries[:, None] - anchors[None], axis=2)
-    assert np.allclose(distance, np.sort(all_of_them, axis=1)[:, :8], rtol=1e-5)
-    assert np.allclose(distance, np.take_along_axis(all_of_them, near, axis=1), rtol=1e-5)
-    assert all(len(set(row)) == 8 for row in near.tolist())
-
-
 def test_clp_by_hand() -> None:
     """cosines 1 and 0.6: weights 1/1.6 and 0.6/1.6. Cosines 1 and -0.6 would be weights 2.5 and -1.5: longer than any row."""
     made: Made = _mix(side([[2, 0]], [[1, 0], [3, 4]], [[8, 0], [0, 8]]), guard=True)
@@ -145,101 +126,12 @@ def test_clp_by_hand() -> None:
     assert np.asarray(_mix(side([[1, 0]], [[0, 1], [0, 2]], [[8, 0], [0, 8]]), guard=False).failed).all(), "cosines that sum to 0"
 
 
-def test_pursuit_by_hand() -> None:
-    """x = (3, 4, 1) over the axes and a long diagonal: by product the diagonal comes first, by cosine too; what is left is orthogonal."""
-    atoms = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 9], [1, 1, 0]], dtype=np.float32)
-    x = np.array([[3, 4, 1]], dtype=np.float32)
-    (code,) = pursue(x, atoms, 2)
-    assert code.picks.tolist() == [[3, 4]] and np.allclose(code.weights, [[1 / 9, 3.5]])
-    (code,) = pursue(x, atoms, 2, normalise=True)
-    assert code.picks.tolist() == [[4, 2]] and np.allclose(code.weights, [[3.5, 1]])
-    (code,) = pursue(x, atoms, 5)
-    assert code.picks[0, 3:].tolist() == [-1, -1] and code.left < 1e-6, "three atoms explain a vector of three dimensions"
-    (code,) = pursue(np.zeros((2, 3), dtype=np.float32), atoms, 2)
-    assert (code.picks == -1).all() and not code.weights.any(), "nothing is left to explain"
-
-
 def test_omp_of_tokens_that_one_shared_token_explains() -> None:
     """Fewer atoms than k, and no negative weight beside them: what is not taken is no source."""
     given = side([[2, 0], [0, 3]], [[1, 0], [0, 1], [5, 5]], [[8, 0], [0, 8], [1, 1]])
     made = _carry(given, Omp(k=2, normalise=True))
     assert np.allclose(made.rows, [[16, 0], [0, 24]])
     assert made.used is not None and made.used.tolist() == [[0, -1], [1, -1]]
-
-
-@pytest.mark.parametrize("blocks", [1, 3])
-def test_pursuit_takes_the_same_atoms_by_estimates_and_by_products(blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Estimates in 8 bits (used where the processor is fast at them) and products in float32, also among atoms that are nearly equal."""
-    rng = np.random.default_rng(0)
-    atoms = rng.normal(size=(700, 48)).astype(np.float32) + 1
-    atoms[1::2] = atoms[::2] + 0.02 * atoms[1::2]
-    atoms[11] = atoms[10]  # of equals the first
-    targets = np.vstack([donors.rows(57, 48, 1), atoms[10] * 3, atoms[11] - atoms[300], np.zeros(48)]).astype(np.float32)
-    monkeypatch.setattr(_sparse, "BLOCK", -(-len(atoms) // blocks))
-    estimated, plain = (_select(targets, _Products(atoms, fast), 20) for fast in (True, False))
-    assert np.array_equal(estimated, plain)
-    assert (plain[-1] == -1).all() and plain[-3].tolist() == [10] + [-1] * 19 and (plain != 11).all()
-    assert np.array_equal(_select(targets[7:8], _Products(atoms, True), 20), plain[7:8]), "what is looked for beside it makes no difference"
-    for target, picks in zip(targets[:57].astype(np.float64), plain):
-        for number in range(20):
-            taken = atoms[picks[:number]].astype(np.float64)
-            rest = target - taken.T @ np.linalg.lstsq(taken.T, target, rcond=None)[0] if number else target
-            sizes = np.abs(atoms.astype(np.float64) @ rest)
-            assert sizes[picks[number]] >= (1 - 1e-12) * sizes.max()
-    atoms[0] *= 1e6  # one atom so long that 8 bits say nothing of the others
-    assert np.array_equal(_select(targets, _Products(atoms, True), 20), _select(targets, _Products(atoms, False), 20))
-    _, sizes, *_ = next(_Products(atoms).of(targets)())
-    assert sizes.dtype == np.float32, "and where that is so they are not used"
-
-
-@pytest.mark.parametrize("fast", [True, False])
-def test_pursuit_tells_atoms_apart_that_are_equal_up_to_rounding(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stronger one of each pair of twins is found in float64; float32 alone takes one or the other."""
-    rng = np.random.default_rng(2)
-    atoms = (rng.normal(size=(300, 48)) + 0.5).astype(np.float32)
-    twins = (atoms * (1 + 1e-7 * rng.normal(size=atoms.shape))).astype(np.float32)
-    atoms, targets = np.vstack([atoms, twins]), donors.rows(60, 48, 3)
-
-    def weaker() -> int:
-        """Choices of an atom that is not the strongest."""
-        found = 0
-        for target, picks in zip(targets.astype(np.float64), _select(targets, _Products(atoms, fast), 12)):
-            for number in range(12):
-                taken = atoms[picks[:number]].astype(np.float64)
-                rest = target - taken.T @ np.linalg.lstsq(taken.T, target, rcond=None)[0] if number else target
-                sizes = np.abs(atoms.astype(np.float64) @ rest)
-                found += sizes[picks[number]] < (1 - 1e-12) * sizes.max()
-        return found
-
-    assert weaker() == 0
-    monkeypatch.setattr(_sparse, "DOUBT", np.float32(0))
-    assert weaker() > 20
-
-
-def test_estimates_of_products_are_as_near_as_they_say() -> None:
-    """And not much nearer: what they leave open is little."""
-    rng = np.random.default_rng(1)
-    rows, atoms = (rng.standard_t(4, size=(count, 96)).astype(np.float32) for count in (40, 500))
-    rows[0] = 0
-    ((_, sizes, units, errors),) = _Products(atoms, True).of(rows)()
-    off = np.abs(sizes * units[:, None].astype(np.float64) - rows.astype(np.float64) @ atoms.T.astype(np.float64))
-    assert (off <= errors[:, None]).all() and (off[1:].max(axis=1) > errors[1:] / 20).all()
-    assert (errors[1:] < 0.3 * np.abs(rows @ atoms.T).max(axis=1)[1:]).all()
-    bias = (sizes * units[:, None] - rows @ atoms.T)[1:].mean(axis=1) / errors[1:]
-    assert np.abs(bias.mean()) < 0.02, "up as often as down"
-
-
-def test_a_pursuit_where_machine_code_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nowhere(*args: object, **kwargs: object) -> object:
-        raise RuntimeError("cannot cache function: no locator available")
-
-    monkeypatch.setattr("numba.core.caching.FunctionCache.__init__", nowhere)
-    assert _pursuit.compiled(lambda x: x + 1)(1) == 2
-
-
-def test_least_squares_takes_the_shortest_of_many() -> None:
-    points = np.array([[[1.0, 0], [1, 0], [0, 2]], [[1, 0], [0, 1], [1, 1]]])
-    assert np.allclose(least_squares(points, np.array([[2.0, 2], [3, 0]])), [[1, 1, 1], [2, -1, 1]])
 
 
 def test_rotation_is_the_best_one() -> None:

@@ -11,10 +11,7 @@ import pytest
 import toyspaces
 from tokgraft import methods
 from tokgraft.errors import ConfigError, DataError
-from tokgraft.numerics import nearest as _nearest
 from tokgraft.numerics.linear import procrustes
-from tokgraft.numerics.nearest import nearest
-from tokgraft.numerics.similarity import unit_rows
 from tokgraft.rows.words import AlignedParams, common_space, neighbours
 
 SOURCE = toyspaces.vocabulary(" house", " tree", " dog", "1", b"\xc3")
@@ -71,52 +68,6 @@ def test_procrustes_beats_every_other_rotation() -> None:
     x, y = rng.normal(size=(40, 5)), rng.normal(size=(40, 5))
     best = np.linalg.norm(x @ procrustes(x.T @ y) - y)
     assert all(np.linalg.norm(x @ toyspaces.rotation(5, seed) - y) >= best for seed in range(50))
-
-
-@pytest.mark.parametrize("fast", [False, True])
-@pytest.mark.parametrize(("width", "cone"), [(6, 0.0), (20, 0.0), (20, 5.0)])  # at 5 all cosines are above 0.9
-@pytest.mark.parametrize(("queries", "anchors", "k"), [(50, 700, 10), (3, 10, 10), (200, 37, 1), (1, 5000, 10)])
-def test_nearest_are_the_nearest(
-    monkeypatch: pytest.MonkeyPatch, queries: int, anchors: int, k: int, width: int, cone: float, fast: bool
-) -> None:
-    rng = np.random.default_rng(queries)
-    left, right = rng.normal(cone, size=(queries, width)), rng.normal(cone, size=(anchors, width))
-    right[anchors // 2] = right[0]  # a tie
-    exact = unit_rows(left) @ unit_rows(right).T
-    order = np.lexsort((np.broadcast_to(np.arange(anchors), exact.shape), -np.round(exact, 9)), axis=1)[:, :k]
-    places, cosines = nearest(left, right, k, fast=fast)
-    assert np.array_equal(places, order)
-    assert np.allclose(cosines, np.take_along_axis(exact, order, axis=1), atol=1e-12)
-    monkeypatch.setattr(_nearest, "BLOCK", 1000)
-    monkeypatch.setattr(_nearest, "EXACT", 7)
-    monkeypatch.setattr(_nearest, "QUERIES", 9)
-    again = nearest(left, right, k, fast=fast)
-    assert np.array_equal(again[0], places) and np.allclose(again[1], cosines, atol=1e-12)
-
-
-def test_bounds_leave_few_candidates_and_no_query_unclear() -> None:
-    rng = np.random.default_rng(0)
-    left, right = (unit_rows(rng.normal(3, size=(size, 50)) * 0.9 ** np.arange(50)) for size in (100, 5000))
-    rows, columns, unclear = _nearest._Bounds(left, right, 10)(0, 100)
-    best = np.argpartition(-left @ right.T, 9, axis=1)[:, :10]
-    assert not len(unclear) and len(rows) < 100 * 100
-    assert {(row, column) for row, found in enumerate(best.tolist()) for column in found} <= set(zip(rows.tolist(), columns.tolist()))
-
-
-def test_queries_that_bounds_leave_unclear_are_found_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    left, right = rng.normal(3, size=(60, 20)), rng.normal(3, size=(900, 20))
-    monkeypatch.setattr(_nearest, "MANY", 14)
-    unclear = _nearest._Bounds(unit_rows(left), unit_rows(right), 10)(0, 60)[2]
-    assert 0 < len(unclear) < 60
-    assert np.array_equal(nearest(left, right, 10, fast=True)[0], nearest(left, right, 10, fast=False)[0])
-
-
-@pytest.mark.parametrize("fast", [False, True])
-def test_equal_cosines_are_decided_by_order(fast: bool) -> None:
-    right = np.repeat(np.random.default_rng(0).normal(size=(3, 4)), 400, axis=0)
-    places, _ = nearest(right[[0, 500, 1199]], right, 10, fast=fast)
-    assert np.array_equal(places, np.arange(10) + np.array([[0], [400], [800]]))
 
 
 def test_bad_input_is_explained() -> None:

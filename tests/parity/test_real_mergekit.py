@@ -22,7 +22,7 @@ import real
 from tokgraft import methods
 from tokgraft.methods import Floats, Rows, Transplant
 from tokgraft.numerics.linear import principal
-from tokgraft.numerics.sparse import pursue
+from tokgraft.numerics.pursuit import pursue
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ import donors
 import toys
 from tokgraft import methods
 from tokgraft.methods import Floats, Rows, Transplant
-from tokgraft.numerics.sparse import pursue
+from tokgraft.numerics.pursuit import pursue
 
 surgeon = pytest.importorskip("mergekit.tokensurgeon")
 from mergekit.tokensurgeon import common_interpolation as interpolation  # noqa: E402

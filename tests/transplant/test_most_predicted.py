@@ -21,7 +21,7 @@ from tokgraft.logs import log
 from tokgraft.methods import Floats, Transplant
 from tokgraft.models.io import save_model
 from tokgraft.models.states import BodyStates
-from tokgraft.numerics.sparse import pursue
+from tokgraft.numerics.pursuit import pursue
 from tokgraft.segmenter import Segmenter
 from tokgraft.transplant._predicted import Predicted, _judged, _windows
 from tokgraft.vocab import Vocabulary

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from tokgraft.methods import Composition, Params, Transplant, method
-from tokgraft.numerics.sparse import pursue
+from tokgraft.numerics.pursuit import pursue
 from tokgraft.numerics.sums import weighted_sums
 from tokgraft.rows.donor import SHOWN, DonorSide, Made, transfer
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from tokgraft.methods import Composition, Doubles, Floats, Params, Transplant, method
 from tokgraft.numerics.linear import map_rows, principal
-from tokgraft.numerics.sparse import pursue
+from tokgraft.numerics.pursuit import pursue
 from tokgraft.rows.donor import DonorSide, Made, transfer
 
 

@@ -1,22 +1,103 @@
-"""Loops of orthogonal matching pursuit, compiled when they are first called; the machine code is kept beside this file."""
+"""The search of orthogonal matching pursuit on a processor: products in 8 bits, and loops that are compiled when they are first called.
+
+It stands beside `pursuit_torch` because it is faster: see MEASURED. The machine code is kept beside this file.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from tokgraft.numerics.types import Floats
+from tokgraft.numerics.similarity import EPSILON, lengths
+from tokgraft.numerics.types import Flags, Floats, Ints
 
-Ids = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.floating[Any]]
-Flags = npt.NDArray[np.bool_]
+BATCH = 64  # targets at once: few enough for their orthonormal bases to stay near the processor
+BLOCK = 16_384  # atoms at once: products of 4 MB
 GROUPS = 256  # products are looked at in so many groups, of each the largest first
+LARGEST = 127  # of 8 bits
+EVEN = 32  # a table whose largest number exceeds this many typical ones leaves 8 bits too few for the others
 EXPLAINED = 1e-5  # a target is done when this share of its length is left; less is rounding in float32
+DOUBT = np.float32(8)  # products nearer than so many roundings of numbers of their size are compared in float64
+MISSED = np.float32(math.sqrt(math.log(2e12) / 2))  # a sum of independent parts is off by more lengths of its ranges once in 10^12
+
+
+def select(targets: Floats, products: Products, k: int) -> Ints:
+    """The atoms that each target takes, in order of choice, (n, d) -> (n, k); -1 after it is explained."""
+    count, width = targets.shape
+    basis = np.empty((count, k, width), dtype=np.float32)
+    picks = np.full((count, k), -1, dtype=np.int64)
+    residuals = targets.copy()
+    length = lengths(residuals)
+    live, doubts = length > 0, DOUBT * EPSILON * products.longest * length
+    best, strength = np.zeros(count, dtype=np.int64), np.full(count, -1, dtype=np.float32)
+    for number in range(k):
+        for begin, sizes, units, errors in products.of(residuals):
+            strongest(sizes, units, errors, begin, targets, residuals, doubts, products.atoms, picks, number, live, best, strength)
+        if not take(products.atoms, best, strength, number, basis, residuals, length, live, picks):
+            break
+    return picks
+
+
+class Products:
+    """Products of residuals with all atoms, by blocks, and how far off they may be.
+
+    Most time of a pursuit goes into these. Where the processor multiplies matrices of 8 bits several times faster than float32 ones, they are
+    estimated with those. Atoms that may have the largest product are compared anew, pair by pair in float32, so that what is found depends
+    neither on the processor's matrices nor on what else is looked for at once.
+
+    Numbers become integers at random: the nearer one is to the upper integer, the more likely this is taken. So the error of a product has the
+    mean 0 and is a sum of independent parts: by Hoeffding's inequality one of 10^12 is off by more than what is told.
+    """
+
+    def __init__(self, atoms: Floats, narrow: bool | None = None) -> None:
+        self.atoms = np.ascontiguousarray(atoms, dtype=np.float32)
+        norms, largest = lengths(self.atoms), np.abs(self.atoms).max(initial=np.finfo(np.float32).tiny)
+        self.longest = np.float32(norms.max(initial=0))
+        even = largest <= EVEN * np.median(norms) / math.sqrt(atoms.shape[1])
+        self._narrow = bool(even and multiplies_8_bits()) if narrow is None else narrow
+        self._chances = np.random.default_rng(0).random((2, atoms.shape[1]), dtype=np.float32)
+        self._unit = np.float32(largest / LARGEST)
+        self._slack = np.float32(2 * atoms.shape[1] * EPSILON * self.longest)  # of products in float32, for a residual of length 1
+        table: Any = self.atoms
+        if self._narrow:
+            import torch
+
+            table = np.clip(np.floor(self.atoms / self._unit + self._chances[0]), -LARGEST, LARGEST).astype(np.int8)
+            table = torch.from_numpy(table)
+        self._blocks = [(begin, table[begin : begin + BLOCK].T) for begin in range(0, len(atoms), BLOCK)]
+        self._held = np.empty(BATCH * min(BLOCK, len(atoms)), dtype=np.int32 if self._narrow else np.float32)
+
+    def of(self, residuals: Floats) -> Iterator[tuple[int, npt.NDArray[Any], Floats, Floats]]:
+        """Of each block: its first atom, estimated products, (n, m), what they are to be multiplied with, (n,), and how far off they then are, (n,).
+
+        The products of a block stand where those of the one before stood; there are at most BATCH residuals.
+        """
+        units, errors = np.ones(len(residuals), dtype=np.float32), self._slack * lengths(residuals)
+        if self._narrow:
+            import torch
+
+            narrow = np.empty(residuals.shape, dtype=np.int8)
+            to_8_bits(residuals, self._chances[1], LARGEST, narrow, units, errors, self.longest, self._unit, MISSED)
+        for begin, atoms in self._blocks:
+            sizes = self._held[: len(residuals) * atoms.shape[1]].reshape(len(residuals), -1)
+            if self._narrow:
+                torch._int_mm(torch.from_numpy(narrow), atoms, out=torch.from_numpy(sizes))
+            else:
+                np.matmul(residuals, atoms, out=sizes)
+            yield begin, sizes, units, errors
+
+
+def multiplies_8_bits() -> bool:
+    """Whether the processor multiplies matrices of 8 bits, with exact sums of 32 bits, several times faster than float32 ones (AVX-512 VNNI)."""
+    import torch
+
+    return bool(torch.backends.mkldnn.is_available()) and bool(getattr(torch.cpu, "_is_vnni_supported", bool)())  # type: ignore[no-untyped-call]
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,9 +126,16 @@ def dot(left: Rows, right: Rows) -> Any:
 
 @compiled
 def to_8_bits(
-    rows: Floats, chances: Floats, largest: int, integers: npt.NDArray[np.int8], units: Floats, errors: Floats, longest: np.float32,
-    unit: np.float32, slack: np.float32, missed: np.float32,
-) -> None:  # fmt: skip
+    rows: Floats,
+    chances: Floats,
+    largest: int,
+    integers: npt.NDArray[np.int8],
+    units: Floats,
+    errors: Floats,
+    longest: np.float32,
+    unit: np.float32,
+    missed: np.float32,
+) -> None:
     """Write rows in units of their largest number / `largest`, rounded up where what is above the lower integer exceeds 1 - chance.
 
     Args:
@@ -56,10 +144,9 @@ def to_8_bits(
         largest: The largest integer, 127 at most.
         integers: Takes them, (n, d).
         units: Takes what products with other integers are to be multiplied with, (n,).
-        errors: Takes by how much these are then off at most, (n,).
+        errors: Takes, beside what is there, by how much these are then off at most, (n,).
         longest: Length of the longest other row.
         unit: Size of the unit of the other rows.
-        slack: Error of a product in float32 of a row of length 1.
         missed: How many times the root of the summed squares of its parts' ranges the error of a product may be.
     """
     for number in range(len(rows)):
@@ -75,14 +162,25 @@ def to_8_bits(
             made[place] = value
             total += value * value
         units[number] = own * unit
-        errors[number] = slack * math.sqrt(dot(row, row)) + missed * own * math.sqrt(longest**2 + unit**2 * total)
+        errors[number] += missed * own * math.sqrt(longest**2 + unit**2 * total)
 
 
 @compiled
 def strongest(
-    sizes: npt.NDArray[np.generic], units: Floats, errors: Floats, begin: int, targets: Floats, residuals: Floats, doubts: Floats,
-    atoms: Floats, picks: Ids, taken: int, live: Flags, best: Ids, strength: Floats,
-) -> None:  # fmt: skip
+    sizes: npt.NDArray[np.generic],
+    units: Floats,
+    errors: Floats,
+    begin: int,
+    targets: Floats,
+    residuals: Floats,
+    doubts: Floats,
+    atoms: Floats,
+    picks: Ints,
+    taken: int,
+    live: Flags,
+    best: Ints,
+    strength: Floats,
+) -> None:
     """Find the unused atom that has the largest absolute product with each residual, the first of equals, among some atoms.
 
     Of products that are equal up to rounding in float32 the larger one is found in float64.
@@ -139,7 +237,7 @@ def strongest(
 
 
 @compiled
-def holds(places: Ids, place: int) -> bool:
+def holds(places: Ints, place: int) -> bool:
     """Whether a place is among others, (j,)."""
     found = False
     for number in range(len(places)):
@@ -184,7 +282,7 @@ def project_out(vector: Rows, basis: Rows) -> Any:
 
 
 @compiled
-def remainder(target: Floats, atoms: Floats, places: Ids) -> npt.NDArray[np.float64]:
+def remainder(target: Floats, atoms: Floats, places: Ints) -> npt.NDArray[np.float64]:
     """What is left of a target, (d,), without its part in the span of some atoms, in float64."""
     basis = np.empty((len(places), len(target)))
     for number in range(len(places)):
@@ -203,7 +301,7 @@ def remainder(target: Floats, atoms: Floats, places: Ids) -> npt.NDArray[np.floa
 
 @compiled
 def take(
-    atoms: Floats, best: Ids, strength: Floats, number: int, basis: Floats, residuals: Floats, lengths: Floats, live: Flags, picks: Ids
+    atoms: Floats, best: Ints, strength: Floats, number: int, basis: Floats, residuals: Floats, lengths: Floats, live: Flags, picks: Ints
 ) -> bool:
     """Take an atom for each target: extend its basis, and subtract from its residual the part in the new direction.
 

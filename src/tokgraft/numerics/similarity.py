@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tokgraft.numerics.largest import Largest
 from tokgraft.numerics.sums import weighted_sums
-from tokgraft.numerics.types import Floats
+from tokgraft.numerics.types import Doubles, Floats, Ints
 
-Doubles = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 BLOCK = 4_000_000  # numbers of one similarity block: 32 MB in float64
 NARROW = 8  # scores of a group, of which the highest is looked at first
 LIKELY = 128  # groups among which the support of a sparsemax is looked for first
@@ -53,47 +52,6 @@ def _thresholds(scores: npt.NDArray[np.floating]) -> Doubles:
     return found
 
 
-class Groups:
-    """Columns in groups: group g has the columns g, g + groups, g + 2 groups, ...: maxima are then taken over whole stretches of memory.
-
-    What the maxima say is a lower bound of what all values would, so that only few groups have to be looked at again.
-
-    Args:
-        columns: How many.
-        width: Columns of a group.
-    """
-
-    def __init__(self, columns: int, width: int) -> None:
-        self.width = max(1, min(width, columns))
-        self.count = columns // self.width
-        self.rest = np.arange(self.width * self.count, columns)  # columns of no group
-
-    @classmethod
-    def for_best(cls, columns: int, k: int, widest: int) -> Groups:
-        """Groups where the k-th highest of the maxima is near the k-th highest value."""
-        return cls(columns, min(widest, columns // (4 * k)))
-
-    def best(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The maximum of each group, (n, m) -> (n, groups)."""
-        grouped = values[:, : self.width * self.count].reshape(len(values), self.width, self.count)
-        highest: npt.NDArray[Any] = grouped.max(axis=1)
-        return highest
-
-    def at_least(self, values: npt.NDArray[Any], best: npt.NDArray[Any], bound: npt.NDArray[Any]) -> tuple[Ints, Ints]:
-        """Rows and columns of the values (n, m) that reach the bound of their row, (n,), given the groups' maxima; rows ascend."""
-        row, group = np.divmod(np.flatnonzero(best >= bound[:, None]), self.count)
-        places = (row * values.shape[1] + group)[:, None] + np.arange(self.width) * self.count
-        kept = np.flatnonzero(values.ravel()[places] >= bound[row, None])
-        rows = row[kept // self.width]
-        columns = places.ravel()[kept] - rows * values.shape[1]
-        if len(self.rest):
-            more, others = np.nonzero(values[:, self.rest] >= bound[:, None])
-            rows, columns = np.concatenate([rows, more]), np.concatenate([columns, self.rest[others]])
-            order = np.argsort(rows, kind="stable")
-            rows, columns = rows[order], columns[order]
-        return rows, columns
-
-
 def cosine_sparsemax(queries: npt.NDArray[np.floating], anchors: npt.NDArray[np.floating]) -> Iterator[tuple[slice, Any]]:
     """Blocks of sparsemax(cosine(queries, anchors)), sparse; cosines in float32, thresholds in float64.
 
@@ -110,18 +68,19 @@ def cosine_sparsemax(queries: npt.NDArray[np.floating], anchors: npt.NDArray[np.
     from scipy.sparse import csr_array
 
     left, right = (_unit(vectors) for vectors in (queries, anchors))
-    step, groups = max(1, BLOCK // max(len(right), 1)), Groups(len(right), NARROW)
-    held = np.empty((min(step, len(left)), len(right)), dtype=np.float32)
+    largest, step = Largest(right, NARROW), max(1, BLOCK // max(len(right), 1))
     for begin in range(0, len(left), step):
         block = slice(begin, min(begin + step, len(left)))
-        scores = np.matmul(left[block], right.T, out=held[: block.stop - begin])
-        best = groups.best(scores)
-        highest = np.partition(best, -LIKELY, axis=1)[:, -LIKELY:] if groups.count > LIKELY else best
-        row, column = groups.at_least(scores, best, _thresholds(highest).astype(np.float32) - MARGIN)
-        counts, column, weights = _ragged_sparsemax(
-            np.bincount(row, minlength=len(scores)), column, scores.ravel()[row * len(right) + column].astype(np.float64)
-        )
-        yield block, csr_array((weights, column, np.cumsum([0, *counts])), shape=scores.shape)
+        row, column, scores = largest.reaching(left[block], _likely_thresholds)
+        counts = np.bincount(row, minlength=block.stop - begin)
+        counts, column, weights = _ragged_sparsemax(counts, column, scores.astype(np.float64))
+        yield block, csr_array((weights, column, np.cumsum([0, *counts])), shape=(len(counts), len(right)))
+
+
+def _likely_thresholds(maxima: Floats) -> Floats:
+    """No more than the thresholds of the scores that these are maxima of, (n, m) -> (n,)."""
+    highest = np.partition(maxima, -LIKELY, axis=1)[:, -LIKELY:] if maxima.shape[1] > LIKELY else maxima
+    return _thresholds(highest).astype(np.float32) - MARGIN
 
 
 def _unit(vectors: npt.NDArray[np.floating]) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tokgraft.numerics import similarity as _similarity
-from tokgraft.numerics.similarity import Groups, cosine_sparsemax, heaviest, padded, unit_rows, weighted
+from tokgraft.numerics.similarity import cosine_sparsemax, heaviest, padded, unit_rows, weighted
 from tokgraft.numerics.sums import FEW, weighted_sums
 
 
@@ -41,15 +41,6 @@ def test_the_heaviest_come_first() -> None:
 
     weights = csr_array(np.array([[0.1, 0, 0.7, 0.2], [0, 0.5, 0, 0.5], [1.0, 0, 0, 0]]))
     assert heaviest(weights, 3).tolist() == [[2, 3, 0], [1, 3, -1], [0, -1, -1]]
-
-
-@pytest.mark.parametrize(("columns", "width"), [(10, 3), (12, 4), (3, 8), (5, 1)])
-def test_groups_find_what_reaches_a_bound(columns: int, width: int) -> None:
-    values = np.random.default_rng(0).normal(size=(20, columns)).astype(np.float32)
-    groups, bound = Groups(columns, width), np.linspace(-2, 2, 20).astype(np.float32)
-    row, column = groups.at_least(values, groups.best(values), bound)
-    assert (np.diff(row) >= 0).all()
-    assert sorted(zip(row.tolist(), column.tolist())) == list(zip(*(part.tolist() for part in np.nonzero(values >= bound[:, None]))))
 
 
 def test_ragged_rows_as_a_table() -> None:
