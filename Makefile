@@ -129,7 +129,7 @@ bench: $(VENV)-parity/.ready  ## Speed of every method beside the reference pack
 checks: setup  ## Style, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check --line-length 120 workflow
+	$(BIN)/snakefmt --check --line-length 120 Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/mypy
 	$(BIN)/lint-imports
@@ -137,7 +137,7 @@ checks: setup  ## Style, types, layers
 format: setup  ## Rewrite the files in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/snakefmt --line-length 120 workflow
+	$(BIN)/snakefmt --line-length 120 Snakefile workflow
 
 schema: setup  ## Write config/schema.json and docs/configuration.md from the configuration models
 	$(BIN)/tokgraft list schema > config/schema.json

@@ -238,7 +238,7 @@ def _check_snakemake(words: list[str]) -> list[str]:
     known = {flag for action in _snakemake()._actions for flag in action.option_strings}
     rules = {
         name
-        for path in [ROOT / "workflow/Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
+        for path in [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
         for name in re.findall(r"^rule (\w+):", path.read_text(), re.M)
     }
     found = [f"Snakemake has no flag {word}" for word in words if word.startswith("-") and word.partition("=")[0] not in known]

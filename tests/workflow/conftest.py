@@ -20,7 +20,7 @@ from tokgraft.matrix import load_matrix
 from tokgraft.places import Places
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("workflow", "config", "profiles", "envs", "src", "pyproject.toml")
+PARTS = ("Snakefile", "workflow", "config", "profiles", "envs", "src", "pyproject.toml")
 
 
 @dataclass(frozen=True)

@@ -60,4 +60,4 @@ def test_ones_own_file_may_be_edited_moved_and_copied(started: Path) -> None:
 
 
 def test_a_run_notes_its_file() -> None:
-    assert "EXPERIMENT.begin()" in (ROOT / "workflow/Snakefile").read_text().split("onstart:")[1].split("include:")[0]
+    assert "EXPERIMENT.begin()" in (ROOT / "Snakefile").read_text().split("onstart:")[1].split("include:")[0]

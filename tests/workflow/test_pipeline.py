@@ -139,7 +139,7 @@ def test_a_second_run_has_nothing_to_do(finished: Project) -> None:
 def test_the_plan_does_not_depend_on_where_one_stands(finished: Project, tmp_path: Path) -> None:
     """Started from another folder, or with the same package installed in another place."""
     root = finished.root
-    flags = ("--dry-run", "--snakefile", f"{root}/workflow/Snakefile", "--directory", str(root), "--configfile", str(root / SMOKE))
+    flags = ("--dry-run", "--snakefile", f"{root}/Snakefile", "--directory", str(root), "--configfile", str(root / SMOKE))
     away = Project(tmp_path).run("snakemake", *flags, env={"PYTHONPATH": str(root / "src")})
     assert "Nothing to be done" in away.stdout + away.stderr
     copy = copy_project(tmp_path / "elsewhere")

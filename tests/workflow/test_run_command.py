@@ -63,7 +63,8 @@ def test_what_is_wrong_is_one_line(words: list[str], said: str, project: Project
 
 
 def test_outside_the_project(project: Project) -> None:
-    (project.root / "workflow/Snakefile").unlink()
+    for name in ("Snakefile", "workflow/Snakefile"):
+        (project.root / name).unlink()
     assert "change into the folder of the project" in refused(project, "smoke")
 
 

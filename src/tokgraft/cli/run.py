@@ -41,8 +41,8 @@ def run(args: argparse.Namespace) -> int:
     from tokgraft.errors import ConfigError
     from tokgraft.matrix import file_of, load_matrix
 
-    if not Path("workflow/Snakefile").is_file():
-        raise ConfigError(f"there is no workflow/Snakefile in {Path.cwd()}", "change into the folder of the project")
+    if not any(Path(name).is_file() for name in ("Snakefile", "workflow/Snakefile")):
+        raise ConfigError(f"there is no Snakefile in {Path.cwd()}", "change into the folder of the project")
     if any(flag.split("=")[0] in {"--configfile", "--configfiles"} for flag in args.flags):
         raise ConfigError("the experiment is named twice", "give it first, without --configfile: tokgraft run FILE [FLAGS]")
     if (file := file_of(args.experiment)) is None:
