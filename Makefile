@@ -40,7 +40,7 @@ WHERE := tokgraft list results $(if $(CONFIG),--settings '$(CONFIG)')
 .PHONY: help setup demo run report snakemake-report push pull remote ui test test-fast test-integration parity bench checks format lock schema clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
 
 setup: $(VENV)/.ready  ## Install everything into .venv (GPU: make setup TORCH=cuda)
 
