@@ -218,7 +218,7 @@ class Matrix:
                 harness_files.files(Path(name))
         for slug, recipe in self.recipes.items():
             for stage in recipe.stages:
-                OBJECTIVES.get(stage.objective, f"recipe {slug}, stage {stage.name}")
+                OBJECTIVES.demand(stage.objective, f"recipe {slug}, stage {stage.name}")
         for name in sorted(used | set(self.experiment.methods)):
             chain, params = self.method(name)
             methods.parse(chain, params)

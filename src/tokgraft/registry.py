@@ -54,6 +54,15 @@ class Registry(Generic[T]):
             raise unknown(self.kind, name, self.names(), where)
         return self._things[name]
 
+    def demand(self, name: str, where: str = "") -> None:
+        """See that a module registers `name`, without importing it.
+
+        Raises:
+            ConfigError: None does; the message lists near matches.
+        """
+        if not self._is_module(name):
+            raise unknown(self.kind, name, self._modules(), where)
+
     def __contains__(self, name: str) -> bool:
         """Whether there is a thing called `name`."""
         if name not in self._things and not self._discovered and self._is_module(name):
@@ -81,7 +90,9 @@ class Registry(Generic[T]):
         if self._discovered:
             return
         self._discovered = True
+        for name in self._modules():
+            importlib.import_module(self.module(name))
+
+    def _modules(self) -> list[str]:
         package = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__):
-            if not module.name.startswith("_"):
-                importlib.import_module(f"{self.package}.{module.name}")
+        return [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]

@@ -28,8 +28,9 @@ from tokgraft.resources import RESOURCES
 from tokgraft.scoring.tasks import TASKS
 from tokgraft.stages import STAGES
 from tokgraft.tokenizers.trainers import TRAINERS
+from tokgraft.training.objectives import OBJECTIVES
 
-REGISTRIES: list[Registry[Any]] = [METHODS, REFINERS, RESOURCES, TRAINERS, TASKS, MODEL_SOURCES, SOURCES]
+REGISTRIES: list[Registry[Any]] = [METHODS, REFINERS, RESOURCES, TRAINERS, TASKS, MODEL_SOURCES, SOURCES, OBJECTIVES]
 ONLINE = {"apt_help", "hub", "package"}  # parts that need a registry or the Hub
 
 
@@ -134,7 +135,8 @@ def _cases(place: Path) -> Any:
     model, trained = str(place / "model-mean"), str(place / "trained")
     recipe = {"sequence_length": 32, "batch_size": 4, "validation_bytes": 500,
               "stages": [{"name": "all", "train": ["all"], "bytes": 2000, "lr": 1e-3, "replay": 0.2}]}  # fmt: skip
-    yield Case("train", (), ("train", "--model", model, *texts, "--settings", json.dumps(recipe), "--out", trained))
+    command = ("train", "--model", model, *texts, "--settings", json.dumps(recipe), "--out", trained)
+    yield Case("train", (OBJECTIVES.module("next_token"),), command)
     for name in TASKS.names():
         # Bits per byte beside it: of the invented pages no headings can be guessed.
         tasks = {
@@ -245,6 +247,7 @@ def test_a_kernel_of_omp_is_none_of_mean() -> None:
         ("numerics/pursuit_loops.py", set()),
         ("methods/mean.py", {"transplant"}),
         ("training/loop.py", {"train"}),
+        ("training/objectives/next_token.py", {"train"}),
         ("scoring/harness.py", {"score"}),
         ("corpus/clean.py", {"corpus"}),
         ("reporting/page.css", {"report"}),

@@ -31,7 +31,7 @@ from tokgraft.logs import Heartbeat, log
 
 LIMIT = 20_000_000_000  # bytes of all files in the folder; those that were used longest ago go first
 FREE = 2_000_000_000  # bytes of the disk that stay free
-FILE_TOKENS = 16_000_000  # tokens of one file, about 64 MB
+FILE_TOKENS = 4_000_000  # tokens of one file, about 16 MB
 ENCODE_BATCH = 512
 KEY = 16  # bytes
 

@@ -1,6 +1,6 @@
 """Training objectives: what a stage minimises. One module each, registered under the name that recipes use in `objective:`.
 
-Modules are imported to check a recipe, before anything is computed: import torch inside functions.
+This module imports no other part of the training, so that the list of cells, which checks the names, does not depend on them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tokgraft.config.recipe import TrainingRecipe
-    from tokgraft.training.data_source import Batch
-    from tokgraft.training.device import DeviceContext
 
 
 class Objective(ABC):
@@ -24,15 +22,15 @@ class Objective(ABC):
     Args:
         model: The model that learns (the student, where there is a teacher).
         recipe: The recipe.
-        context: Device and processes.
+        context: Device and processes (a `DeviceContext`).
     """
 
     @abstractmethod
-    def __init__(self, model: Any, recipe: TrainingRecipe, context: DeviceContext) -> None: ...
+    def __init__(self, model: Any, recipe: TrainingRecipe, context: Any) -> None: ...
 
     @abstractmethod
-    def loss(self, batch: Batch) -> Tensor:
-        """The loss of a batch, a scalar with gradients: summed, not averaged, over the batch's predicted tokens.
+    def loss(self, batch: Any) -> Tensor:
+        """The loss of a batch (a `Batch` of the stage's data source), a scalar with gradients: summed, not averaged, over its predicted tokens.
 
         It is called under the context's autocast. The step divides by the predicted tokens of all batches of all processes, so a step's loss
         does not depend on how its sequences are spread over micro-batches and processes.

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from tokgraft.config.recipe import TrainingRecipe
 from tokgraft.logs import log
+from tokgraft.models.head import PlainHead, plain_head
+from tokgraft.training.data_source import Batch
+from tokgraft.training.device import DeviceContext
+from tokgraft.training.loss import IGNORE, chunked_cross_entropy
 from tokgraft.training.objectives import OBJECTIVES, Objective
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from tokgraft.config.recipe import TrainingRecipe
-    from tokgraft.training.data_source import Batch
-    from tokgraft.training.device import DeviceContext
 
 NAME = "next_token"
 
@@ -22,10 +23,6 @@ class NextToken(Objective):
     """Cross-entropy in nats. Logits are computed in chunks where the head is one matrix product, else by the model's own forward pass."""
 
     def __init__(self, model: Any, recipe: TrainingRecipe, context: DeviceContext) -> None:
-        import torch
-
-        from tokgraft.models.head import PlainHead, plain_head
-
         self._model = model
         with context.autocast():
             self._head = plain_head(model)
@@ -37,10 +34,6 @@ class NextToken(Objective):
 
     def loss(self, batch: Batch) -> Tensor:
         """Sum of the cross-entropies of the batch's labels."""
-        import torch
-
-        from tokgraft.training.loss import IGNORE, chunked_cross_entropy
-
         labels, head = batch.labels.flatten(), self._head
         if head is not None:
             return chunked_cross_entropy(head.hidden(batch.inputs).flatten(0, 1), head.weight, labels, head.bias)
