@@ -37,6 +37,7 @@ BITS = "bits_per_byte"
 MAIN = (BITS, "acc_bytes", "acc_norm", "acc")  # the metric that tables show of a task: the first of these that it has
 # What the scores say of a model beside metrics: name of the metric here -> name in scores.json.
 FACTS = {"uniform_baseline": "flat_guess", "tokens_per_byte": "tokens_per_byte"}
+CellStage = tuple[str, Stage]  # key of a cell, and one of its stages
 ROWS = "rows/"  # with a kind of provenance: how many rows of the new vocabulary are of it
 
 
@@ -141,9 +142,9 @@ def bits_task(rows: Iterable[Row], english: bool = False) -> str:
     Returns:
         The slug; empty when no score holds such a task.
     """
-    found = [row for row in rows if row.main and row.builder == BITS and row.english == english]
-    times = Counter(row.task for row in found)
-    return max(found, key=lambda row: (times[row.task], row.items, row.task)).task if found else ""
+    scored = [row for row in rows if row.main and row.builder == BITS and row.english == english]
+    times = Counter(row.task for row in scored)
+    return max(scored, key=lambda row: (times[row.task], row.items, row.task)).task if scored else ""
 
 
 def main_row(rows: Iterable[Row], task: str, stage: Stage | None = None) -> Row | None:
@@ -157,9 +158,9 @@ def cost_rows(cell: RunCell) -> Iterator[Row]:
     Bytes, FLOPs and rows depend on the data and the settings alone; seconds depend on the machine.
     """
     timing = record(cell, "init", "timing.json")
-    found: dict[str, Any] = {}
+    costs: dict[str, Any] = {}
     if timing:
-        found = {
+        costs = {
             "transplant_seconds": float(timing["rows"]) + float(timing["model"]),
             "resource_seconds": _sum(timing.get("resources") or {}),
             "transplant_cpu_seconds": timing.get("processor"),
@@ -167,8 +168,8 @@ def cost_rows(cell: RunCell) -> Iterator[Row]:
             "transplant_flops": timing.get("flops"),
         }
     how = record(cell, "init", "transplant.json").get("how")
-    found |= {f"{ROWS}{kind}": int(count) for kind, count in how.items()} if isinstance(how, dict) else {}
-    yield from (Row(cell, "init", "", metric, value) for metric, value in found.items() if value is not None)
+    costs |= {f"{ROWS}{kind}": int(count) for kind, count in how.items()} if isinstance(how, dict) else {}
+    yield from (Row(cell, "init", "", metric, value) for metric, value in costs.items() if value is not None)
     if cell.final == "trained":
         sources = (record(cell, "trained", "training.json"), *curve(cell)[-1:])
         wall = record(cell, "trained", artifacts.RUN).get("wall_seconds")
@@ -193,9 +194,6 @@ def record(cell: RunCell, stage: Stage, name: str) -> dict[str, Any]:
     path = cell.records(stage) / name
     data = read_json(path) if stage not in cell.unfit and path.is_file() else {}
     return data if isinstance(data, dict) else {}
-
-
-CellStage = tuple[str, Stage]  # key of a cell, and one of its stages
 
 
 def bits_row(rows: Iterable[Row], english: bool = False) -> Row | None:
@@ -228,68 +226,68 @@ class Frame:
     @cached_property
     def combinations(self) -> dict[Combination, list[RunCell]]:
         """Combination -> its cells, by seed."""
-        found: dict[Combination, list[RunCell]] = {}
-        for cell in self.cells.cells:
-            found.setdefault(cell.combination, []).append(cell)
-        return {one: sorted(members, key=lambda cell: cell.seed) for one, members in found.items()}
+        members: dict[Combination, list[RunCell]] = {}
+        for cell in sorted(self.cells.cells, key=lambda cell: cell.seed):
+            members.setdefault(cell.combination, []).append(cell)
+        return {cell.combination: members[cell.combination] for cell in self.cells.cells}
 
     @cached_property
     def groups(self) -> dict[tuple[str, str, str], list[Combination]]:
         """(model, language, recipe) in which methods are compared -> its combinations, in the order of the cell list."""
-        found: dict[tuple[str, str, str], list[Combination]] = {}
-        for one in self.combinations:
-            found.setdefault(one.group, []).append(one)
-        return found
+        groups: dict[tuple[str, str, str], list[Combination]] = {}
+        for combination in self.combinations:
+            groups.setdefault(combination.group, []).append(combination)
+        return groups
 
     @cached_property
     def _by_stage(self) -> dict[CellStage, list[Row]]:
-        found: dict[CellStage, list[Row]] = {}
+        rows: dict[CellStage, list[Row]] = {}
         for row in self.rows:
-            found.setdefault((row.cell.key, row.stage), []).append(row)
-        return found
+            rows.setdefault((row.cell.key, row.stage), []).append(row)
+        return rows
 
-    def stages(self, one: Combination) -> tuple[Stage, ...]:
+    def stages(self, combination: Combination) -> tuple[Stage, ...]:
         """The stages of its cells: zero-shot and trained cells never share a group."""
-        return self.combinations[one][0].stages
+        return self.combinations[combination][0].stages
 
-    def control(self, one: Combination, method: str) -> Combination | None:
+    def control(self, combination: Combination, method: str) -> Combination | None:
         """The reference method that a combination is compared with: same group, and same tokenizer unless it is the control."""
         return next((
-            other for other in self.groups[one.group] if other.method == method and (method == CONTROL or other.tokenizer == one.tokenizer)
+            other for other in self.groups[combination.group] if other.method == method and (method == CONTROL or other.tokenizer == combination.tokenizer)
         ), None)  # fmt: skip
 
-    def plain(self, one: Combination) -> Combination | None:
+    def plain(self, combination: Combination) -> Combination | None:
         """The plain initialiser of a chain (`mean` of `mean+prior`); None when it has no refiner or was not run."""
-        return self.control(one, one.initialiser) if "+" in one.method else None
+        return self.control(combination, combination.initialiser) if "+" in combination.method else None
 
-    def scored(self, one: Combination, stage: Stage) -> list[RunCell]:
+    def scored(self, combination: Combination, stage: Stage) -> list[RunCell]:
         """The seeds that have a score."""
-        return [cell for cell in self.combinations[one] if (cell.key, stage) in self.scores]
+        return [cell for cell in self.combinations[combination] if (cell.key, stage) in self.scores]
 
-    def example(self, one: Combination, stage: Stage) -> RunCell:
+    def example(self, combination: Combination, stage: Stage) -> RunCell:
         """The first seed that has a score; without any, the first."""
-        return [*self.scored(one, stage), self.combinations[one][0]][0]
+        return [*self.scored(combination, stage), self.combinations[combination][0]][0]
 
     def of_cell(self, cell: RunCell, stage: Stage) -> list[Row]:
         """The rows of a cell at a stage."""
         return self._by_stage.get((cell.key, stage), [])
 
-    def all_rows(self, one: Combination) -> list[Row]:
+    def all_rows(self, combination: Combination) -> list[Row]:
         """The rows of all seeds, by stage."""
-        return [row for stage in self.stages(one) for cell in self.combinations[one] for row in self.of_cell(cell, stage)]
+        return [row for stage in self.stages(combination) for cell in self.combinations[combination] for row in self.of_cell(cell, stage)]
 
-    def main_rows(self, one: Combination, stage: Stage, task: str) -> list[Row]:
+    def main_rows(self, combination: Combination, stage: Stage, task: str) -> list[Row]:
         """For each seed that was scored on a task at a stage the row that tables show of it."""
-        return [row for cell in self.combinations[one] for row in self.of_cell(cell, stage) if row.main and row.task == task]
+        return [row for cell in self.combinations[combination] for row in self.of_cell(cell, stage) if row.main and row.task == task]
 
-    def bits_task(self, one: Combination, english: bool = False) -> str:
+    def bits_task(self, combination: Combination, english: bool = False) -> str:
         """Slug of the task that says its bits per byte, at all of its stages; empty when it was not scored on one."""
-        return bits_task(self.all_rows(one), english)
+        return bits_task(self.all_rows(combination), english)
 
     def tasks(self, combinations: Iterable[Combination]) -> dict[str, Row]:
         """Every task that these were scored on -> one of its rows; bits per byte first."""
-        found = {row.task: row for one in combinations for row in self.all_rows(one) if row.main}
-        return {task: found[task] for task in sorted(found, key=lambda task: (found[task].builder != BITS, found[task].english, task))}
+        rows = {row.task: row for combination in combinations for row in self.all_rows(combination) if row.main}
+        return {task: rows[task] for task in sorted(rows, key=lambda task: (rows[task].builder != BITS, rows[task].english, task))}
 
     def value(self, cell: RunCell, stage: Stage, metric: str, task: str = "") -> float | None:
         """A number of one cell; None where it is not known."""
@@ -300,9 +298,9 @@ class Frame:
         known = [value for cell in cells if (value := self.value(cell, stage, metric)) is not None]
         return fmean(known) if known else None
 
-    def interval(self, one: Combination, stage: Stage, task: str) -> Interval | None:
+    def interval(self, combination: Combination, stage: Stage, task: str) -> Interval | None:
         """Score on a task over the seeds, with its interval; None where no seed was scored on it."""
-        key = (one, stage, task)
+        key = (combination, stage, task)
         if key not in self._intervals:
             rows = self.main_rows(*key)
             self._intervals[key] = self.interval_of(rows) if rows else None
@@ -312,7 +310,7 @@ class Frame:
         """Score of one row, or of several seeds, with its interval."""
         return score_interval([self.samples(row) for row in rows])
 
-    def difference(self, one: Combination, stage: Stage, other: Combination, other_stage: Stage, task: str) -> Interval | None:
+    def difference(self, combination: Combination, stage: Stage, other: Combination, other_stage: Stage, task: str) -> Interval | None:
         """Paired difference of two combinations on a task; None where one of them was not scored.
 
         A side that was run with a single seed is compared with every seed of the other. A side of several seeds of which one alone was
@@ -321,10 +319,12 @@ class Frame:
         Raises:
             DataError: The two were scored on different documents.
         """
-        key = (one, stage, other, other_stage, task)
+        key = (combination, stage, other, other_stage, task)
         if key not in self._intervals:
-            ours, theirs = ({row.cell.seed: row for row in self.main_rows(*side, task)} for side in ((one, stage), (other, other_stage)))
-            if len(self.combinations[one]) > 1 and len(self.combinations[other]) > 1:
+            ours, theirs = (
+                {row.cell.seed: row for row in self.main_rows(*side, task)} for side in ((combination, stage), (other, other_stage))
+            )
+            if len(self.combinations[combination]) > 1 and len(self.combinations[other]) > 1:
                 shared = ours.keys() & theirs.keys()
                 ours, theirs = ({seed: side[seed] for seed in shared} for side in (ours, theirs))
             left, right = ([self.samples(side[seed]) for seed in sorted(side)] for side in (ours, theirs))
@@ -338,16 +338,16 @@ class Frame:
             self._samples[key] = read_samples(*key)
         return self._samples[key]
 
-    def speed(self, one: Combination) -> CellSpeed:
+    def speed(self, combination: Combination) -> CellSpeed:
         """How fast a model is with a combination's vocabulary; it depends on nothing else."""
-        key = (one.model, one.language, one.tokenizer)
+        key = (combination.model, combination.language, combination.tokenizer)
         if key not in self._speeds:
-            self._speeds[key] = cell_speed(self.combinations[one][0])
+            self._speeds[key] = cell_speed(self.combinations[combination][0])
         return self._speeds[key]
 
-    def unscored(self, one: Combination) -> dict[Stage, str]:
+    def unscored(self, combination: Combination) -> dict[Stage, str]:
         """Stage -> why the last of the seeds without a score has none."""
-        cells = self.combinations[one]
+        cells = self.combinations[combination]
         return {stage: self.reasons[cell.key, stage] for stage in cells[0].stages for cell in cells if (cell.key, stage) in self.reasons}
 
 

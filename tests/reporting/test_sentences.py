@@ -412,7 +412,7 @@ def test_every_function_that_makes_a_sentence_is_known_here():
         if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_")
     }
     assert made == {
-        "leaders.leaders", "findings.headline", "findings.section_findings", "findings.scored", "findings.lacking", "findings.unknown", "findings.versus", "findings.leading", "findings.winners",
-        "findings.tally", "findings.extent", "findings.sizes", "findings.training", "findings.against_original", "findings.forgetting",
-        "findings.tokens", "findings.choices", "findings.limits", "verdict.verdict", "verdict.kept",
+        "leaders.leaders", "findings.headline", "findings.section_findings", "findings.lacking", "findings.unknown", "findings.versus", "findings.leading", "findings.winners",
+        "findings.tally", "findings.sizes", "findings.training", "findings.against_original", "findings.forgetting",
+        "findings.tokens", "findings.choices", "findings.limits", "verdict.verdict", "verdict.scored", "verdict.kept",
     }  # fmt: skip

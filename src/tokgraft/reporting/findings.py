@@ -20,7 +20,7 @@ from tokgraft.reporting.compare import Comparison
 from tokgraft.reporting.figures import quantity
 from tokgraft.reporting.leaders import Leaders, leaders
 from tokgraft.reporting.sections import Section, asked_on
-from tokgraft.reporting.verdict import kept, verdict
+from tokgraft.reporting.verdict import kept, scored, verdict
 from tokgraft.reporting.words import (
     TRAINED_ALIKE,
     UNTOUCHED,
@@ -28,7 +28,6 @@ from tokgraft.reporting.words import (
     capital,
     listed,
     measured_on,
-    scored_of,
     signed,
     span,
     stage_name,
@@ -70,11 +69,6 @@ def section_findings(section: Section) -> list[str]:
             elif any(other is not None for _, _, other in ones):  # where none is known the advice says so
                 sentences.append(f"Whether {section.label(best)} is better than {words} is not known: {lacking(section, reference)}.")
     return [*sentences, verdict(section).sentence]
-
-
-def scored(section: Section, stage: Stage) -> str:
-    """How many transplants of a section were scored at a stage; empty where all were."""
-    return scored_of(len(section.ranked(stage)), len(section.transplants), "transplants")
 
 
 def lacking(section: Section, reference: str, english: bool = False) -> str:
@@ -186,7 +180,7 @@ class Tally:
     def rest(self) -> str:
         """Those without a claim, as the end of a sentence."""
         unclear = f"; {len(self.unclear)} cannot be told apart from it" if self.unclear else ""
-        few = f"; {len(self.few)} compared on {too_few(self.few)} (differences {extent(self.few)})" if self.few else ""
+        few = f"; {len(self.few)} compared on {too_few(self.few)} (differences {sizes(self.few, signed=True)})" if self.few else ""
         missing = f"; {self.missing} more could not be compared: a score is missing" if self.missing else ""
         return unclear + few + missing
 
@@ -200,16 +194,11 @@ def tally(ones: Sequence[Comparison], wanted: int) -> Tally:
     )
 
 
-def extent(differences: Sequence[Interval]) -> str:
-    """Smallest to largest of differences, with their signs."""
-    values = sorted(one.mean for one in differences)
-    return f"{values[0]:+.2f}" if len(values) == 1 else f"{values[0]:+.2f} to {values[-1]:+.2f}"
-
-
-def sizes(differences: Sequence[Interval]) -> str:
-    """Smallest to largest of claimed differences, without signs."""
-    values = sorted(abs(one.mean) for one in differences)
-    return f"{values[0]:.2f}" if len(values) == 1 else f"{values[0]:.2f} to {values[-1]:.2f}"
+def sizes(differences: Sequence[Interval], signed: bool = False) -> str:
+    """Smallest to largest of differences, with or without their signs."""
+    values = sorted(one.mean if signed else abs(one.mean) for one in differences)
+    ends = [f"{value:{'+' if signed else ''}.2f}" for value in (values[0], values[-1])]
+    return " to ".join(ends[: len(values)])
 
 
 def training(sections: Sequence[Section]) -> list[str]:

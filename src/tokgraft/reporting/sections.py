@@ -165,7 +165,8 @@ def _section(frame: Frame, group: tuple[str, str, str], task: str, comparisons: 
     rows = [one for one in members if measured_by(frame, one, task)]
     if task == tasks[0]:
         rows += [one for one in members if not frame.bits_task(one)]  # without a score: shown once, with the reason
-    within = [one for one in comparisons if one.combination in rows and (one.english or not one.is_bits or one.task == task)]
+    shown = set(rows)
+    within = [one for one in comparisons if one.combination in shown and (one.english or not one.is_bits or one.task == task)]
     section = Section(frame, group, rows, within, task, len(tasks) > 1)
     rows[:] = sorted(rows, key=lambda row: (*(_mean(section.bits(row, stage)) for stage in reversed(section.stages)), section.label(row)))
     return section

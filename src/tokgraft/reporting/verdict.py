@@ -36,7 +36,7 @@ def verdict(section: Section) -> Verdict:
     if best is None:
         return Verdict(f"No model is recommended: no transplant was scored {stage_name(section.final)}.")
     label, folder = section.label(best), _folder(section, best, section.final)
-    rest = f"; {scored}" if (scored := _scored(section)) else ""
+    rest = f"; {partial}" if (partial := scored(section, section.final)) else ""
     untouched = section.against(best, "untouched" if section.final == "trained" else CONTROL, section.final)
     alike = section.against(best, CONTROL, "trained") if section.final == "trained" else None
     known = [one for one in (untouched, alike) if one is not None]
@@ -96,17 +96,18 @@ def _standing(section: Section, best: Combination) -> str:
     return f"Of the transplants {label} leads, {amount(difference)} bits per byte before the next, {section.label(row)} ({size})"
 
 
-def _scored(section: Section) -> str:
-    return scored_of(len(section.ranked(section.final)), len(section.transplants), "transplants")
+def scored(section: Section, stage: Stage) -> str:
+    """How many transplants of a section were scored at a stage; empty where all were."""
+    return scored_of(len(section.ranked(stage)), len(section.transplants), "transplants")
 
 
 def kept(sections: Sequence[Section]) -> list[str]:
     """Where the original should be kept, one sentence for each reason."""
     beaten: dict[tuple[str, str], list[str]] = {}
     for section in sections:
-        found = verdict(section)
-        if found.sentence.startswith(KEEP):
-            beaten.setdefault((found.original, _scored(section)), []).append(section.where)
+        advice = verdict(section)
+        if advice.sentence.startswith(KEEP):
+            beaten.setdefault((advice.original, scored(section, section.final)), []).append(section.where)
     return [
         f"{KEEP} on {listed(where)}: "
         + (
@@ -114,6 +115,6 @@ def kept(sections: Sequence[Section]) -> list[str]:
             if words
             else f"the best transplant there is not shown to be better than {UNTOUCHED}"
         )
-        + (f"; {scored}." if scored else ".")
-        for (words, scored), where in sorted(beaten.items())
+        + (f"; {partial}." if partial else ".")
+        for (words, partial), where in sorted(beaten.items())
     ]
