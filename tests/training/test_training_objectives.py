@@ -23,7 +23,7 @@ from tokgraft.training.run import train
 from training_material import corpus, llama, model_folder
 
 ROOT = Path(__file__).parents[2]
-STAGE: dict[str, Any] = {"name": "all", "train": ["all"], "bytes": 3000, "lr": 1e-3}
+STAGE: dict[str, Any] = {"name": "all", "train": ["all"], "bytes": 6000, "lr": 2e-2}
 HERE = DeviceContext(torch.device("cpu"), 1, 0, 1, False, False)
 
 
