@@ -11,7 +11,7 @@ from tokgraft.methods import Composition, Floats, Mixtures, Transplant, given, m
 from tokgraft.numerics.low_rank import truncated
 from tokgraft.numerics.similarity import softmax
 from tokgraft.overlap import Match
-from tokgraft.rows.words import REQUIRES, AlignedParams, Space, common_space, neighbours, vectors_by_words
+from tokgraft.rows.words import REQUIRES, AlignedParams, BilingualSpace, common_space, neighbours, vectors_by_words
 
 
 class Ofa(AlignedParams):
@@ -51,7 +51,7 @@ def build(task: Transplant, params: Ofa) -> Composition:
     return Composition(copies, mixtures, drawn=task.others(copies, near.ids), low_rank=low_rank, stats=stats)
 
 
-def _pooled(space: Space) -> tuple[list[str], Floats]:
+def _pooled(space: BilingualSpace) -> tuple[list[str], Floats]:
     """Words of both languages and their vectors in the common space."""
     rotated = (space.english.vectors @ space.rotation).astype(np.float32)
     return [*space.target.words, *space.english.words], np.concatenate([space.target.vectors, rotated])

@@ -12,7 +12,7 @@ from tokgraft.numerics.similarity import softmax
 from tokgraft.rows.words import (
     REQUIRES,
     AlignedParams,
-    Space,
+    BilingualSpace,
     common_space,
     decoded_texts,
     neighbours,
@@ -60,12 +60,12 @@ def build(task: Transplant, params: Wechsel) -> Composition:
     return Composition(copies, mixtures, drawn=task.others(copies, near.ids), stats=stats)
 
 
-def _by_text(task: Transplant, space: Space, published: bool) -> tuple[Floats, Floats]:
+def _by_text(task: Transplant, space: BilingualSpace, published: bool) -> tuple[Floats, Floats]:
     source, target = (decoded_texts(side) if published else None for side in (task.source, task.target))
     return vectors_by_text(task.source, space.english_texts, source), vectors_by_text(task.target, space.target_texts, target)
 
 
-def _by_words(task: Transplant, space: Space) -> tuple[Floats, Floats]:
+def _by_words(task: Transplant, space: BilingualSpace) -> tuple[Floats, Floats]:
     ours, theirs = given(task.segmenter, "segmenter"), given(task.load_target_segmenter, "load_target_segmenter")()
     found = []
     for vocabulary, segmenter, side, vectors in (

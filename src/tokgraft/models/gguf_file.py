@@ -108,7 +108,7 @@ def read_header(path: Path) -> GgufFile:
     try:
         size = path.stat().st_size
         with path.open("rb") as handle:
-            metadata, table, end = _Parser(handle.read(HEADER), path).header()
+            metadata, table, end = _GgufParser(handle.read(HEADER), path).header()
         alignment = metadata.get("general.alignment", 32)
         if type(alignment) is not int or not 1 <= alignment <= ALIGNMENT:
             raise ValueError(f"an alignment of {alignment!r}")
@@ -157,7 +157,7 @@ def _tensor(shape: tuple[int, ...], kind: int, offset: int) -> Tensor:
     return Tensor(shape, kind, offset, math.prod(shape) // block * size)
 
 
-class _Parser:
+class _GgufParser:
     """Reads one value after the other from the first bytes of a file; whatever runs over their end is a ValueError or struct.error."""
 
     def __init__(self, blob: bytes, path: Path) -> None:

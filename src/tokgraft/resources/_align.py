@@ -63,7 +63,7 @@ class Links:
 
 
 @dataclass(frozen=True)
-class _Side:
+class _PairSide:
     """The sentences of one language end to end.
 
     Attributes:
@@ -77,7 +77,7 @@ class _Side:
     size: int
 
     @classmethod
-    def of(cls, sentences: Sequence[Sentence]) -> _Side:
+    def of(cls, sentences: Sequence[Sentence]) -> _PairSide:
         words = {word: number for number, word in enumerate(sorted({word for sentence in sentences for word in sentence}), 1)}
         ids = np.fromiter((words[word] for word in chain.from_iterable(sentences)), dtype=np.int64)
         return cls(ids, np.cumsum([0, *(len(sentence) for sentence in sentences)]), len(words) + 1)
@@ -126,7 +126,7 @@ def align(left: Sequence[Sentence], right: Sequence[Sentence], params: AlignerPa
         forward, backward = _eflomal(left, right)
         facts = {"aligner": name, "version": importlib.metadata.version("eflomal"), "reproducible": False}
     else:
-        one, two = _Side.of(left), _Side.of(right)
+        one, two = _PairSide.of(left), _PairSide.of(right)
         forward = _best(one, two, params.iterations)
         backward = np.empty((0, 3), dtype=np.int64) if symmetry == "forward" else _best(two, one, params.iterations)[:, [0, 2, 1]]
         facts = {"aligner": name, "version": "1", "iterations": params.iterations, "reproducible": True}
@@ -148,7 +148,7 @@ def resolve(aligner: str) -> str:
     return "eflomal" if installed and aligner != "ibm1" else "ibm1"
 
 
-def _best(left: _Side, right: _Side, iterations: int) -> Ints:
+def _best(left: _PairSide, right: _PairSide, iterations: int) -> Ints:
     """(sentence, left position, right position) of each right word's most likely left word; words most likely linked to none are left out.
 
     p(right word | left word), uniform at first, is re-estimated from expected counts; the prior over left words is uniform, "no word"
@@ -175,7 +175,7 @@ def _distinct(values: Ints) -> Ints:
     return ordered[np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))]
 
 
-def _blocks(left: _Side, right: _Side) -> Iterator[tuple[slice, Ints, Ints, Ints]]:
+def _blocks(left: _PairSide, right: _PairSide) -> Iterator[tuple[slice, Ints, Ints, Ints]]:
     """Runs of right words with all their candidates.
 
     Yields:
@@ -196,7 +196,7 @@ def _blocks(left: _Side, right: _Side) -> Iterator[tuple[slice, Ints, Ints, Ints
         begin = end
 
 
-def _choose(words: slice, chance: Doubles, places: Ints, left: _Side, right: _Side) -> Ints:
+def _choose(words: slice, chance: Doubles, places: Ints, left: _PairSide, right: _PairSide) -> Ints:
     sentence = right.sentence[words]
     lengths = np.diff(left.start)[sentence] + 1
     starts = np.cumsum(lengths) - lengths
@@ -245,7 +245,7 @@ def _eflomal(left: Sequence[Sentence], right: Sequence[Sentence]) -> tuple[Ints,
     from eflomal import Aligner
 
     used = [number for number, pair in enumerate(zip(left, right)) if all(pair)]
-    sides = [_Side.of([side[number] for number in used]) for side in (left, right)]
+    sides = [_PairSide.of([side[number] for number in used]) for side in (left, right)]
     texts = [[" ".join(map(str, side.ids[a:b].tolist())) for a, b in zip(side.start, side.start[1:])] for side in sides]
     with tempfile.TemporaryDirectory(prefix="tokgraft-") as place:
         names = [str(Path(place) / name) for name in ("forward", "backward")]

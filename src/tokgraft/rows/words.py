@@ -54,7 +54,7 @@ class AlignedParams(Params):
 
 
 @dataclass(frozen=True)
-class Space:
+class BilingualSpace:
     """The target language's word space, with the English words rotated into it.
 
     Attributes:
@@ -78,7 +78,7 @@ class Space:
         return (self.english.vectors_of(texts) @ self.rotation).astype(np.float32)
 
 
-def common_space(task: Transplant, params: AlignedParams) -> Space:
+def common_space(task: Transplant, params: AlignedParams) -> BilingualSpace:
     """Rotate the English word vectors onto those of the target language by the dictionary (orthogonal Procrustes, Schönemann 1966).
 
     Each entry counts for every combination of its words as they are, lower-cased and in title case that both languages have; forms that
@@ -107,7 +107,7 @@ def common_space(task: Transplant, params: AlignedParams) -> Space:
             f"none of the {len(entries)} entries of the dictionary has a vector in both languages",
             "check that dictionary and word_vectors were made from the same corpora, or lower min_count of word_vectors",
         )
-    return Space(target, english, procrustes((x * np.array(weights)[:, None]).T @ y), len(left))
+    return BilingualSpace(target, english, procrustes((x * np.array(weights)[:, None]).T @ y), len(left))
 
 
 def token_texts(vocabulary: Vocabulary) -> dict[int, str]:

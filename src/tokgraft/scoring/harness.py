@@ -37,7 +37,7 @@ Answer = tuple[float, bool]
 
 
 @dataclass(frozen=True)
-class Row:
+class PackedRequests:
     """One or several requests with a common context, as a sequence for the model.
 
     Attributes:
@@ -149,7 +149,7 @@ class ScoredLM(HFLM):  # type: ignore[misc]
             raise ModelError("the model gives NaN or infinite log-probabilities", "check its weights and how it was trained")
         return [(float(value), not missed) for value, missed in zip(sums.tolist(), misses.tolist(), strict=True)]
 
-    def _rows(self, requests: Sequence[Request]) -> Iterator[Row]:
+    def _rows(self, requests: Sequence[Request]) -> Iterator[PackedRequests]:
         groups: dict[tuple[int, ...], list[int]] = {}
         for number, (_, context, _) in enumerate(requests):
             groups.setdefault(tuple(context), []).append(number)
@@ -160,21 +160,21 @@ class ScoredLM(HFLM):  # type: ignore[misc]
             else:
                 yield from (self._single(requests, number) for number in numbers)
 
-    def _single(self, requests: Sequence[Request], number: int) -> Row:
+    def _single(self, requests: Sequence[Request], number: int) -> PackedRequests:
         """A request alone; cut from the left when it is longer than the context, as the harness does."""
         _, context, continuation = requests[number]
         ids = (context + continuation)[-(self.max_length + 1) :][:-1]
         labels = ([NOTHING] * len(ids) + continuation)[-len(ids) :]
-        return Row((number,), ids, labels, [number] * len(ids), list(range(len(ids))), [0] * len(ids))
+        return PackedRequests((number,), ids, labels, [number] * len(ids), list(range(len(ids))), [0] * len(ids))
 
-    def _batches(self, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    def _batches(self, rows: Sequence[PackedRequests]) -> Iterator[Sequence[PackedRequests]]:
         start = 0
         while start < len(rows):
             size = max(self.batch_tokens // max(len(rows[start].ids), 1), 1)
             yield rows[start : start + size]
             start += size
 
-    def _run(self, batch: Sequence[Row], sums: Tensor, misses: Tensor) -> None:
+    def _run(self, batch: Sequence[PackedRequests], sums: Tensor, misses: Tensor) -> None:
         """One forward pass; adds each scored position to its request's sum (float64) and to its count of not-greedy tokens."""
         ids, labels, owners = (
             self._tensor([getattr(row, name) for row in batch], pad) for name, pad in (("ids", 0), ("labels", NOTHING), ("owners", 0))
@@ -230,10 +230,10 @@ class ScoredLM(HFLM):  # type: ignore[misc]
         return bool(torch.allclose(results[0], results[1], rtol=1e-4, atol=1e-2))
 
 
-def _pack(requests: Sequence[Request], numbers: Sequence[int]) -> Row:
+def _pack(requests: Sequence[Request], numbers: Sequence[int]) -> PackedRequests:
     context = requests[numbers[0]][1]
     shared = len(context) - 1
-    row = Row(tuple(numbers), context[:-1], [NOTHING] * shared, [0] * shared, list(range(shared)), [0] * shared)
+    row = PackedRequests(tuple(numbers), context[:-1], [NOTHING] * shared, [0] * shared, list(range(shared)), [0] * shared)
     for branch, number in enumerate(numbers, start=1):
         continuation = requests[number][2]
         size = len(continuation)
