@@ -10,13 +10,14 @@ import pytest
 from synthetic_cells import LEVELS, SUFFIX, TOKENS_PER_BYTE, VOCAB, build
 
 from tokgraft.cells import load_cells
-from tokgraft.frame import bits_task, main_row, read_frame
+from tokgraft.frame import read_frame
 from tokgraft.reporting import ranking
 from tokgraft.reporting.build import build_report
 from tokgraft.reporting.checks import check_products
 from tokgraft.reporting.compare import comparisons
 from tokgraft.reporting.findings import headline
 from tokgraft.reporting.sections import sections
+from tokgraft.rows import bits_task, main_row
 
 CELLS = Path("results/cells.json")
 

@@ -12,8 +12,9 @@ from tokgraft import artifacts
 from tokgraft.cells import STAGES, CellList, RunCell, Stage, cell_speed, missing, read_facts, read_jsonl, stale, walk
 from tokgraft.config.layout import CONTROL
 from tokgraft.errors import TokgraftError
-from tokgraft.frame import BITS, Frame, bits_row, bits_task, cost_rows, main_row, read_frame
+from tokgraft.frame import Frame, cost_rows, read_frame
 from tokgraft.reporting.tables import tokenizer_facts
+from tokgraft.rows import BITS, bits_row, bits_task, main_row
 
 # Chance: how far random rows may be from it: standard errors, and what items give away by their form (their baselines, or this share).
 CHANCE_ERRORS, CHANCE_SHARE = 4.0, 0.05

@@ -11,7 +11,7 @@ from typing import Any
 from tokgraft import artifacts
 from tokgraft.cells import Combination, RunCell, Stage, command, identities, identity, versions, walk
 from tokgraft.config.layout import CONTROL
-from tokgraft.frame import Frame, Row
+from tokgraft.frame import Frame
 from tokgraft.reporting import figures, origins, predictors, ranking, speeds
 from tokgraft.reporting.entries import Column, Entry, absent, accuracy, amount, bits, difference, number, of_model, of_scores, versus
 from tokgraft.reporting.figures import Canvas
@@ -22,6 +22,7 @@ from tokgraft.reporting.suspects import suspects
 from tokgraft.reporting.tables import tokenizer_facts
 from tokgraft.reporting.verdict import verdict
 from tokgraft.reporting.words import stage_name
+from tokgraft.rows import Row
 from tokgraft.scoring.statistics import FEWEST
 
 HERE = Path(__file__).parent

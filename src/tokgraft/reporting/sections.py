@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from tokgraft.cells import STAGES, Combination, Stage
-from tokgraft.frame import Frame, Row
+from tokgraft.frame import Frame
 from tokgraft.reporting.compare import Comparison
 from tokgraft.reporting.words import counted
+from tokgraft.rows import Row
 from tokgraft.scoring.statistics import Interval
 
 
