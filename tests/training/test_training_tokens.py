@@ -1,4 +1,4 @@
-"""Tokens are encoded once for each tokenizer and kept: never out of date, never trusted when damaged, and a run gives the same bytes without."""
+"""Tokens are encoded once for each tokenizer and kept: never out of date or trusted when damaged; a run gives the same bytes without."""
 
 from __future__ import annotations
 

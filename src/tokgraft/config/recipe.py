@@ -78,7 +78,7 @@ class TrainingRecipe(ConfigFile):
     description: str = Field("", description="What it is for and where its numbers come from.")
 
     def canonical(self) -> dict[str, Any]:
-        """As for every file, without `sampling` and `objective` where they say nothing: so recipes keep the hash they had before there were any."""
+        """As for every file, without `sampling` and `objective` where they say nothing: recipes keep the hash they had before."""
         found = super().canonical()
         for stage in found["stages"]:
             if stage["objective"] == NEXT_TOKEN:

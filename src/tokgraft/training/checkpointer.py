@@ -1,4 +1,4 @@
-"""What of a run a checkpoint keeps, and how a run goes on from one: parameters that have learned, moments of the optimizer, the curves so far."""
+"""What of a run a checkpoint keeps, and how a run goes on from one: parameters that have learned, optimizer moments, the curves so far."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Pages:
         return documents.parse_page(line, f"{self.path}, line {number}")
 
     def order(self, seed: int, epoch: int) -> list[int]:
-        """Numbers of all pages, shuffled by (seed, epoch): a page's position follows from a hash of its id, not from its position in the file."""
+        """Numbers of all pages, shuffled by (seed, epoch): positions follow from hashes of the page ids, not from the order of the file."""
         keys = [hashlib.sha256(f"{seed}:{epoch}:{page}".encode()).digest() for page in self.ids]
         return sorted(range(len(self.ids)), key=keys.__getitem__)
 

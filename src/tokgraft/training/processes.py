@@ -62,8 +62,8 @@ def sum_gradients(parameters: Sequence[torch.nn.Parameter], holders: Sequence[in
 
     Args:
         parameters: The parameters that learn, in the same order in every process.
-        holders: For each, how many processes have a gradient for it (`sum_step`). Text of one process may leave a parameter untouched (an expert of a
-            mixture); it counts as zero there. What nobody has touched stays without a gradient, as in a run of one process.
+        holders: For each, how many processes have a gradient for it (`sum_step`). Text of one process may leave a parameter untouched (an
+            expert of a mixture); it counts as zero there. What nobody has touched stays without a gradient, as in a run of one process.
         context: This process.
     """
     if context.world == 1:

@@ -30,10 +30,10 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(self, batch: Any) -> Tensor:
-        """The loss of a batch (a `Batch` of the stage's data source), a scalar with gradients: summed, not averaged, over its predicted tokens.
+        """The loss of a batch (a `Batch` of the stage's data source): a scalar with gradients, summed over its predicted tokens.
 
-        It is called under the context's autocast. The step divides by the predicted tokens of all batches of all processes, so a step's loss
-        does not depend on how its sequences are spread over micro-batches and processes.
+        It is called under the context's autocast. The step divides by the predicted tokens of all batches of all processes, so a
+        step's loss does not depend on how its sequences are spread over micro-batches and processes.
         """
 
 
