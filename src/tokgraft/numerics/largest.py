@@ -23,11 +23,10 @@ class Largest:
 
     def __init__(self, table: Floats, width: int) -> None:
         """Take a table; `width` columns are a fold."""
-        self._count, self._width = len(table), max(1, min(width, len(table)))
-        padded = np.zeros((-(-len(table) // self._width) * self._width, table.shape[1]), dtype=np.float32)
-        padded[: len(table)] = table
-        self._across = tensor(padded.T)
-        self._held = self._across.new_empty((0, len(padded)))  # products, which are written over those before
+        self._width = max(1, min(width, len(table)))
+        self._folds = len(table) // self._width
+        self._across = tensor(np.ascontiguousarray(table.T))
+        self._held = self._across.new_empty((0, len(table)))  # products, which are written over those before
 
     @classmethod
     def for_best(cls, table: Floats, k: int, widest: int) -> Largest:
@@ -41,14 +40,23 @@ class Largest:
             queries: (n, d).
             bound: Says it, (n,), from the maxima of the folds, (n, folds).
         """
+        import torch
+
         if len(queries) > len(self._held):
-            self._held = self._across.new_empty((len(queries), len(self._held.T)))
+            self._held = self._across.new_empty((len(queries), self._held.shape[1]))
         values = product(tensor(queries), self._across, self._held[: len(queries)])
-        values[:, self._count :] = -np.inf
-        folds = values.view(len(values), self._width, -1)
+        within = self._width * self._folds
+        folds = values[:, :within].view(len(values), self._width, -1)
         maxima = folds.amax(dim=1)
-        row, column, value = (part.cpu().numpy() for part in reaching(folds, maxima, tensor(bound(maxima.cpu().numpy()))))
-        return row, column, value
+        limit = tensor(bound(maxima.cpu().numpy()))
+        found = list(reaching(folds, maxima, limit))
+        if within < values.shape[1]:  # the last columns are in no fold
+            row, column = torch.nonzero(values[:, within:] >= limit[:, None], as_tuple=True)
+            column = column + within
+            order = torch.cat([found[0], row]).argsort(stable=True)
+            found = [torch.cat(parts)[order] for parts in zip(found, (row, column, values[row, column]))]
+        rows, columns, products = (part.cpu().numpy() for part in found)
+        return rows, columns, products
 
 
 def kth_highest(values: Floats, k: int) -> Floats:

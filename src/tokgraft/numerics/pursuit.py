@@ -70,9 +70,8 @@ def _search(atoms: Floats, k: int) -> tuple[Callable[[Floats], Ints], int]:
         return lambda targets: pursuit_torch.select(tensor(targets), table, k).cpu().numpy(), pursuit_torch.BATCH
     from tokgraft.numerics import pursuit_loops
 
-    return partial(pursuit_loops.select, products=pursuit_loops.Products(atoms), k=k), max(
-        1, min(pursuit_loops.BATCH, HELD // (k * atoms.shape[1]))
-    )
+    step = max(1, min(pursuit_loops.BATCH, HELD // (k * atoms.shape[1])))
+    return partial(pursuit_loops.select, products=pursuit_loops.Products(atoms), k=k), step
 
 
 def _fit(targets: Floats, atoms: Floats, picks: Ints) -> tuple[Doubles, Doubles]:

@@ -68,8 +68,7 @@ class Products:
         if self._narrow:
             import torch
 
-            table = np.clip(np.floor(self.atoms / self._unit + self._chances[0]), -LARGEST, LARGEST).astype(np.int8)
-            table = torch.from_numpy(table)
+            table = torch.from_numpy(_integers(self.atoms / self._unit, self._chances[0]).astype(np.int8))
         self._blocks = [(begin, table[begin : begin + BLOCK].T) for begin in range(0, len(atoms), BLOCK)]
         self._held = np.empty(BATCH * min(BLOCK, len(atoms)), dtype=np.int32 if self._narrow else np.float32)
 
@@ -82,8 +81,10 @@ class Products:
         if self._narrow:
             import torch
 
-            narrow = np.empty(residuals.shape, dtype=np.int8)
-            to_8_bits(residuals, self._chances[1], LARGEST, narrow, units, errors, self.longest, self._unit, MISSED)
+            own = np.maximum(np.abs(residuals).max(axis=1), np.finfo(np.float32).tiny) / LARGEST
+            narrow = _integers(residuals / own[:, None], self._chances[1])
+            errors += MISSED * own * np.sqrt(self.longest**2 + self._unit**2 * np.einsum("nd,nd->n", narrow, narrow))
+            units, narrow = own * self._unit, narrow.astype(np.int8)
         for begin, atoms in self._blocks:
             sizes = self._held[: len(residuals) * atoms.shape[1]].reshape(len(residuals), -1)
             if self._narrow:
@@ -91,6 +92,12 @@ class Products:
             else:
                 np.matmul(residuals, atoms, out=sizes)
             yield begin, sizes, units, errors
+
+
+def _integers(rows: Floats, chances: Floats) -> Floats:
+    """Rows (n, d), rounded up where what is above the lower integer exceeds 1 - chance, (d,), and no larger than LARGEST."""
+    found: Floats = np.clip(np.floor(rows + chances), -LARGEST, LARGEST)
+    return found
 
 
 def multiplies_8_bits() -> bool:
@@ -122,47 +129,6 @@ def dot(left: Rows, right: Rows) -> Any:
     for place in range(len(left)):
         total += left[place] * right[place]
     return total
-
-
-@compiled
-def to_8_bits(
-    rows: Floats,
-    chances: Floats,
-    largest: int,
-    integers: npt.NDArray[np.int8],
-    units: Floats,
-    errors: Floats,
-    longest: np.float32,
-    unit: np.float32,
-    missed: np.float32,
-) -> None:
-    """Write rows in units of their largest number / `largest`, rounded up where what is above the lower integer exceeds 1 - chance.
-
-    Args:
-        rows: (n, d).
-        chances: Random numbers in [0, 1), (d,).
-        largest: The largest integer, 127 at most.
-        integers: Takes them, (n, d).
-        units: Takes what products with other integers are to be multiplied with, (n,).
-        errors: Takes, beside what is there, by how much these are then off at most, (n,).
-        longest: Length of the longest other row.
-        unit: Size of the unit of the other rows.
-        missed: How many times the root of the summed squares of its parts' ranges the error of a product may be.
-    """
-    for number in range(len(rows)):
-        row, made = rows[number], integers[number]
-        top = np.float32(0)
-        for place in range(len(row)):
-            top = max(top, abs(row[place]))
-        own = top / largest if top > 0 else np.float32(1)
-        total = 0
-        for place in range(len(row)):
-            value = int(row[place] / own + chances[place] + 128) - 128  # a cast cuts off towards zero
-            value = min(max(value, -largest), largest)
-            made[place] = value
-            total += value * value
-        units[number] = own * unit
-        errors[number] += missed * own * math.sqrt(longest**2 + unit**2 * total)
 
 
 @compiled

@@ -53,9 +53,12 @@ def rows_of(table: Floats, live: Ints) -> Floats:
 
 
 def weighted_sums(
-    weights: Doubles, ids: Ints, ends: Ints, table: Floats,
+    weights: Doubles,
+    ids: Ints,
+    ends: Ints,
+    table: Floats,
     totals: npt.NDArray[Any] | float = 1.0,
-) -> Floats:  # fmt: skip
+) -> Floats:
     """Sum of weight x row over ids[ends[i] : ends[i + 1]] for each i, in that order, over totals[i]; (len(ends) - 1, d).
 
     Summed in float64, but for few rows whose weights are all at least 0, which cannot cancel: those in float32, several times faster.
@@ -84,7 +87,11 @@ def _bags(weights: Doubles, ids: Ints, ends: Ints, table: Floats) -> Floats:
     if not table.flags.writeable:  # torch takes no others
         table = table.copy()
     found: Floats = torch.nn.functional.embedding_bag(
-        torch.from_numpy(np.asarray(ids, dtype=np.int64)), torch.from_numpy(table), torch.from_numpy(np.asarray(ends, dtype=np.int64)),
-        mode="sum", per_sample_weights=torch.from_numpy(weights.astype(np.float32)), include_last_offset=True,
-    ).numpy()  # fmt: skip
+        torch.from_numpy(np.asarray(ids, dtype=np.int64)),
+        torch.from_numpy(table),
+        torch.from_numpy(np.asarray(ends, dtype=np.int64)),
+        mode="sum",
+        per_sample_weights=torch.from_numpy(weights.astype(np.float32)),
+        include_last_offset=True,
+    ).numpy()
     return found
