@@ -19,7 +19,7 @@ from tokgraft import artifacts
 from tokgraft.cells import CellList, RunCell, Stage
 from tokgraft.config.layout import INIT, KEY
 from tokgraft.errors import TokgraftError
-from tokgraft.rows import bits_row, read_score, score_rows
+from tokgraft.score_rows import bits_row, read_score, score_rows
 
 SNAKEMAKE = "snakemake.logging"  # name of its logger
 STREAM = "DefaultStreamHandler"  # name of its handler for the terminal; a logger plugin of the user's own (--logger) takes its place

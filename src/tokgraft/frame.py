@@ -30,7 +30,7 @@ from tokgraft.cells import (
 )
 from tokgraft.config.layout import CONTROL
 from tokgraft.errors import TokgraftError
-from tokgraft.rows import BITS, Row, Score, bits_task, read_score, score_rows
+from tokgraft.score_rows import BITS, Row, Score, bits_task, read_score, score_rows
 from tokgraft.scoring.statistics import Interval, Samples, paired_difference, read_samples, score_interval
 
 CellStage = tuple[str, Stage]  # key of a cell, and one of its stages

@@ -17,7 +17,7 @@ from tokgraft.reporting.checks import check_products
 from tokgraft.reporting.compare import comparisons
 from tokgraft.reporting.findings import headline
 from tokgraft.reporting.sections import sections
-from tokgraft.rows import bits_task, main_row
+from tokgraft.score_rows import bits_task, main_row
 
 CELLS = Path("results/cells.json")
 

@@ -14,7 +14,7 @@ from tokgraft.config.layout import CONTROL
 from tokgraft.errors import TokgraftError
 from tokgraft.frame import Frame, cost_rows, read_frame
 from tokgraft.reporting.tables import tokenizer_facts
-from tokgraft.rows import BITS, bits_row, bits_task, main_row
+from tokgraft.score_rows import BITS, bits_row, bits_task, main_row
 
 # Chance: how far random rows may be from it: standard errors, and what items give away by their form (their baselines, or this share).
 CHANCE_ERRORS, CHANCE_SHARE = 4.0, 0.05

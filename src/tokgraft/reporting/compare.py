@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tokgraft.cells import Combination, Stage
 from tokgraft.config.layout import CONTROL
 from tokgraft.frame import Frame
-from tokgraft.rows import BITS
+from tokgraft.score_rows import BITS
 from tokgraft.scoring.statistics import FEWEST, Interval, holm
 
 REFERENCES = (CONTROL, "random", "mean")

@@ -22,7 +22,7 @@ from tokgraft.reporting.suspects import suspects
 from tokgraft.reporting.tables import tokenizer_facts
 from tokgraft.reporting.verdict import verdict
 from tokgraft.reporting.words import stage_name
-from tokgraft.rows import Row
+from tokgraft.score_rows import Row
 from tokgraft.scoring.statistics import FEWEST
 
 HERE = Path(__file__).parent

@@ -9,7 +9,7 @@ from tokgraft.cells import STAGES, Combination, Stage
 from tokgraft.frame import Frame
 from tokgraft.reporting.compare import Comparison
 from tokgraft.reporting.words import counted
-from tokgraft.rows import Row
+from tokgraft.score_rows import Row
 from tokgraft.scoring.statistics import Interval
 
 

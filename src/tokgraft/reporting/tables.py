@@ -14,7 +14,7 @@ from tokgraft.cells import Combination, RunCell, Stage, flatten, read_facts, sta
 from tokgraft.frame import Frame, curve
 from tokgraft.reporting.compare import Comparison
 from tokgraft.reporting.origins import KINDS, cell_origins
-from tokgraft.rows import FACTS, Row, bits_task, main_row
+from tokgraft.score_rows import FACTS, Row, bits_task, main_row
 
 FORMULA_SIGNS = tuple("=+-@＝＋－＠")  # what makes a spreadsheet take an entry for a formula; some know the full-width forms
 CELL = ("model", "language", "tokenizer", "method", "recipe", "seed", "stage")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tokgraft import artifacts
 from tokgraft.cells import CellList, RunCell, identities, missing, read_json
 from tokgraft.config.layout import CONTROL
-from tokgraft.rows import main_row, read_rows
+from tokgraft.score_rows import main_row, read_rows
 
 
 def card(cells: CellList, cell: RunCell) -> str:

@@ -19,7 +19,7 @@ from tokgraft.cells import CellList, RunCell
 from tokgraft.errors import ArtifactError
 from tokgraft.logs import Heartbeat, log
 from tokgraft.masking import masked
-from tokgraft.rows import read_rows
+from tokgraft.score_rows import read_rows
 from tokgraft.tracking import links, register
 from tokgraft.tracking.address import default_uri, demand_store, file_of, lock_of
 from tokgraft.tracking.lock import alone

@@ -27,7 +27,7 @@ from tokgraft.cells import (
     stale,
 )
 from tokgraft.errors import TokgraftError
-from tokgraft.rows import FACTS, Row, bits_task, main_row, read_rows
+from tokgraft.score_rows import FACTS, Row, bits_task, main_row, read_rows
 from tokgraft.scoring.speed import FILE
 from tokgraft.tracking.views import METRICS, PARAMETERS
 

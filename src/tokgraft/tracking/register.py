@@ -14,7 +14,7 @@ from tokgraft import artifacts
 from tokgraft.cells import CellList, RunCell, identity
 from tokgraft.config.layout import CONTROL
 from tokgraft.intervals import FEWEST
-from tokgraft.rows import Row, bits_row, read_score, score_rows
+from tokgraft.score_rows import Row, bits_row, read_score, score_rows
 from tokgraft.tracking.card import card
 from tokgraft.tracking.mlflow_store import LIVE, Store, Version
 
