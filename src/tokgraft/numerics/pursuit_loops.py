@@ -1,6 +1,7 @@
 """The search of orthogonal matching pursuit on a processor: products in 8 bits, and loops that are compiled when they are first called.
 
-It stands beside `pursuit_torch` because it is faster: see MEASURED. The machine code is kept beside this file.
+It stands beside `pursuit_torch` because on a processor it is seven times as fast on real sizes (docs/decisions.md): 0.75 ms for the 64 steps of a
+token over 3,300 atoms of 256 dimensions, where torch takes 5.3. The machine code is kept beside this file.
 """
 
 from __future__ import annotations
