@@ -19,7 +19,7 @@ from tokgraft import artifacts
 from tokgraft.cells import CellList, RunCell, Stage
 from tokgraft.config.layout import INIT, KEY
 from tokgraft.errors import TokgraftError
-from tokgraft.score_rows import bits_row, read_score, score_rows
+from tokgraft.score_rows import bits_row, read_rows
 
 SNAKEMAKE = "snakemake.logging"  # name of its logger
 STREAM = "DefaultStreamHandler"  # name of its handler for the terminal; a logger plugin of the user's own (--logger) takes its place
@@ -278,7 +278,7 @@ def _bits(cell: RunCell, stage: Stage) -> float | None:
     folder = cell.score_folder(stage)
     if not artifacts.is_artifact(folder) or artifacts.skipped(folder) is not None:
         return None
-    row = bits_row(score_rows(cell, stage, read_score(folder)))
+    row = bits_row(read_rows(cell, stage))
     return None if row is None else row.value
 
 

@@ -99,13 +99,13 @@ def score_rows(cell: RunCell, stage: Stage, score: Score) -> Iterator[Row]:
         yield Row(cell, stage, "", "vocabulary", float(tokens))
 
 
-def read_rows(cell: RunCell) -> list[Row]:
-    """All that was scored of a cell, by stage.
+def read_rows(cell: RunCell, *stages: Stage) -> list[Row]:
+    """All that was scored of a cell at these stages; at all that it has where none is named.
 
     Raises:
         ArtifactError, DataError: Scores are missing or damaged.
     """
-    return [row for stage in cell.stages for row in score_rows(cell, stage, read_score(cell.score_folder(stage)))]
+    return [row for stage in stages or cell.stages for row in score_rows(cell, stage, read_score(cell.score_folder(stage)))]
 
 
 def bits_task(rows: Iterable[Row], english: bool = False) -> str:

@@ -25,6 +25,7 @@ from tokgraft.config import layout
 from tokgraft.errors import ArtifactError
 from tokgraft.tracking import mlflow_store, ui
 from tokgraft.tracking.address import TrackingError, default_uri
+from tokgraft.tracking.card import card
 from tokgraft.tracking.lock import LockError, alone
 from tokgraft.tracking.mlflow_store import FINGERPRINT, LIVE
 from tokgraft.tracking.publishing import Published, Publisher, publish
@@ -446,6 +447,15 @@ def test_models_are_registered_once_with_their_card_and_the_best_has_a_name(stor
     assert len(client.search_model_versions("name = 'demo-deu_Latn'")) == 2
     assert client.get_model_version_by_alias("demo-deu_Latn", "best").tags["method"] == "random"
     assert client.get_model_version("demo-deu_Latn", best.version).description != best.description
+
+
+def test_a_card_stands_beside_an_original_that_was_scored_after_training_alone(project):
+    cells = load_cells(CELLS)
+    (control,) = [cell for cell in cells.cells if cell.method == "none"]
+    mean = next(cell for cell in cells.cells if cell.method == "mean")
+    whole = card(cells, mean)
+    shutil.rmtree(control.paths.score_init)
+    assert "own vocabulary, trained alike" in whole and card(cells, mean) == whole
 
 
 def test_an_unfinished_cell_is_skipped_with_its_reason(store):

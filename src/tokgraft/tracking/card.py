@@ -49,11 +49,11 @@ def _scores(cells: CellList, cell: RunCell) -> Iterator[str]:
         (one for one in cells.cells if one.method == CONTROL and (one.model, one.language, one.recipe, one.seed)
          == (cell.model, cell.language, cell.recipe, cell.seed) and missing(one.score_folder(one.final)) is None), None,
     )  # fmt: skip
-    columns = [(read_rows(cell), stage) for stage in cell.stages]
+    columns = [(read_rows(cell, stage), stage) for stage in cell.stages]
     heads = ["after the transplant", "after training"][: len(columns)]
     last = [row for row in columns[-1][0] if row.main and row.stage == cell.final]
     if control:
-        columns.append((read_rows(control), control.final))
+        columns.append((read_rows(control, control.final), control.final))
         heads.append("own vocabulary, trained alike" if cell.final == "trained" else "own vocabulary")
     yield f"| held-out score | {' | '.join(heads)} |"
     yield "|---" * (len(heads) + 1) + "|"

@@ -14,7 +14,7 @@ from tokgraft import artifacts
 from tokgraft.cells import CellList, RunCell, identity
 from tokgraft.config.layout import CONTROL
 from tokgraft.intervals import FEWEST
-from tokgraft.score_rows import Row, bits_row, read_score, score_rows
+from tokgraft.score_rows import Row, bits_row, read_rows
 from tokgraft.tracking.card import card
 from tokgraft.tracking.mlflow_store import LIVE, Store, Version
 
@@ -158,4 +158,4 @@ def _bits(cell: RunCell) -> float:
 
 def _bits_row(cell: RunCell) -> Row | None:
     """Bits per byte of the model that is registered."""
-    return bits_row(score_rows(cell, cell.final, read_score(cell.score_folder(cell.final))))
+    return bits_row(read_rows(cell, cell.final))
