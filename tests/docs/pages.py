@@ -168,7 +168,7 @@ def _is_there(path: str) -> bool:
 def written() -> frozenset[str]:
     """The files that YAML and Python blocks of the pages are the content of."""
     shown = [re.match(r"# (config/\S+?\.yaml)\b", block.code) for block in blocks() if block.language == "yaml"]
-    named = re.findall(r"`(src/tokgraft/\w+/(?:tasks/)?\w+\.py)`:?\n", "\n".join(page.read_text() for page in PAGES))
+    named = re.findall(r"`(src/tokgraft/\w+/(?:tasks/|objectives/)?\w+\.py)`:?\n", "\n".join(page.read_text() for page in PAGES))
     return frozenset([match[1] for match in shown if match] + named)
 
 

@@ -43,7 +43,7 @@ def test_tokens_that_differ_in_case_are_copied() -> None:
     found = [row.sources for row in rows.provenance]
     assert found == [(0,), (1,), (3,), (4,), (2,)]  # " THE": " The" stands before " the" in the order of their bytes
     assert rows.stats["fuzzy"] == 2
-    exact = methods.apply("ofa", task, {"fuzzy": False, "neighbors": 1})
+    exact = methods.apply("ofa", task, {"fuzzy": False, "neighbours": 1})
     assert [row.how for row in exact.provenance] == ["role", "combined", "random", "copied", "copied"]
 
 
@@ -74,7 +74,7 @@ def test_bad_input_is_explained() -> None:
     with pytest.raises(DataError, match="none of the 1 entries"):
         methods.apply("ofa", made(dictionary=(("nothing", "nichts", 1.0),)), {})
     with pytest.raises(DataError, match="source tokens have a vector, 5000 are needed"):
-        methods.apply("ofa", made(), {"neighbors": 5000})
+        methods.apply("ofa", made(), {"neighbours": 5000})
     with pytest.raises(ConfigError, match=r"made without (load_target_)?segmenter"):
         methods.apply("ofa", replace(made(), load_target_segmenter=None), {})
     with pytest.raises(ConfigError, match="rank"):

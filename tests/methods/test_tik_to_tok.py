@@ -49,7 +49,7 @@ def test_symbols_can_be_mixed_like_words() -> None:
 
 @pytest.mark.parametrize(
     ("params", "weights"),
-    [({}, (8 / 15, 1 / 3, 2 / 15)), ({"neighbors": 1}, (1,)), ({"neighbors": 2}, (0.6, 0.4)), ({"first": 1, "second": 0}, (1, 0, 0))],
+    [({}, (8 / 15, 1 / 3, 2 / 15)), ({"neighbours": 1}, (1,)), ({"neighbours": 2}, (0.6, 0.4)), ({"first": 1, "second": 0}, (1, 0, 0))],
 )
 def test_weights(params: dict[str, Any], weights: tuple[float, ...]) -> None:
     assert np.allclose(fixed_weights(TikToTok(**params)), weights)
@@ -60,6 +60,6 @@ def test_bad_input_is_explained() -> None:
     with pytest.raises(DataError, match="none of the 1 entries"):
         methods.apply("tik_to_tok", toyspaces.task(SOURCE, TARGET, useless), {})
     with pytest.raises(DataError, match="6 source tokens have a vector, 7 are needed"):
-        methods.apply("tik_to_tok", small(), {"neighbors": 7})
+        methods.apply("tik_to_tok", small(), {"neighbours": 7})
     with pytest.raises(ConfigError, match=r"first \+ second is 1.5"):
         methods.parse("tik_to_tok", {"first": 0.9, "second": 0.6})

@@ -25,7 +25,7 @@ def small(**changes: Any) -> Any:
 
 
 def test_weights_by_hand() -> None:
-    rows = methods.apply("wechsel", small(), {"neighbors": 2})
+    rows = methods.apply("wechsel", small(), {"neighbours": 2})
     length = np.sqrt(1.04)
     cosines = {1: (1 / length, 1.2 / np.sqrt(3) / length), 2: (1, 1 / np.sqrt(3))}  # Haus: house, 1; Baum: tree, 1
     for number, (near, first) in {1: (cosines[1], 1), 2: (cosines[2], 2)}.items():
@@ -37,7 +37,7 @@ def test_weights_by_hand() -> None:
     # The digit is a mixture although both vocabularies have it; a byte without a vector is copied; the rest is random.
     assert [row.how for row in rows.provenance] == ["role", "combined", "combined", "combined", "copied", "random"]
     assert 0 < rows.input[3, 4] < 1
-    random = methods.apply("wechsel", small(), {"neighbors": 2, "copy_unknown": False})
+    random = methods.apply("wechsel", small(), {"neighbours": 2, "copy_unknown": False})
     assert [row.how for row in random.provenance][4:] == ["random", "random"]
 
 
@@ -88,12 +88,12 @@ def test_bad_input_is_explained() -> None:
     with pytest.raises(DataError, match="3 and 2 dimensions"):
         methods.apply("wechsel", small(word_vectors=replace(both, english=replace(both.english, vectors=both.english.vectors[:, :2]))), {})
     with pytest.raises(DataError, match="no target token has a vector"):
-        methods.apply("wechsel", small(word_vectors=replace(both, target=replace(both.target, others={}))), {"neighbors": 1})
+        methods.apply("wechsel", small(word_vectors=replace(both, target=replace(both.target, others={}))), {"neighbours": 1})
     with pytest.raises(DataError, match="vectors of tokens hold NaN"):
         neighbours(small(), np.full((6, 3), np.nan), np.ones((6, 3)), [1], 1)
     with pytest.raises(ConfigError, match=r"made without (load_target_)?segmenter"):
         methods.apply("wechsel", small(), {"subword": "words"})
     with pytest.raises(ConfigError, match="temperature"):
         methods.parse("wechsel", {"temperature": 0})
-    with pytest.raises(ConfigError, match="did you mean neighbors"):
-        methods.parse("wechsel", {"neighbours": 3})
+    with pytest.raises(ConfigError, match="did you mean neighbours"):
+        methods.parse("wechsel", {"neighbors": 3})

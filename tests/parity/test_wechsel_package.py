@@ -107,5 +107,5 @@ def test_special_tokens_have_no_effect_on_mixtures() -> None:
     """The reference treats special tokens as text: given a vector they become neighbours there, never here."""
     source, target = toyspaces.vocabulary("a", "b"), toyspaces.vocabulary("c")
     loaded = toyspaces.resources({"<s>": [1, 0], "a": [0.5, 0.5], "b": [0, 1]}, {"c": [1, 0]}, 2)
-    rows = methods.apply("wechsel", toyspaces.task(source, target, loaded), {"neighbors": 2})
+    rows = methods.apply("wechsel", toyspaces.task(source, target, loaded), {"neighbours": 2})
     assert rows.input[1, 0] == 0 and set(rows.provenance[1].sources) == {1, 2}

@@ -17,7 +17,7 @@ from tokgraft.rows.words import REQUIRES, AlignedParams, BilingualSpace, common_
 class Ofa(AlignedParams):
     """Copy what both vocabularies have; mix the rest from its nearest source tokens, a token being the mean of the words it is part of."""
 
-    neighbors: int = Field(10, ge=1, description="Source tokens in a mixture (reference 10).")
+    neighbours: int = Field(10, ge=1, description="Source tokens in a mixture (reference 10).")
     temperature: float = Field(0.1, gt=0, description="Temperature of the softmax over their cosines (reference 0.1).")
     fuzzy: bool = Field(True, description="Tokens that differ only in case match, too (reference: true).")
     rank: int | None = Field(
@@ -30,7 +30,7 @@ def build(task: Transplant, params: Ofa) -> Composition:
     """With E = F P of the given rank: F'[t] = F[s] for the overlap, sum_j softmax(cos / temperature)_j F[j] else, and E' = F' P.
 
     Raises:
-        DataError: No entry of the dictionary can be used, vectors are NaN or zero, or fewer source tokens than `neighbors` have one.
+        DataError: No entry of the dictionary can be used, vectors are NaN or zero, or fewer source tokens than `neighbours` have one.
         ConfigError: This transplant has no target tokenizer.
     """
     segmenter, target_segmenter = given(task.segmenter, "segmenter"), given(task.load_target_segmenter, "load_target_segmenter")()
@@ -43,7 +43,7 @@ def build(task: Transplant, params: Ofa) -> Composition:
     source = vectors_by_words(len(task.source), segmenter, forms, vectors, ones)
     target = vectors_by_words(len(task.target), target_segmenter, forms, vectors, ones)
     wanted = [number for number in task.target.text_ids if number not in copies]
-    near = neighbours(task, source, target, wanted, params.neighbors)
+    near = neighbours(task, source, target, wanted, params.neighbours)
     mixtures = Mixtures.table(near.ids, near.sources, softmax(near.cosines / params.temperature))
     stats = {"dictionary_pairs": space.pairs, "anchors": near.anchors, "mixed": len(near.ids), "fuzzy": len(folded)}
     rank = params.rank

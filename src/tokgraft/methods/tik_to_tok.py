@@ -12,7 +12,7 @@ from tokgraft.rows.words import REQUIRES, AlignedParams, common_space, neighbour
 class TikToTok(AlignedParams):
     """Map tokens one to one by the dictionary where it has them, and the others to their nearest source tokens by fixed weights."""
 
-    neighbors: int = Field(3, ge=1, description="Source tokens in a mixture (published: 3).")
+    neighbours: int = Field(3, ge=1, description="Source tokens in a mixture (published: 3).")
     first: float = Field(0.4, ge=0, le=1, description="Weight of the nearest, before the rest is shared out (published: 0.4).")
     second: float = Field(0.2, ge=0, le=1, description="Weight of the second, before the rest is shared out (published: 0.2).")
     copy_symbols: bool = Field(
@@ -31,7 +31,7 @@ def build(task: Transplant, params: TikToTok) -> Composition:
     """E'[t] = E[translation of t] where that is one source token; else 0.4 E[j1] + 0.2 E[j2] + 0.4 mean(E[j1], E[j2], E[j3]).
 
     Raises:
-        DataError: No entry of the dictionary can be used, vectors are NaN or zero, or fewer source tokens than `neighbors` have one.
+        DataError: No entry of the dictionary can be used, vectors are NaN or zero, or fewer source tokens than `neighbours` have one.
     """
     space = common_space(task, params)
     texts = token_texts(task.target)
@@ -41,7 +41,7 @@ def build(task: Transplant, params: TikToTok) -> Composition:
     direct = {number: source for number, source in _translations(task, texts).items() if number not in copies}
     wanted = [number for number in task.target.text_ids if number not in copies and number not in direct]
     source, target = vectors_by_text(task.source, space.english_texts), vectors_by_text(task.target, space.target_texts)
-    near = neighbours(task, source, target, wanted, params.neighbors)
+    near = neighbours(task, source, target, wanted, params.neighbours)
     weights = np.broadcast_to(fixed_weights(params), near.sources.shape)
     mixtures = Mixtures.joined(Mixtures.copies(direct), Mixtures.table(near.ids, near.sources, weights))
     mixed = set(mixtures.ids.tolist())
@@ -51,10 +51,10 @@ def build(task: Transplant, params: TikToTok) -> Composition:
 
 
 def fixed_weights(params: TikToTok) -> Doubles:
-    """Weights of the nearest, the second, ...: `first`, `second`, and what is left in equal shares for all of them. (neighbors,)."""
-    own = np.zeros(params.neighbors)
-    own[:2] = (params.first, params.second)[: params.neighbors]
-    weights: Doubles = own + (1 - own.sum()) / params.neighbors
+    """Weights of the nearest, the second, ...: `first`, `second`, and what is left in equal shares for all of them. (neighbours,)."""
+    own = np.zeros(params.neighbours)
+    own[:2] = (params.first, params.second)[: params.neighbours]
+    weights: Doubles = own + (1 - own.sum()) / params.neighbours
     return weights
 
 

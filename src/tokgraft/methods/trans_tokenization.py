@@ -126,7 +126,7 @@ def _smooth(task: Transplant, known: Mapping[int, Counts], space_weight: float) 
 
 
 def _smooth_published(task: Transplant, counts: Mapping[int, Counts]) -> dict[int, Counts]:
-    """The same as trans-tokenizers 0.1.4 does it: over vocabulary strings, tokens smoothed earlier included."""
+    """Counts for tokens without any, as trans-tokenizers 0.1.4 smooths them: by vocabulary strings, tokens smoothed earlier included."""
     marked = np.array([token is not None and token.surface.startswith("▁") for token in task.source.tokens])
     made: dict[int, Counts] = {}
 

@@ -24,7 +24,7 @@ from tokgraft.rows.words import (
 class Wechsel(AlignedParams):
     """Mix each token from its nearest source tokens in a bilingual word space; only special tokens are copied."""
 
-    neighbors: int = Field(10, ge=1, description="Source tokens in a mixture (reference 10).")
+    neighbours: int = Field(10, ge=1, description="Source tokens in a mixture (reference 10).")
     temperature: float = Field(0.1, gt=0, description="Temperature of the softmax over their cosines (reference 0.1).")
     subword: Literal["ngrams", "words"] = Field(
         "ngrams",
@@ -44,14 +44,14 @@ def build(task: Transplant, params: Wechsel) -> Composition:
     """E'[t] = sum_j softmax(cos(x_t, x_j) / temperature)_j E[j] over the nearest source tokens j, by the same weights in each table.
 
     Raises:
-        DataError: No entry of the dictionary can be used, vectors are NaN or zero, or fewer source tokens than `neighbors` have one.
+        DataError: No entry of the dictionary can be used, vectors are NaN or zero, or fewer source tokens than `neighbours` have one.
         ConfigError: `words` is asked for, and this transplant has no target tokenizer.
     """
     space = common_space(task, params)
     published = params.compatibility == "wechsel"
     source, target = _by_text(task, space, published) if params.subword == "ngrams" else _by_words(task, space)
     copies = task.specials
-    near = neighbours(task, source, target, task.target.text_ids, params.neighbors)
+    near = neighbours(task, source, target, task.target.text_ids, params.neighbours)
     mixtures = Mixtures.table(near.ids, near.sources, softmax(near.cosines / params.temperature))
     if params.copy_unknown:
         known = set(near.ids.tolist())

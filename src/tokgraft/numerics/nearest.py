@@ -87,7 +87,7 @@ class Space:
         return near, distance
 
     def _exact(self, X: npt.NDArray[np.floating], row: Ints, column: Ints) -> tuple[Ints, Doubles]:
-        """The same of pairs (row, column) that hold the nearest of each row; of equal ones the first places."""
+        """Nearest points and distances among pairs (row, column) that hold the nearest of each row; of equal ones the first places."""
         found = np.empty(len(row))
         for begin in range(0, len(row), PAIRS):
             pairs = slice(begin, begin + PAIRS)

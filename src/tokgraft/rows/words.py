@@ -218,7 +218,7 @@ def neighbours(task: Transplant, source: Floats, target: Floats, wanted: Iterabl
     if len(ids) and len(anchors) < k:
         raise UnavailableError(
             f"{len(anchors)} source tokens have a vector, {k} are needed",
-            "lower neighbors, train word_vectors on more text, or choose a method without word vectors",
+            "lower neighbours, train word_vectors on more text, or choose a method without word vectors",
         )
     if not len(ids):
         return Neighbours(ids, np.zeros((0, k), dtype=np.int64), np.zeros((0, k)), len(anchors))

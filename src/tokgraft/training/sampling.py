@@ -164,7 +164,7 @@ def _forward(lattice: Lattice) -> list[float]:
 
 
 def _backward(lattice: Lattice) -> list[float]:
-    """The same for what stands behind it."""
+    """Logarithm of the weight of all ways to write what stands behind each place."""
     after: list[list[float]] = [[] for _ in lattice]
     found = [NEVER] * len(lattice)
     found[-1] = 0.0
