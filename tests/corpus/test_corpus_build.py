@@ -200,6 +200,10 @@ def test_errors_come_before_the_work(corpora: dict[str, Path], help_cache: tuple
         build_corpus(settings("deu_Latn"), out, cache=cache, pins=pins)
     with pytest.raises(ArtifactError, match=r"was split with .*\n.*same `splits`"):
         build_corpus(settings("deu_Latn", splits={"seed": 1}), out, corpora["eng_Latn"], cache, pins)
+    with artifacts.create(tmp_path / "bare", "corpus", {}) as folder:
+        (folder / "train.jsonl").touch()
+    with pytest.raises(ArtifactError, match="was split with settings that it does not name"):
+        build_corpus(settings("deu_Latn"), out, tmp_path / "bare", cache, pins)
     with pytest.raises(ConfigError, match=r"unknown language label 'ger' in `lid` of the language deu_Latn"):
         build_corpus(settings("deu_Latn", language={"lid": ["ger"]}), out, corpora["eng_Latn"], cache, pins)
     with pytest.raises(ConfigError, match=r"leave nothing for train"):

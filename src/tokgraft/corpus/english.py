@@ -63,9 +63,10 @@ def open_english(folder: Path, splits: Splits, aligned: bool) -> English:
         ArtifactError: It is no whole corpus, was split otherwise, or (when pages have to be aligned) holds no help pages.
     """
     manifest = artifacts.expect(folder, "corpus")
-    if manifest["settings"]["splits"] != splits.model_dump(mode="json"):
+    found, wanted = manifest["settings"].get("splits"), splits.model_dump(mode="json")
+    if found != wanted:
         raise ArtifactError(
-            f"the English corpus {folder} was split with {manifest['settings']['splits']}, this language asks for {splits.model_dump(mode='json')}",
+            f"the English corpus {folder} was split with {found or 'settings that it does not name'}, this language asks for {wanted}",
             "prepare both with the same `splits`, or a page could be in train here and in test there",
         )
     english = English(Path(folder))
