@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def _in_script(text: str, script: str) -> str:
 
 def base_model(place: Path) -> None:
     """A base model with the special tokens of chats."""
-    tokenizer = toys.tokenizer("byte_level")
+    tokenizer = deepcopy(toys.tokenizer("byte_level"))  # that one is shared by all tests
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
     save_model(_decoder(len(tokenizer)), tokenizer, place)
 
@@ -116,7 +117,7 @@ def _models(root: Path) -> None:
         for weight in sibling.parameters():
             weight.mul_(1.001)
     save_model(sibling, load_tokenizer(root / "BASE"), root / "INSTRUCT")
-    target = toys.tokenizer("byte_level", 640, "german")
+    target = deepcopy(toys.tokenizer("byte_level", 640, "german"))
     target.add_special_tokens({"additional_special_tokens": ["<think>", "</think>", "<|unused_0|>"]})
     target.save_pretrained(root / "TOKENIZER")
     for place in ("init", "my/model", "results/models/pocket/deu_Latn/bpe8k/mean/s0/init"):

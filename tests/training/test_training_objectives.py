@@ -40,6 +40,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts/smoothed.py").write_text(block, encoding="utf-8")
     monkeypatch.setattr(objectives, "__path__", [*objectives.__path__, str(tmp_path / "parts")])
+    monkeypatch.setattr(OBJECTIVES, "_discovered", False)  # another test may have asked for all names
     yield
     OBJECTIVES._things.pop("smoothed", None)
     sys.modules.pop("tokgraft.training.objectives.smoothed", None)

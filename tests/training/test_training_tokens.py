@@ -126,7 +126,7 @@ def test_where_nothing_can_be_written_a_line_says_so_and_the_run_goes_on(
     store = TokenStore(tokenizer(), tmp_path / "kept")
     assert tokens(store) == plain() == tokens(store)
     assert sorted(encoded) == sorted(set(TEXTS)), "once in this run all the same"
-    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    (line,) = {record.getMessage() for record in caplog.records if record.levelname == "WARNING"}
     assert line.startswith("tokens are not kept in") and os.strerror(number) in line and "TOKGRAFT_CACHE" in line
     assert not files(tmp_path) and not list(tmp_path.rglob(".*.part"))
 
