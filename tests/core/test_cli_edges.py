@@ -9,7 +9,6 @@ import resource
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 
 import toys
 import toytasks
+from command_tree import parsers
 from tokgraft.cli import _arguments as arguments
 from tokgraft.cli import build_parser, main
 from tokgraft.models.io import save_model
@@ -27,15 +27,6 @@ OWN = {
     arguments.address, arguments.maybe_named_model, arguments.device, arguments.file, arguments.folder, arguments.model, arguments.named_folder, arguments.override, arguments.place, arguments.rows,
     arguments.setting, arguments.settings, arguments.text, arguments.duration,
 }  # fmt: skip
-
-
-def parsers(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser]]:
-    """Each command and each action of a command, with the words that name it."""
-    yield words, parser
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for name, inner in action.choices.items():
-                yield from parsers(inner, (*words, name))
 
 
 def flags() -> list[Any]:

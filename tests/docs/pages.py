@@ -15,7 +15,6 @@ import importlib
 import importlib.util
 import re
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from command_tree import parsers
 from tokgraft.cli import build_parser
 from tokgraft.config.base import ConfigFile, slugs
 from tokgraft.config.experiment import Experiment
@@ -180,15 +180,6 @@ def parser() -> argparse.ArgumentParser:
         for action in inner._actions:
             action.type = (lambda text: text.split("=")) if "=" in str(action.metavar) and action.option_strings else None
     return found
-
-
-def parsers(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser]]:
-    """Each command and each action of a command, with the words that name it."""
-    yield words, parser
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for name, inner in action.choices.items():
-                yield from parsers(inner, (*words, name))
 
 
 def check_command(words: list[str]) -> list[str]:
